@@ -1,0 +1,122 @@
+//! One table, from which an event enum, its reader, its writer and its list of names are made.
+//!
+//! The records are flat JSON objects (`{"event":"vote-cast","candidate":"n3",…}`), so that a person
+//! can search a history with grep or jq. serde's tagged and flattened enums would buffer every line
+//! twice and lose unknown fields; this table does neither.
+
+use serde::{Serialize, de::DeserializeOwned, ser::SerializeMap};
+use serde_json::{Map, Value};
+
+use crate::record::ParseError;
+
+/// A value that can stand in a field of an event. An absent one is not written at all.
+pub(crate) trait Field: Serialize + DeserializeOwned {
+    fn is_absent(&self) -> bool {
+        false
+    }
+}
+
+macro_rules! plain_fields {
+    ($($type:ty),* $(,)?) => { $(impl crate::vocabulary::Field for $type {})* };
+}
+pub(crate) use plain_fields;
+
+plain_fields!(bool, i32, u32, u64, String, Vec<String>);
+
+impl Field for Map<String, Value> {}
+
+impl<T: Field> Field for Option<T> {
+    fn is_absent(&self) -> bool {
+        self.is_none()
+    }
+}
+
+/// Writes one field, unless it is absent.
+pub(crate) fn put<M: SerializeMap, T: Field>(
+    map: &mut M,
+    key: &str,
+    field: &T,
+) -> Result<(), M::Error> {
+    if field.is_absent() { Ok(()) } else { map.serialize_entry(key, field) }
+}
+
+/// Takes one field out of a parsed line.
+pub(crate) fn take<T: Field>(
+    fields: &mut Map<String, Value>,
+    of: &str,
+    key: &str,
+) -> Result<T, ParseError> {
+    match fields.remove(key) {
+        Some(value) => serde_json::from_value(value).map_err(|source| ParseError::Field {
+            of: of.to_owned(),
+            key: key.to_owned(),
+            source,
+        }),
+        // Only an optional field can be made from nothing.
+        None => serde_json::from_value(Value::Null)
+            .map_err(|_| ParseError::Missing { of: of.to_owned(), key: key.to_owned() }),
+    }
+}
+
+macro_rules! vocabulary {
+    (
+        $(#[$enum_doc:meta])*
+        $enum_name:ident {
+            $(
+                $(#[$doc:meta])*
+                $name:literal => $variant:ident {
+                    $( $(#[$field_doc:meta])* $key:literal => $field:ident: $type:ty ),* $(,)?
+                }
+            )*
+        }
+    ) => {
+        $(#[$enum_doc])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum $enum_name {
+            $( $(#[$doc])* $variant { $( $(#[$field_doc])* $field: $type ),* } ),*
+        }
+
+        impl $enum_name {
+            /// Every name, in the catalogue's order.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
+
+            /// The name that stands in the `event` field.
+            pub fn name(&self) -> &'static str {
+                match self { $( Self::$variant { .. } => $name ),* }
+            }
+
+            /// The fields that an event of this name can have, or `None` for an unknown name.
+            pub fn fields_of(name: &str) -> Option<&'static [&'static str]> {
+                match name {
+                    $( $name => Some(&[$($key),*]), )*
+                    _ => None,
+                }
+            }
+
+            pub(crate) fn write_fields<M: serde::ser::SerializeMap>(
+                &self,
+                map: &mut M,
+            ) -> Result<(), M::Error> {
+                match self {
+                    $( Self::$variant { $($field),* } => {
+                        $( crate::vocabulary::put(map, $key, $field)?; )*
+                        Ok(())
+                    } )*
+                }
+            }
+
+            pub(crate) fn take(
+                name: &str,
+                fields: &mut serde_json::Map<String, serde_json::Value>,
+            ) -> Result<Self, crate::record::ParseError> {
+                match name {
+                    $( $name => Ok(Self::$variant {
+                        $( $field: crate::vocabulary::take(fields, name, $key)? ),*
+                    }), )*
+                    other => Err(crate::record::ParseError::UnknownEvent(other.to_owned())),
+                }
+            }
+        }
+    };
+}
+pub(crate) use vocabulary;

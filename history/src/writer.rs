@@ -1,0 +1,120 @@
+//! Writing a history so that a crash of the writer loses nothing that was handed to it.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use crate::{header::Header, record::Record};
+
+/// Why a history could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write `{}`", path.display())]
+pub struct WriteError {
+    pub path: PathBuf,
+    #[source]
+    pub source: io::Error,
+}
+
+/// Appends records to a history.
+///
+/// Each call is one `write` to the file with no buffer of ours in between, so a killed writer has
+/// lost nothing and can tear at most its last line. Records are in the order in which they were
+/// handed over; [`sort_file`] brings a finished history into the order of time.
+#[derive(Debug)]
+pub struct Writer {
+    file: File,
+    path: PathBuf,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    /// Creates the file with its header line. It must not exist yet.
+    ///
+    /// # Errors
+    /// When the file cannot be created or written.
+    pub fn create(path: &Path, header: &Header) -> Result<Self, WriteError> {
+        let at = |source| WriteError { path: path.to_owned(), source };
+        let file = File::options().append(true).create_new(true).open(path).map_err(at)?;
+        let mut writer = Self { file, path: path.to_owned(), buffer: Vec::new() };
+        let line = serde_json::to_string(header).map_err(|error| at(error.into()))?;
+        writer.append_lines([line.as_str()])?;
+        Ok(writer)
+    }
+
+    /// Appends one record.
+    ///
+    /// # Errors
+    /// When the file cannot be written, for example because the disk is full.
+    pub fn append(&mut self, record: &Record) -> Result<(), WriteError> {
+        self.append_lines([record.to_line().as_str()])
+    }
+
+    /// Appends lines that are known to be records, byte for byte, in one `write`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn append_lines<'a>(
+        &mut self,
+        lines: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), WriteError> {
+        self.buffer.clear();
+        for line in lines {
+            self.buffer.extend_from_slice(line.as_bytes());
+            self.buffer.push(b'\n');
+        }
+        self.file
+            .write_all(&self.buffer)
+            .map_err(|source| WriteError { path: self.path.clone(), source })
+    }
+
+    /// Flushes the file to the disk.
+    ///
+    /// # Errors
+    /// When the sync fails.
+    pub fn sync(&self) -> Result<(), WriteError> {
+        self.file.sync_all().map_err(|source| WriteError { path: self.path.clone(), source })
+    }
+}
+
+#[derive(Deserialize)]
+struct Instant {
+    t: u64,
+}
+
+/// Brings the records of a finished history into the order of time, keeping every byte of each line.
+///
+/// A node stamps an event before it writes it, so a node that is stopped in between delivers it
+/// late. The order of equal times is kept. The file is replaced atomically, or left alone when it is
+/// in order already; a last line that is torn stays last.
+///
+/// # Errors
+/// When the file cannot be read or replaced.
+pub fn sort_file(path: &Path) -> Result<(), WriteError> {
+    let at = |source| WriteError { path: path.to_owned(), source };
+    let mut header = Vec::new();
+    let mut reader = BufReader::new(File::open(path).map_err(at)?);
+    reader.read_until(b'\n', &mut header).map_err(at)?;
+    let mut lines: Vec<(u64, Vec<u8>)> = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        if reader.read_until(b'\n', &mut line).map_err(at)? == 0 {
+            break;
+        }
+        let t = serde_json::from_slice::<Instant>(&line).map_or(u64::MAX, |instant| instant.t);
+        lines.push((t, line));
+    }
+    if lines.is_sorted_by_key(|(t, _)| *t) {
+        return Ok(());
+    }
+    lines.sort_by_key(|(t, _)| *t);
+    let mut sorted = header;
+    lines.iter().for_each(|(_, line)| sorted.extend_from_slice(line));
+    let temporary = path.with_extension("jsonl.sorting");
+    fs::write(&temporary, sorted).map_err(at)?;
+    File::open(&temporary).and_then(|file| file.sync_all()).map_err(at)?;
+    fs::rename(&temporary, path).map_err(at)
+}
