@@ -426,6 +426,10 @@ pub struct FaultRecord {
     /// At the end: what became of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// At the end: when the act itself had been done, in nanoseconds since the origin. The end of
+    /// the step is later, when its effect had been seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acted: Option<u64>,
     /// At the end: how it was seen to have taken effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<String>,

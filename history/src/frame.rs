@@ -50,7 +50,8 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// The first frame of a connection: who dials.
+    /// The first frame of a connection: who dials. Its index is the number of the dialling node (0
+    /// for a client), its term the node's incarnation.
     1 "hello" Hello
     /// The answer to a hello: the connection is taken.
     2 "welcome" Welcome

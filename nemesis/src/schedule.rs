@@ -1,0 +1,139 @@
+//! A schedule: steps, each with when it runs, what it does, and to whom. Plain data.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use usurper_history::NodeId;
+
+use crate::{
+    fault::Fault,
+    pattern::Pattern,
+    target::{LinkTarget, Target},
+    time_span::TimeSpan,
+};
+
+/// The steps of a run, in their order.
+pub type Schedule = Vec<Step>;
+
+/// One step.
+///
+/// A step with `at` runs at that time and waits for nobody. Any other step waits until all steps
+/// before it in the list have ended; with `on`, also for an event that happens after the step before
+/// it has begun.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Step {
+    /// By which later steps can name whom this one hit (`step:NAME`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Time since the run phase began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<TimeSpan>,
+    /// How long to wait once the step could run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<TimeSpan>,
+    #[serde(rename = "do")]
+    pub fault: Fault,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkTarget>,
+    /// For `advance`: how many transactions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<u64>,
+    /// The run's verdict does not depend on whether this step ran.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+    /// The event to wait for. Last, because TOML wants tables after values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<Pattern>,
+}
+
+/// A schedule that cannot run.
+#[derive(Debug, thiserror::Error)]
+#[error("step {number}{}: {problem}", name.as_ref().map(|name| format!(" (`{name}`)")).unwrap_or_default())]
+pub struct ScheduleError {
+    /// Its place in the list, from 1.
+    pub number: usize,
+    pub name: Option<String>,
+    pub problem: String,
+}
+
+impl Step {
+    /// A step that only has a fault and a target.
+    pub fn new(fault: Fault, target: Option<Target>) -> Self {
+        Self {
+            name: None,
+            at: None,
+            after: None,
+            fault,
+            target,
+            links: Vec::new(),
+            by: None,
+            optional: false,
+            on: None,
+        }
+    }
+
+    /// Checks every step against a cluster before anything starts.
+    ///
+    /// # Errors
+    /// The first step that names what does not exist, or lacks what its fault needs.
+    pub fn validate_all(steps: &[Self], nodes: &[NodeId]) -> Result<(), ScheduleError> {
+        let mut names = BTreeSet::new();
+        for (index, step) in steps.iter().enumerate() {
+            let number = index + 1;
+            step.validate(nodes, &names).map_err(|problem| ScheduleError {
+                number,
+                name: step.name.clone(),
+                problem,
+            })?;
+            if let Some(name) = &step.name
+                && !names.insert(name.as_str())
+            {
+                let (name, problem) = (step.name.clone(), "the name is taken".to_owned());
+                return Err(ScheduleError { number, name, problem });
+            }
+        }
+        Ok(())
+    }
+
+    fn validate(&self, nodes: &[NodeId], earlier: &BTreeSet<&str>) -> Result<(), String> {
+        if self.at.is_some() && self.on.is_some() {
+            return Err("`at` and `on` exclude each other".to_owned());
+        }
+        if let Some(pattern) = &self.on {
+            pattern.validate(nodes)?;
+        }
+        let info = self.fault.info();
+        if info.needs == "target" && self.target.is_none() {
+            return Err(format!("`{}` needs a `target`", info.name));
+        }
+        if info.needs == "links" && self.links.is_empty() {
+            return Err(format!("`{}` needs `links`, for example [\"n1->n2\"]", info.name));
+        }
+        let takes_links = matches!(self.fault, Fault::Cut | Fault::Heal);
+        if !self.links.is_empty() && !takes_links {
+            return Err(format!("`{}` takes no `links`", info.name));
+        }
+        if self.by.is_some() && self.fault != Fault::Advance {
+            return Err(format!("`{}` takes no `by`", info.name));
+        }
+        let ends = self.links.iter().flat_map(|link| [&link.from, &link.to]);
+        for target in self.target.iter().chain(ends) {
+            match target {
+                Target::Node(node) if !nodes.contains(node) => {
+                    return Err(format!("there is no node `{node}` in this cluster"));
+                }
+                Target::Step(name) if !earlier.contains(name.as_str()) => {
+                    return Err(format!("there is no earlier step `{name}`"));
+                }
+                Target::Trigger if self.on.is_none() => {
+                    return Err("`trigger` needs an `on`".to_owned());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
