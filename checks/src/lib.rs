@@ -1,1 +1,24 @@
-//! usurper-checks
+//! The checks of usurper: a history in, a verdict out.
+//!
+//! [`judge`] streams a history once and holds it against the checks that its header asks for. It
+//! opens no socket, starts nothing and reads no clock, so the same history always gets the same
+//! verdict, byte for byte. Its memory grows with nodes, terms and findings, not with the history.
+
+mod check;
+mod completeness;
+mod figures;
+mod findings;
+mod judge;
+mod leaders;
+mod mesh;
+mod phrase;
+mod rules;
+mod timeline;
+mod verdict;
+
+pub use check::{CHECKS, CheckInfo, RequestError};
+pub use judge::{JudgeError, judge};
+pub use verdict::{
+    CheckVerdict, FaultCounts, Figures, Finding, HeartbeatCounts, Interval, Judgement, NotApplied,
+    Spread, Torn, Verdict,
+};

@@ -1,0 +1,72 @@
+//! Whether the history holds every event that the nodes emitted.
+//!
+//! Each incarnation numbers its events from 1 without a gap. A gap, a repetition, or a line that was
+//! no event means that something may have happened of which the history does not tell, and then the
+//! absence of findings proves nothing. An incarnation that was killed simply stops; that is no gap,
+//! because an event is written before what it describes can be seen from outside.
+
+use std::collections::BTreeMap;
+
+use usurper_history::{Body, HarnessEvent, NodeId, Record};
+
+/// How many places of loss are named.
+const LOST_MAX: usize = 20;
+
+#[derive(Debug, Default)]
+pub(crate) struct Completeness {
+    next: BTreeMap<(NodeId, u32), u64>,
+    lost: Vec<String>,
+    events: u64,
+    ended: bool,
+}
+
+impl Completeness {
+    pub(crate) fn observe(&mut self, line: u64, record: &Record) {
+        match &record.body {
+            Body::Node(event) => {
+                self.events += 1;
+                let next = self.next.entry((event.node, event.inc)).or_insert(1);
+                let (expected, found) = (*next, event.seq);
+                *next = found.saturating_add(1).max(expected);
+                let of = format!("{} incarnation {}", event.node, event.inc);
+                if found > expected {
+                    let last = found - 1;
+                    let lost = if last == expected {
+                        format!("{of} lacks event {expected} (line {line})")
+                    } else {
+                        format!("{of} lacks events {expected} to {last} (line {line})")
+                    };
+                    self.add(lost);
+                } else if found < expected {
+                    self.add(format!("{of} repeats event {found} (line {line})"));
+                }
+            }
+            Body::Harness(HarnessEvent::BadLine { node, inc, error, .. }) => self.add(format!(
+                "{node} incarnation {inc} wrote a line that is no event: {error} (line {line})"
+            )),
+            Body::Harness(HarnessEvent::Phase { phase }) if phase == "end" => self.ended = true,
+            _ => {}
+        }
+    }
+
+    /// Where something is missing: the first places.
+    pub(crate) fn lost(&self) -> &[String] {
+        &self.lost
+    }
+
+    /// Events of nodes so far.
+    pub(crate) fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Whether the run came to its end.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    fn add(&mut self, lost: String) {
+        if self.lost.len() < LOST_MAX {
+            self.lost.push(lost);
+        }
+    }
+}

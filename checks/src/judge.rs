@@ -1,0 +1,170 @@
+//! One pass over a history.
+
+use std::io::BufRead;
+
+use usurper_history::{Header, ReadError, Reader};
+
+use crate::{
+    check::{CHECKS, Check, CheckInfo, RequestError},
+    completeness::Completeness,
+    figures::Counter,
+    findings::Outcome,
+    timeline::Timeline,
+    verdict::{CheckVerdict, Judgement, NotApplied, Torn, Verdict},
+};
+
+/// Why a history cannot be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum JudgeError {
+    #[error("cannot read the history")]
+    Read(#[from] ReadError),
+    #[error("the header asks for what cannot be checked")]
+    Request(#[from] RequestError),
+    #[error(
+        "line {line} is at {t} ns, before the line above it at {above} ns; sort the history first"
+    )]
+    Order { line: u64, t: u64, above: u64 },
+    #[error("the header's timing has `{field}` 0, and check `{check}` measures with it")]
+    NoTiming { field: &'static str, check: &'static str },
+}
+
+/// Judges a history by the checks that its header names.
+///
+/// A check whose events the system does not emit is unknown. Otherwise a finding makes it invalid,
+/// and without one it is valid only if no event was lost and a leader was established at all.
+///
+/// # Errors
+/// When the history is unreadable or not in the order of time, or its header names an unknown check
+/// or option.
+pub fn judge<R: BufRead>(reader: &mut Reader<R>) -> Result<Verdict, JudgeError> {
+    let header = reader.header().clone();
+    let mut running = start(&header)?;
+    let mut timeline = Timeline::new(&header);
+    let mut completeness = Completeness::default();
+    let mut counter = Counter::default();
+    let (mut now, mut lines) = (0, 1);
+    for next in reader.by_ref() {
+        let (line, record) = next?;
+        if record.t < now {
+            return Err(JudgeError::Order { line, t: record.t, above: now });
+        }
+        for check in running.iter_mut().filter_map(|run| run.check.as_mut()) {
+            check.advance(record.t, &timeline);
+        }
+        (now, lines) = (record.t, line);
+        timeline.apply(line, &record);
+        completeness.observe(line, &record);
+        counter.observe(&record, &timeline);
+        for check in running.iter_mut().filter_map(|run| run.check.as_mut()) {
+            check.observe(line, &record, &timeline);
+        }
+    }
+    let end = End { now, timeline: &timeline, completeness: &completeness, header: &header };
+    let checks: Vec<CheckVerdict> = running.into_iter().map(|run| run.finish(&end)).collect();
+    let torn = reader.torn().map(|torn| Torn { line: torn.line, bytes: torn.bytes as u64 });
+    Ok(Verdict {
+        judgement: Judgement::of_all(checks.iter().map(|check| check.judgement)),
+        checks,
+        not_applied: not_applied(&header),
+        figures: counter.finish(now, completeness.events()),
+        truncated: torn.is_some() || !completeness.ended(),
+        torn,
+        lost: completeness.lost().to_vec(),
+        lines,
+        run: header.run,
+        system: header.system,
+        scenario: header.scenario,
+    })
+}
+
+/// A requested check, with its state unless its events are missing.
+struct Running {
+    info: &'static CheckInfo,
+    missing: Vec<String>,
+    check: Option<Box<dyn Check>>,
+}
+
+/// What all checks look at once the history has ended.
+struct End<'a> {
+    now: u64,
+    timeline: &'a Timeline,
+    completeness: &'a Completeness,
+    header: &'a Header,
+}
+
+fn start(header: &Header) -> Result<Vec<Running>, JudgeError> {
+    let mut running = Vec::new();
+    for (name, options) in &header.checks {
+        let info = CheckInfo::find(name)?;
+        let options = info.parse(options)?;
+        let timing = &header.timing;
+        let times = [
+            ("leader-bound-ns", timing.leader_bound_ns),
+            ("election-timeout-ns", timing.election_timeout_ns),
+        ];
+        // The checks with options are those that measure time.
+        if let Some((field, _)) = times.iter().find(|time| time.1 == 0)
+            && !info.options.is_empty()
+        {
+            return Err(JudgeError::NoTiming { field, check: info.name });
+        }
+        let missing = info.missing(&header.events);
+        let check = missing.is_empty().then(|| (info.make)(header, &options));
+        running.push(Running { info, missing, check });
+    }
+    running.sort_by_key(|run| run.info.name);
+    Ok(running)
+}
+
+impl Running {
+    fn finish(self, end: &End<'_>) -> CheckVerdict {
+        let needs = self.check.is_none().then(|| format!("needs: {}", self.missing.join(", ")));
+        let outcome =
+            self.check.map_or_else(Outcome::default, |it| it.finish(end.now, end.timeline));
+        let (judgement, reason) = if needs.is_some() {
+            (Judgement::Unknown, needs)
+        } else if !outcome.findings.is_empty() {
+            (Judgement::Invalid, outcome.note)
+        } else if let Some(reason) = why_unknown(outcome.unknown, end) {
+            (Judgement::Unknown, Some(reason))
+        } else {
+            (Judgement::Valid, outcome.note)
+        };
+        let (findings, findings_omitted) = outcome.findings.into_parts();
+        let (warnings, warnings_omitted) = outcome.warnings.into_parts();
+        CheckVerdict {
+            check: self.info.name.to_owned(),
+            judgement,
+            reason,
+            findings,
+            findings_omitted,
+            warnings,
+            warnings_omitted,
+        }
+    }
+}
+
+/// Why the absence of findings proves nothing, for whichever check.
+fn why_unknown(own: Option<String>, end: &End<'_>) -> Option<String> {
+    if end.completeness.events() == 0 {
+        return Some("no node recorded any event".to_owned());
+    }
+    if let Some(lost) = end.completeness.lost().first() {
+        return Some(format!("events are lost: {lost}"));
+    }
+    let tells = end.header.events.iter().any(|event| event == "leader-elected");
+    let led = end.timeline.leaders.established() > 0;
+    own.or_else(|| {
+        (tells && !led)
+            .then(|| "no leader was ever established, so nothing was put to the test".to_owned())
+    })
+}
+
+fn not_applied(header: &Header) -> Vec<NotApplied> {
+    let unasked = CHECKS.iter().filter(|info| !header.checks.contains_key(info.name));
+    let lacking = unasked.map(|info| NotApplied {
+        check: info.name.to_owned(),
+        needs: info.missing(&header.events),
+    });
+    lacking.filter(|it| !it.needs.is_empty()).collect()
+}

@@ -1,0 +1,8 @@
+//! The checks, one per file.
+
+pub(crate) mod crash;
+pub(crate) mod dual_leaders;
+pub(crate) mod election_loop;
+pub(crate) mod mutual_follow;
+pub(crate) mod no_leader;
+pub(crate) mod stale_leader_heartbeat;

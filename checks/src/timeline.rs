@@ -1,0 +1,347 @@
+//! What was broken when: which nodes run and answer, which links carry, and since when.
+//!
+//! It is built from the `fault` and `harness` records alone, and is conservative towards liveness,
+//! because a bound may only run while nothing stands in the way of the system under test:
+//!
+//! - what impairs (down, frozen, cut, degraded) counts from the `begin` record of its fault, what
+//!   repairs counts from the `end` record with outcome `installed`;
+//! - a skipped fault never had an effect; an indeterminate impairment counts as installed until its
+//!   repair is, an indeterminate repair counts as not done;
+//! - a node that was started again is live from the harness' `ready` of that incarnation on.
+//!
+//! A **connected majority** is a set of live, thawed, undegraded nodes, a majority of the header's
+//! nodes, of which each pair is connected in both directions. That is a full mesh: protocols exist
+//! that need less, none needs more, so a bound runs only when every one of them must make progress.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use usurper_history::{
+    Body, Effect, FaultRecord, HarnessEvent, Header, Link, NodeId, Outcome, Phase, Record,
+};
+
+use crate::{leaders::Leaders, mesh};
+
+/// The state of the cluster after the records seen so far.
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    members: Vec<NodeId>,
+    nodes: BTreeMap<NodeId, Process>,
+    cut: BTreeSet<Link>,
+    degraded_links: BTreeSet<Link>,
+    pending: BTreeMap<u64, Pending>,
+    /// Members that belong to some connected majority.
+    meshed: BTreeSet<NodeId>,
+    topology_changed: Mark,
+    disturbed: Mark,
+    stopping: bool,
+    last: Mark,
+    pub(crate) leaders: Leaders,
+}
+
+/// An instant and the line of the history that tells of it (0: the begin of the run).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) t: u64,
+    pub(crate) line: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Process {
+    inc: u32,
+    ready: bool,
+    /// A fault may have ended the process.
+    in_doubt: bool,
+    frozen: bool,
+    degraded: bool,
+}
+
+/// A fault between its begin and its end.
+#[derive(Debug)]
+struct Pending {
+    effect: Effect,
+    nodes: Vec<NodeId>,
+    links: Vec<Link>,
+    /// The incarnations that it found.
+    found: BTreeMap<NodeId, u32>,
+}
+
+impl Timeline {
+    pub(crate) fn new(header: &Header) -> Self {
+        let mut members = header.nodes.clone();
+        members.sort_unstable();
+        members.dedup();
+        Self {
+            nodes: members.iter().map(|node| (*node, Process::default())).collect(),
+            members,
+            cut: BTreeSet::new(),
+            degraded_links: BTreeSet::new(),
+            pending: BTreeMap::new(),
+            meshed: BTreeSet::new(),
+            topology_changed: Mark::default(),
+            disturbed: Mark::default(),
+            stopping: false,
+            last: Mark::default(),
+            leaders: Leaders::new(header),
+        }
+    }
+
+    /// Takes in one more record.
+    pub(crate) fn apply(&mut self, line: u64, record: &Record) {
+        let mark = Mark { t: record.t, line };
+        self.last = mark;
+        self.leaders.apply(mark, record);
+        match &record.body {
+            Body::Harness(event) => self.harness(mark, event),
+            Body::Fault(fault) => match fault.phase {
+                Phase::Begin => self.begin(fault),
+                Phase::End => self.end(mark, fault),
+            },
+            Body::Node(_) | Body::Op(_) => {}
+        }
+    }
+
+    /// The last record.
+    pub(crate) fn last(&self) -> Mark {
+        self.last
+    }
+
+    /// How many nodes are a majority of the cluster.
+    fn majority(&self) -> usize {
+        self.members.len() / 2 + 1
+    }
+
+    pub(crate) fn members(&self) -> &[NodeId] {
+        &self.members
+    }
+
+    /// The members of connected majorities; empty when there is none. When the cut leaves several
+    /// majorities, these are the members of all of them.
+    pub(crate) fn connected_majority(&self) -> &BTreeSet<NodeId> {
+        &self.meshed
+    }
+
+    /// Whether a node runs, answers, is not stopped and not slowed.
+    pub(crate) fn is_usable(&self, node: NodeId) -> bool {
+        let impaired = |pending: &Pending| pending.impairs_nodes() && pending.nodes.contains(&node);
+        self.nodes.get(&node).is_some_and(|process| {
+            process.ready && !process.in_doubt && !process.frozen && !process.degraded
+        }) && !self.pending.values().any(impaired)
+    }
+
+    /// Whether two nodes are usable and both directions between them carry.
+    pub(crate) fn is_connected(&self, one: NodeId, other: NodeId) -> bool {
+        self.is_usable(one)
+            && self.is_usable(other)
+            && self.carries(Link { from: one, to: other })
+            && self.carries(Link { from: other, to: one })
+    }
+
+    /// The established leader that the cluster can work with: it holds its role, is usable, is
+    /// within a connected majority, and no later leader has been established.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        let mut leading = self.meshed.iter().filter(|node| self.leaders.is_current(**node));
+        leading.next().copied()
+    }
+
+    /// When a node, a link or what impairs them last changed.
+    pub(crate) fn topology_changed(&self) -> Mark {
+        self.topology_changed
+    }
+
+    /// When a fault of any effect, or a process' start or end, last took place.
+    pub(crate) fn disturbed(&self) -> Mark {
+        self.disturbed
+    }
+
+    /// Whether a fault that bears on liveness has begun and not ended.
+    pub(crate) fn is_topology_pending(&self) -> bool {
+        self.pending.values().any(|pending| pending.effect != Effect::None)
+    }
+
+    /// Whether any fault has begun and not ended.
+    pub(crate) fn is_disturbance_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Whether liveness is judged: not once the harness stops the nodes.
+    pub(crate) fn is_judged(&self) -> bool {
+        !self.stopping
+    }
+
+    /// Whether every member is usable and all links carry.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.meshed.len() == self.members.len()
+            && self.cut.is_empty()
+            && self.degraded_links.is_empty()
+    }
+
+    fn carries(&self, link: Link) -> bool {
+        let impaired = |pending: &Pending| pending.impairs() && pending.links.contains(&link);
+        !self.cut.contains(&link)
+            && !self.degraded_links.contains(&link)
+            && !self.pending.values().any(impaired)
+    }
+
+    fn harness(&mut self, mark: Mark, event: &HarnessEvent) {
+        match event {
+            HarnessEvent::Phase { phase } if matches!(phase.as_str(), "stop" | "end") => {
+                self.stopping = true;
+                return;
+            }
+            HarnessEvent::Spawn { node, inc, .. } => {
+                let degraded = self.nodes.get(node).is_some_and(|process| process.degraded);
+                let process = self.nodes.entry(*node).or_default();
+                if *inc < process.inc {
+                    return;
+                }
+                *process = Process { inc: *inc, degraded, ..Process::default() };
+            }
+            HarnessEvent::Ready { node, inc } => {
+                let process = self.nodes.entry(*node).or_default();
+                if *inc < process.inc {
+                    return;
+                }
+                process.inc = *inc;
+                process.ready = true;
+                process.in_doubt = false;
+            }
+            HarnessEvent::Exit { node, inc, .. } => {
+                let process = self.nodes.entry(*node).or_default();
+                if *inc < process.inc {
+                    return;
+                }
+                process.ready = false;
+                process.frozen = false;
+            }
+            _ => return,
+        }
+        self.topology_changed = mark;
+        self.disturbed = mark;
+        self.remesh();
+    }
+
+    fn begin(&mut self, fault: &FaultRecord) {
+        let found = self.nodes.iter().map(|(node, process)| (*node, process.inc)).collect();
+        let pending = Pending {
+            effect: fault.effect,
+            nodes: fault.nodes.clone(),
+            links: self.links_of(fault.effect, &fault.nodes, &fault.links),
+            found,
+        };
+        let impairs = pending.impairs();
+        self.pending.insert(fault.id, pending);
+        if impairs {
+            self.remesh();
+        }
+    }
+
+    fn end(&mut self, mark: Mark, fault: &FaultRecord) {
+        let pending = self.pending.remove(&fault.id);
+        let outcome = fault.outcome.unwrap_or(Outcome::Indeterminate);
+        if outcome == Outcome::Skipped {
+            self.remesh();
+            return;
+        }
+        self.disturbed = mark;
+        if fault.effect == Effect::None {
+            return;
+        }
+        self.topology_changed = mark;
+        // The end may leave out what its begin has named.
+        let begun = pending.as_ref().filter(|_| fault.nodes.is_empty() && fault.links.is_empty());
+        let (nodes, links) = match begun {
+            Some(begun) => (&begun.nodes, begun.links.clone()),
+            None => (&fault.nodes, self.links_of(fault.effect, &fault.nodes, &fault.links)),
+        };
+        let installed = outcome == Outcome::Installed;
+        match fault.effect {
+            Effect::Down => self.take_down(nodes, pending.as_ref(), installed),
+            Effect::Frozen => self.each(nodes, |process| process.frozen = true),
+            Effect::Degraded if links.is_empty() => {
+                self.each(nodes, |process| process.degraded = true);
+            }
+            Effect::Degraded => self.degraded_links.extend(links),
+            Effect::Cut => self.cut.extend(links),
+            Effect::Up if installed => self.each(nodes, |process| process.in_doubt = false),
+            Effect::Thawed if installed => self.each(nodes, |process| process.frozen = false),
+            Effect::Healed if installed => {
+                // A healed link is a clean link: what slowed it is gone, too.
+                for link in &links {
+                    self.cut.remove(link);
+                    self.degraded_links.remove(link);
+                }
+            }
+            Effect::Restored if installed => {
+                if links.is_empty() {
+                    self.each(nodes, |process| process.degraded = false);
+                }
+                links.iter().for_each(|link| {
+                    self.degraded_links.remove(link);
+                });
+            }
+            Effect::Up | Effect::Thawed | Effect::Healed | Effect::Restored | Effect::None => {}
+        }
+        self.remesh();
+    }
+
+    /// The links that a fault names. A network fault that names only nodes means all of theirs; a
+    /// heal that names nothing means everything.
+    fn links_of(&self, effect: Effect, nodes: &[NodeId], links: &[Link]) -> Vec<Link> {
+        if !links.is_empty() || !matches!(effect, Effect::Cut | Effect::Healed) {
+            return links.to_vec();
+        }
+        let all = nodes.is_empty() && effect == Effect::Healed;
+        let members = &self.members;
+        let pairs = members.iter().flat_map(|from| {
+            members.iter().filter(move |to| from != *to).map(|to| Link { from: *from, to: *to })
+        });
+        pairs.filter(|link| all || nodes.contains(&link.from) || nodes.contains(&link.to)).collect()
+    }
+
+    fn take_down(&mut self, nodes: &[NodeId], pending: Option<&Pending>, installed: bool) {
+        for node in nodes {
+            let Some(process) = self.nodes.get_mut(node) else { continue };
+            let found = pending.and_then(|pending| pending.found.get(node).copied());
+            // A fault that ended an older incarnation says nothing about the one that runs now.
+            if found.is_some_and(|inc| inc != process.inc) {
+                continue;
+            }
+            if installed {
+                process.ready = false;
+                self.leaders.lose(*node, process.inc);
+            } else {
+                process.in_doubt = true;
+            }
+        }
+    }
+
+    fn each(&mut self, nodes: &[NodeId], change: impl Fn(&mut Process)) {
+        nodes.iter().for_each(|node| change(self.nodes.entry(*node).or_default()));
+    }
+
+    fn remesh(&mut self) {
+        let usable: Vec<NodeId> =
+            self.members.iter().copied().filter(|node| self.is_usable(*node)).collect();
+        self.meshed =
+            mesh::members_of_meshes(&usable, self.majority(), |a, b| self.is_connected(a, b));
+    }
+}
+
+impl Pending {
+    fn impairs(&self) -> bool {
+        matches!(self.effect, Effect::Down | Effect::Frozen | Effect::Cut | Effect::Degraded)
+    }
+
+    /// A slow link is not a slow node, even where its fault names both.
+    fn impairs_nodes(&self) -> bool {
+        matches!(self.effect, Effect::Down | Effect::Frozen)
+            || self.effect == Effect::Degraded && self.links.is_empty()
+    }
+}
+
+impl Mark {
+    /// The later of two instants.
+    pub(crate) fn later(self, other: Self) -> Self {
+        if other.t > self.t { other } else { self }
+    }
+}

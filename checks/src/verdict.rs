@@ -1,0 +1,181 @@
+//! What a run was judged to be, and why.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use usurper_history::NodeId;
+
+/// Whether something holds. `Unknown` is never rounded to one of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Judgement {
+    /// The history shows that it holds.
+    Valid,
+    /// The history does not show enough.
+    Unknown,
+    /// The history proves that it does not hold.
+    Invalid,
+}
+
+impl Judgement {
+    /// The judgement of a whole by its parts: any invalid, else any unknown, else valid. A whole
+    /// without parts is unknown.
+    pub fn of_all(parts: impl IntoIterator<Item = Self>) -> Self {
+        parts.into_iter().max().unwrap_or(Self::Unknown)
+    }
+
+    /// The name as it stands in a verdict.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Unknown => "unknown",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+/// One thing that the history proves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Finding {
+    /// What happened, for a reader who does not know the check.
+    pub sentence: String,
+    pub nodes: Vec<NodeId>,
+    /// Nanoseconds since the run's origin.
+    pub from_ns: u64,
+    pub to_ns: u64,
+    /// The lines of the history that prove it; the header is line 1.
+    pub lines: Vec<u64>,
+}
+
+/// What one check says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CheckVerdict {
+    pub check: String,
+    pub judgement: Judgement,
+    /// Why it is unknown, or what the check could not look at although it is valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What makes it invalid: the first ones.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// How many findings there were beyond those listed.
+    #[serde(default)]
+    pub findings_omitted: u64,
+    /// What is worth a look but is no violation: the first ones.
+    #[serde(default)]
+    pub warnings: Vec<Finding>,
+    /// How many warnings there were beyond those listed.
+    #[serde(default)]
+    pub warnings_omitted: u64,
+}
+
+/// A check that nobody asked for and that this system's events could not feed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NotApplied {
+    pub check: String,
+    /// The events that the system does not emit.
+    pub needs: Vec<String>,
+}
+
+/// A last line that a killed writer left unfinished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Torn {
+    pub line: u64,
+    pub bytes: u64,
+}
+
+/// The judgement of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Verdict {
+    pub run: String,
+    pub system: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenario: Option<String>,
+    pub judgement: Judgement,
+    /// The requested checks, by name.
+    pub checks: Vec<CheckVerdict>,
+    pub not_applied: Vec<NotApplied>,
+    pub figures: Figures,
+    /// The history stops before the run's end: the harness was killed, or the last line is torn.
+    pub truncated: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torn: Option<Torn>,
+    /// Where events of nodes are missing, one sentence each: the first ones.
+    #[serde(default)]
+    pub lost: Vec<String>,
+    /// The lines read, the header included and a torn one not.
+    pub lines: u64,
+}
+
+/// How many steps of one fault came to what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FaultCounts {
+    pub installed: u64,
+    pub skipped: u64,
+    pub indeterminate: u64,
+    /// Begun, with no end in the history.
+    pub unfinished: u64,
+}
+
+/// A stretch of time, in nanoseconds since the run's origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Interval {
+    pub from_ns: u64,
+    pub to_ns: u64,
+}
+
+/// Smallest, middle and largest of some durations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Spread {
+    pub count: u64,
+    pub min_ns: u64,
+    pub median_ns: u64,
+    pub max_ns: u64,
+}
+
+/// How many heartbeats were recorded. Nodes may sample those they send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HeartbeatCounts {
+    pub sent: u64,
+    pub accepted: u64,
+    pub rejected: u64,
+}
+
+/// Numbers about a run. They judge nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Figures {
+    /// From the first node that was ready until the nodes were stopped or the history ends.
+    pub observed_ns: u64,
+    pub faults: BTreeMap<String, FaultCounts>,
+    /// Steps of the schedule that never ran.
+    pub steps_missed: u64,
+    pub leader_establishments: u64,
+    /// Established leaders per minute of the observed time; 0 when nothing was observed.
+    pub elections_per_minute: f64,
+    /// From the first connected majority to the first established leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_leader_ns: Option<u64>,
+    /// Time without a live established leader, since the first one.
+    pub leaderless_ns: u64,
+    /// The first of these stretches.
+    pub leaderless: Vec<Interval>,
+    pub leaderless_omitted: u64,
+    /// From a fault that took a leader down to the next established leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover: Option<Spread>,
+    pub exits_expected: u64,
+    pub exits_unexpected: u64,
+    pub heartbeats: HeartbeatCounts,
+    /// Node events in the history.
+    pub node_events: u64,
+}
