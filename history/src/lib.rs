@@ -14,6 +14,10 @@ mod header;
 mod id;
 mod reader;
 mod record;
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
 mod vocabulary;
 mod writer;
 

@@ -93,6 +93,17 @@ macro_rules! vocabulary {
                 }
             }
 
+            /// One event of any name, with any values.
+            #[cfg(test)]
+            pub(crate) fn sample(random: &mut crate::sample::Random) -> Self {
+                let makers: &[fn(&mut crate::sample::Random) -> Self] = &[
+                    $( |random| Self::$variant {
+                        $( $field: crate::sample::Sample::sample(random) ),*
+                    } ),*
+                ];
+                makers[random.below(makers.len())](random)
+            }
+
             pub(crate) fn write_fields<M: serde::ser::SerializeMap>(
                 &self,
                 map: &mut M,
