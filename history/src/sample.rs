@@ -41,7 +41,7 @@ macro_rules! samples {
 }
 
 samples! {
-    bool: |random| random.next() % 2 == 0;
+    bool: |random| random.next().is_multiple_of(2);
     // Small numbers and the extremes alike.
     u64: |random| { let shift = random.below(64); random.next() >> shift };
     u32: |random| u32::try_from(random.next() >> 32).expect("32 bits");
