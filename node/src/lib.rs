@@ -1,1 +1,18 @@
-//! usurper-node
+//! Reference systems, each a pure state machine, and the shell that runs one as a real process.
+//!
+//! A system implements [`protocol::Protocol`] and does no I/O. [`run`] makes a process of it: a
+//! transport on TCP, timers, and a log in which an unsynced write is lost with the power.
+
+mod args;
+pub mod client;
+pub mod fle;
+mod params;
+pub mod protocol;
+pub mod shell;
+pub mod store;
+mod systems;
+mod wire;
+
+pub use args::{NodeArgs, NodeError, run};
+pub use params::{DefectInfo, OptionError, ParamInfo};
+pub use systems::{SystemInfo, system, systems};

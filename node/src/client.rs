@@ -1,0 +1,109 @@
+//! A client of one node: one connection, one operation at a time, no retry and no reconnect.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use usurper_history::{
+    NodeId,
+    frame::{Frame, Kind},
+};
+
+pub use crate::protocol::{Reply, Request};
+use crate::wire::{Hello, Stream, StreamError, to_json};
+
+/// What became of an operation, in Jepsen's words.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It was done.
+    Ok(Value),
+    /// It was certainly not done.
+    Fail(String),
+    /// It may have been done, or may be yet. The connection cannot be used any more.
+    Info(String),
+}
+
+/// A connection could not be made. Nothing was asked of the node.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot connect to {address}: {reason}")]
+pub struct ConnectError {
+    pub address: SocketAddr,
+    reason: StreamError,
+}
+
+/// A connection to one node.
+#[derive(Debug)]
+pub struct Client {
+    stream: Stream,
+    node: NodeId,
+    inc: u32,
+    serial: u64,
+    broken: bool,
+}
+
+impl Client {
+    /// Connects to the node at this address, for at most a second.
+    ///
+    /// # Errors
+    /// When nobody answers there, or not as a node of this cluster.
+    pub async fn connect(address: SocketAddr, cluster: &str) -> Result<Self, ConnectError> {
+        let hello = Hello::Client { cluster: cluster.to_owned() };
+        let (stream, welcome) = Stream::dial(address, &hello)
+            .await
+            .map_err(|reason| ConnectError { address, reason })?;
+        let (node, inc) = (welcome.id, welcome.inc);
+        Ok(Self { stream, node, inc, serial: 0, broken: false })
+    }
+
+    /// The node that answered, and its incarnation.
+    pub fn node(&self) -> (NodeId, u32) {
+        (self.node, self.inc)
+    }
+
+    /// An operation before this one had an unknown outcome; the next ones would, too.
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Asks for `f` and waits for the answer.
+    pub async fn call(
+        &mut self,
+        f: &str,
+        key: Option<&str>,
+        value: Option<Value>,
+        timeout: Duration,
+    ) -> Outcome {
+        if self.broken {
+            return Outcome::Fail("not sent: the connection is broken".to_owned());
+        }
+        self.serial += 1;
+        let request =
+            Request { serial: self.serial, f: f.to_owned(), key: key.map(str::to_owned), value };
+        let outcome = match tokio::time::timeout(timeout, self.exchange(&request)).await {
+            Ok(Ok(Reply { ok: true, value, .. })) => Outcome::Ok(value.unwrap_or(Value::Null)),
+            Ok(Ok(Reply { error, .. })) => Outcome::Fail(error.unwrap_or_default()),
+            // Once a byte may have left, nobody here knows.
+            Ok(Err(error)) => Outcome::Info(error.to_string()),
+            Err(_) => Outcome::Info(format!("no answer in {timeout:?}")),
+        };
+        // A late answer must not be taken for the next one's.
+        self.broken = matches!(outcome, Outcome::Info(_));
+        outcome
+    }
+
+    async fn exchange(&mut self, request: &Request) -> Result<Reply, StreamError> {
+        let body = to_json(request);
+        let frame = Frame { kind: Kind::Request, term: 0, index: request.serial, body };
+        self.stream.writer.write_all(&frame.encode()).await?;
+        let frame = self.stream.reader.next().await?;
+        if frame.kind != Kind::Reply {
+            return Err(StreamError::Unexpected("not a reply"));
+        }
+        let reply: Reply = serde_json::from_slice(&frame.body)
+            .map_err(|_| StreamError::Unexpected("a reply that cannot be read"))?;
+        if reply.serial != request.serial {
+            return Err(StreamError::Unexpected("a reply to another request"));
+        }
+        Ok(reply)
+    }
+}

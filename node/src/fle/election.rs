@@ -1,0 +1,276 @@
+//! Looking for a leader: ZooKeeper's fast leader election.
+//!
+//! Every node starts by voting for itself and adopts each better vote that it hears, so all come
+//! to vote for the best candidate that they know. A majority of equal votes that hears of nothing
+//! better for a while decides. That is not yet leadership: a voter may move on after it has been
+//! counted, so two candidates can win one round. Which of them leads is settled by discovery.
+//!
+//! A node that is not looking answers whoever looks with its settled vote, of whatever round. That
+//! is how a node joins a leader that it did not elect, and why nodes need not start together.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rand::RngExt;
+use usurper_history::{Event, NodeId};
+
+use super::{
+    message::{Message, Standing, Vote},
+    node::Fle,
+    state::{LeaderPhase, Looking, Settled, State, Timer},
+};
+use crate::protocol::Tick;
+
+/// A node that has heard nobody.
+pub(super) fn undecided(vote: Vote) -> Looking {
+    Looking {
+        vote,
+        ballots: BTreeMap::new(),
+        settled: BTreeMap::new(),
+        early: BTreeMap::new(),
+        finalizing: false,
+        resend_after: Duration::ZERO,
+        sent_at: Tick(0),
+    }
+}
+
+impl Fle {
+    /// Starts a new round.
+    pub(super) fn look(&mut self, reason: &str) {
+        let vote = self.own_vote();
+        self.enter(State::Looking(undecided(vote)), reason);
+        self.know(None);
+        self.reports.clear();
+        self.set_round(self.round + 1, reason);
+        self.back_off_anew();
+        self.cast(vote);
+    }
+
+    pub(super) fn on_notification(
+        &mut self,
+        from: NodeId,
+        round: u64,
+        vote: Vote,
+        standing: Standing,
+    ) {
+        if !self.members.contains(&vote.leader) {
+            return;
+        }
+        match (&mut self.state, standing) {
+            (State::Looking(_), Standing::Looking) => self.on_ballot(from, round, vote),
+            (State::Looking(_), _) => self.on_settled_vote(from, round, vote, standing),
+            (_, Standing::Looking) => {
+                self.notify(from);
+                self.on_straggler(from, round, vote);
+            }
+            // Both have a leader; heartbeats say whether it is the same.
+            _ => {}
+        }
+    }
+
+    fn on_ballot(&mut self, from: NodeId, round: u64, vote: Vote) {
+        let own = self.own_vote();
+        let own_round = self.round;
+        if round < own_round {
+            // It adopts this round when it hears of it.
+            self.notify(from);
+            return;
+        }
+        if round > own_round {
+            self.set_round(round, "a later round was heard of");
+            let State::Looking(looking) = &mut self.state else { return };
+            looking.ballots.clear();
+            // The candidate that was known in the old round may not stand in this one.
+            looking.ballots.insert(from, vote);
+            looking.settled.remove(&from);
+            self.back_off_anew();
+            self.cast(own.max(vote));
+            return;
+        }
+        let State::Looking(looking) = &mut self.state else { return };
+        looking.ballots.insert(from, vote);
+        looking.settled.remove(&from);
+        if vote > looking.vote {
+            self.back_off_anew();
+            self.cast(vote);
+        } else {
+            self.count();
+        }
+    }
+
+    fn on_settled_vote(&mut self, from: NodeId, round: u64, vote: Vote, standing: Standing) {
+        let (leading, established) = match standing {
+            Standing::Leading { established } => (true, established),
+            Standing::Following { established } => (false, established),
+            Standing::Looking => return,
+        };
+        let own_round = self.round;
+        let State::Looking(looking) = &mut self.state else { return };
+        looking
+            .settled
+            .insert(from, Settled { leader: vote.leader, epoch: vote.peer_epoch, leading });
+        // The vote of a node that already follows an established leader speaks for that leader's
+        // epoch, and for nobody who would have to win a new one.
+        if round == own_round && !established {
+            looking.ballots.insert(from, vote);
+        } else {
+            looking.ballots.remove(&from);
+        }
+        if self.can_join(vote) {
+            self.set_round(round.max(self.round), "joins a leader of another round");
+            self.follow(vote, "a majority names this leader");
+        } else {
+            self.count();
+        }
+    }
+
+    /// Whether a majority outside this election names the same leader and epoch, and the leader
+    /// itself is one of them: without its own word, nodes would go on electing a dead one.
+    fn can_join(&self, vote: Vote) -> bool {
+        let State::Looking(looking) = &self.state else { return false };
+        let agrees =
+            |settled: &Settled| settled.leader == vote.leader && settled.epoch == vote.peer_epoch;
+        let agreeing = looking.settled.values().filter(|settled| agrees(settled)).count();
+        let leader_agrees = looking
+            .settled
+            .get(&vote.leader)
+            .is_some_and(|settled| settled.leading && agrees(settled));
+        vote.leader != self.id && agreeing >= self.quorum() && leader_agrees
+    }
+
+    /// What a node that is not looking makes of one that is, beyond answering it.
+    fn on_straggler(&mut self, from: NodeId, round: u64, vote: Vote) {
+        let quorum = self.quorum();
+        let (id, own_round, members) = (self.id, self.round, self.members.len());
+        match &mut self.state {
+            State::Leading(leading) => {
+                let LeaderPhase::Discovery(discovery) = &mut leading.phase else { return };
+                if round > own_round || vote.leader != id {
+                    discovery.deserters.insert(from);
+                    // Nobody is left to accept the epoch: do not wait for the time to run out.
+                    if members - discovery.deserters.len() < quorum {
+                        self.look("its voters moved on");
+                    }
+                }
+            }
+            State::Following(following) => {
+                let deserted = following.leader == from && round > own_round;
+                if following.phase.is_discovery() {
+                    if deserted {
+                        self.look("the winner gave up");
+                    }
+                } else {
+                    self.report_looking(from);
+                }
+            }
+            State::Looking(_) => {}
+        }
+    }
+
+    /// Votes, and tells everybody.
+    pub(super) fn cast(&mut self, vote: Vote) {
+        let (id, now) = (self.id, self.now);
+        let State::Looking(looking) = &mut self.state else { return };
+        looking.vote = vote;
+        looking.ballots.insert(id, vote);
+        looking.sent_at = now;
+        // A better vote starts the wait again.
+        if std::mem::take(&mut looking.finalizing) {
+            self.cancel(Timer::Finalize);
+        }
+        self.emit(Event::VoteCast {
+            candidate: vote.leader,
+            in_term: self.round,
+            prevote: false,
+            zxid: Some(vote.zxid),
+        });
+        self.broadcast(&self.notification());
+        self.count();
+    }
+
+    fn count(&mut self) {
+        let deadline = self.now + self.options.finalize_wait;
+        let quorum = self.quorum();
+        let State::Looking(looking) = &mut self.state else { return };
+        let agreed = looking.supporters().count() >= quorum;
+        if agreed && !looking.finalizing {
+            looking.finalizing = true;
+            self.set(Timer::Finalize, deadline);
+        } else if !agreed && looking.finalizing {
+            looking.finalizing = false;
+            self.cancel(Timer::Finalize);
+        }
+    }
+
+    /// Silence decides.
+    pub(super) fn finalize(&mut self) {
+        let State::Looking(looking) = &self.state else { return };
+        let vote = looking.vote;
+        assert!(
+            looking.supporters().count() >= self.quorum(),
+            "the wait runs only while a majority agrees"
+        );
+        if vote.leader == self.id {
+            self.lead();
+        } else {
+            self.follow(vote, "the election was decided");
+        }
+    }
+
+    pub(super) fn resend(&mut self) {
+        let (now, longest) = (self.now, self.options.notify_max);
+        let State::Looking(looking) = &mut self.state else { return };
+        looking.sent_at = now;
+        looking.resend_after = (looking.resend_after * 2).min(longest);
+        self.broadcast(&self.notification());
+        self.arm_resend();
+    }
+
+    /// Something moves again: votes are worth repeating soon.
+    pub(super) fn back_off_anew(&mut self) {
+        let shortest = self.options.notify_min;
+        let State::Looking(looking) = &mut self.state else { return };
+        looking.resend_after = shortest;
+        self.arm_resend();
+    }
+
+    /// A leader is about, so ask again, but not with each of its heartbeats.
+    pub(super) fn ask_again(&mut self) {
+        let State::Looking(looking) = &self.state else { return };
+        if self.now >= looking.sent_at + self.options.notify_min {
+            self.back_off_anew();
+            self.resend();
+        }
+    }
+
+    fn arm_resend(&mut self) {
+        let State::Looking(looking) = &self.state else { return };
+        // Up to a tenth more, so that nodes that started together do not repeat in step for ever.
+        let wait = looking.resend_after.mul_f64(self.rng.random_range(1.0..1.1));
+        self.set(Timer::Resend, self.now + wait);
+    }
+
+    /// Tells one node the own vote.
+    pub(super) fn notify(&mut self, peer: NodeId) {
+        self.send(peer, self.notification());
+    }
+
+    fn notification(&self) -> Message {
+        let (vote, standing) = self.state.ballot();
+        Message::Notification { round: self.round, vote, standing }
+    }
+
+    fn set_round(&mut self, round: u64, cause: &str) {
+        if round != self.round {
+            let from = std::mem::replace(&mut self.round, round);
+            self.note_change("round", from, round, cause);
+        }
+    }
+}
+
+impl Looking {
+    /// The nodes that vote as this one does.
+    pub(super) fn supporters(&self) -> impl Iterator<Item = NodeId> {
+        let agreeing = self.ballots.iter().filter(|(_, ballot)| **ballot == self.vote);
+        agreeing.map(|(id, _)| *id)
+    }
+}

@@ -1,0 +1,278 @@
+//! The log of a node: records that survive what they should survive, and no more.
+//!
+//! A write goes to the file, so it survives the death of the process. Only a sync makes it survive
+//! a loss of power, and since the loss of power of a test is no more than a kill, the log keeps a
+//! *watermark*: how many bytes were synced. Opened after a power failure, it is cut back to there.
+//!
+//! ```text
+//! log        8 magic `USURPLOG`   1 version   1 node   2 length   … cluster   4 CRC-32 of all that
+//!            then records:  4 length   4 CRC-32 of the length and the payload   … payload
+//! watermark  8 bytes of the log that are durable   4 CRC-32 of that
+//! ```
+//!
+//! Integers are big-endian. A record that the end of the file cuts off was being written when the
+//! process died, and is dropped; any other damage refuses to start, because going on from it could
+//! forget a promise.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use usurper_history::NodeId;
+
+const MAGIC: &[u8; 8] = b"USURPLOG";
+const VERSION: u8 = 1;
+/// The bytes before the payload of a record.
+const PREFIX_BYTES: usize = 8;
+/// A longer record is refused.
+pub const RECORD_BYTES_MAX: usize = 16 << 20;
+
+/// Why a log cannot be opened or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("cannot {what} `{}`", path.display())]
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("`{}` is corrupt at byte {at}: {reason}", path.display())]
+    Corrupt { path: PathBuf, at: u64, reason: &'static str },
+    #[error("`{}` has format version {found}, expected {VERSION}", path.display())]
+    Version { path: PathBuf, found: u8 },
+    #[error("`{}` belongs to node `{found}`, not to `{expected}`", path.display())]
+    Node { path: PathBuf, found: NodeId, expected: NodeId },
+    #[error("`{}` belongs to cluster `{found}`, not to `{expected}`", path.display())]
+    Cluster { path: PathBuf, found: String, expected: String },
+}
+
+/// Whose log it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    pub node: NodeId,
+    pub cluster: &'a str,
+}
+
+/// What the process before this one ended by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// It stopped or was killed; the machine went on.
+    Exit,
+    /// The power failed: what was not synced is gone.
+    PowerFailure,
+}
+
+/// An open log.
+#[derive(Debug)]
+pub struct Store {
+    log: File,
+    log_path: PathBuf,
+    watermark: File,
+    watermark_path: PathBuf,
+    /// Bytes of the log, and how many of them are durable.
+    length: u64,
+    durable: u64,
+}
+
+impl Store {
+    /// Opens the log in `directory`, or creates it, and reads its records.
+    ///
+    /// # Errors
+    /// When the directory cannot be used, belongs to another node, or is damaged.
+    pub fn open(
+        directory: &Path,
+        owner: Owner<'_>,
+        before: Before,
+    ) -> Result<(Self, Vec<Vec<u8>>), StoreError> {
+        fs::create_dir_all(directory).map_err(at("create", directory))?;
+        let log_path = directory.join("log");
+        let watermark_path = directory.join("watermark");
+        let open = |path: &Path| {
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(false).open(path)
+        };
+        let log = open(&log_path).map_err(at("open", &log_path))?;
+        let watermark = open(&watermark_path).map_err(at("open", &watermark_path))?;
+        let mut store = Self { log, log_path, watermark, watermark_path, length: 0, durable: 0 };
+        let bytes = fs::read(&store.log_path).map_err(at("read", &store.log_path))?;
+        store.durable = store.read_watermark()?;
+        if store.durable == 0 {
+            // Nothing was ever made durable, not even the header. There can be no record, then.
+            if bytes.len() > header(owner).len() {
+                return Err(store.corrupt(0, "it has records, but its watermark is gone"));
+            }
+            store.create(owner, directory)?;
+            return Ok((store, Vec::new()));
+        }
+        let records = store.recover(bytes, owner, before)?;
+        Ok((store, records))
+    }
+
+    /// Appends a record. It is not durable yet.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&mut self, payload: &[u8]) -> Result<(), StoreError> {
+        assert!(payload.len() <= RECORD_BYTES_MAX, "a record of {} bytes", payload.len());
+        let length = u32::try_from(payload.len()).expect("bounded above").to_be_bytes();
+        let mut record = Vec::with_capacity(PREFIX_BYTES + payload.len());
+        record.extend_from_slice(&length);
+        record.extend_from_slice(&checksum(&[&length, payload]));
+        record.extend_from_slice(payload);
+        self.append(&record)
+    }
+
+    /// Makes everything written so far durable.
+    ///
+    /// # Errors
+    /// When the sync fails. Nothing is known about the disk then; the node has to stop.
+    pub fn sync(&mut self) -> Result<(), StoreError> {
+        self.log.sync_data().map_err(at("sync", &self.log_path))?;
+        self.durable = self.length;
+        let length = self.durable.to_be_bytes();
+        let bytes = [&length[..], &checksum(&[&length])].concat();
+        self.watermark.write_all_at(&bytes, 0).map_err(at("write", &self.watermark_path))
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.log.write_all_at(bytes, self.length).map_err(at("write", &self.log_path))?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn create(&mut self, owner: Owner<'_>, directory: &Path) -> Result<(), StoreError> {
+        self.log.set_len(0).map_err(at("create", &self.log_path))?;
+        self.append(&header(owner))?;
+        self.sync()?;
+        // The names of the files have to survive, too.
+        File::open(directory).and_then(|dir| dir.sync_all()).map_err(at("sync", directory))
+    }
+
+    fn read_watermark(&self) -> Result<u64, StoreError> {
+        let path = &self.watermark_path;
+        let bytes = fs::read(path).map_err(at("read", path))?;
+        match <[u8; 12]>::try_from(bytes) {
+            Ok(bytes) if checksum(&[&bytes[..8]]) == bytes[8..] => Ok(u64_at(&bytes)),
+            Err(bytes) if bytes.is_empty() => Ok(0),
+            _ => Err(StoreError::Corrupt {
+                path: path.clone(),
+                at: 0,
+                reason: "the watermark does not match its checksum",
+            }),
+        }
+    }
+
+    fn recover(
+        &mut self,
+        mut bytes: Vec<u8>,
+        owner: Owner<'_>,
+        before: Before,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        if (bytes.len() as u64) < self.durable {
+            return Err(self.corrupt(bytes.len(), "the file ends before what was synced"));
+        }
+        if before == Before::PowerFailure {
+            bytes.truncate(usize::try_from(self.durable).expect("not longer than the file"));
+        }
+        let mut position = self.check_header(&bytes, owner)?;
+        let mut records = Vec::new();
+        while position < bytes.len() {
+            let rest = &bytes[position..];
+            let Some(length) = record_length(rest) else {
+                // Only the last record can be cut off, and only while it was not durable.
+                if (position as u64) < self.durable {
+                    return Err(self.corrupt(position, "a record is cut off"));
+                }
+                break;
+            };
+            let payload = &rest[PREFIX_BYTES..length];
+            if rest[4..PREFIX_BYTES] != checksum(&[&rest[..4], payload]) {
+                return Err(self.corrupt(position, "a record does not match its checksum"));
+            }
+            records.push(payload.to_vec());
+            position += length;
+        }
+        self.length = position as u64;
+        self.log.set_len(self.length).map_err(at("truncate", &self.log_path))?;
+        // What was recovered is acted upon, so a later power failure must not take it.
+        self.sync()?;
+        Ok(records)
+    }
+
+    /// Checks whose log it is. Returns the length of the header.
+    fn check_header(&self, bytes: &[u8], owner: Owner<'_>) -> Result<usize, StoreError> {
+        let path = || self.log_path.clone();
+        if bytes.get(..8) != Some(MAGIC) {
+            return Err(self.corrupt(0, "it does not start like a log"));
+        }
+        match bytes.get(8) {
+            Some(&VERSION) => {}
+            found => {
+                let found = found.copied().unwrap_or(0);
+                return Err(StoreError::Version { path: path(), found });
+            }
+        }
+        let end = bytes
+            .get(10..12)
+            .map(|length| 12 + usize::from(u16::from_be_bytes([length[0], length[1]])));
+        let Some((end, sum)) = end.and_then(|end| Some((end, bytes.get(end..end + 4)?))) else {
+            return Err(self.corrupt(8, "the header is cut off"));
+        };
+        if sum != checksum(&[&bytes[..end]]) {
+            return Err(self.corrupt(8, "the header does not match its checksum"));
+        }
+        let node = NodeId(bytes[9]);
+        if node != owner.node {
+            return Err(StoreError::Node { path: path(), found: node, expected: owner.node });
+        }
+        let cluster = String::from_utf8_lossy(&bytes[12..end]).into_owned();
+        if cluster != owner.cluster {
+            let expected = owner.cluster.to_owned();
+            return Err(StoreError::Cluster { path: path(), found: cluster, expected });
+        }
+        Ok(end + 4)
+    }
+
+    fn corrupt(&self, at: usize, reason: &'static str) -> StoreError {
+        StoreError::Corrupt { path: self.log_path.clone(), at: at as u64, reason }
+    }
+}
+
+fn header(owner: Owner<'_>) -> Vec<u8> {
+    let length = u16::try_from(owner.cluster.len()).expect("a cluster id is short");
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&[VERSION, owner.node.0]);
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(owner.cluster.as_bytes());
+    bytes.extend_from_slice(&checksum(&[&bytes]));
+    bytes
+}
+
+/// The length of the record that starts `bytes`, or `None` when they end before it does.
+fn record_length(bytes: &[u8]) -> Option<usize> {
+    let length = u32::from_be_bytes(bytes.get(..4)?.try_into().expect("four bytes"));
+    let length = PREFIX_BYTES + usize::try_from(length).expect("usize has 32 bits");
+    (length <= bytes.len()).then_some(length)
+}
+
+fn checksum(parts: &[&[u8]]) -> [u8; 4] {
+    let mut hasher = crc32fast::Hasher::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize().to_be_bytes()
+}
+
+fn u64_at(bytes: &[u8]) -> u64 {
+    u64::from_be_bytes(bytes[..8].try_into().expect("eight bytes"))
+}
+
+fn at(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { what, path, source }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+use usurper_history::NodeId;
+
+use super::{Before, Owner, Store, StoreError, header};
+
+const OWNER: Owner<'static> = Owner { node: NodeId(3), cluster: "run-1" };
+
+fn open(directory: &Path, before: Before) -> Result<(Store, Vec<String>), StoreError> {
+    let (store, records) = Store::open(directory, OWNER, before)?;
+    let texts = records.into_iter().map(|record| String::from_utf8(record).unwrap()).collect();
+    Ok((store, texts))
+}
+
+/// A log with two synced records and one that was only written, its process gone.
+fn two_synced_and_one_written() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let (mut store, _) = open(directory.path(), Before::Exit).unwrap();
+    store.write(b"one").unwrap();
+    store.sync().unwrap();
+    store.write(b"two").unwrap();
+    store.sync().unwrap();
+    store.write(b"three").unwrap();
+    (directory, path)
+}
+
+#[track_caller]
+fn error(directory: &Path, before: Before) -> String {
+    let error = open(directory, before).unwrap_err().to_string();
+    error.replace(directory.to_str().unwrap(), "DIR")
+}
+
+#[test]
+fn an_unsynced_write_survives_a_kill() {
+    let (directory, _) = two_synced_and_one_written();
+    assert_eq!(open(directory.path(), Before::Exit).unwrap().1, ["one", "two", "three"]);
+}
+
+#[test]
+fn an_unsynced_write_is_lost_with_the_power() {
+    let (directory, _) = two_synced_and_one_written();
+    assert_eq!(open(directory.path(), Before::PowerFailure).unwrap().1, ["one", "two"]);
+    // And it does not come back.
+    assert_eq!(open(directory.path(), Before::Exit).unwrap().1, ["one", "two"]);
+}
+
+#[test]
+fn what_was_recovered_once_survives_a_later_power_failure() {
+    let (directory, _) = two_synced_and_one_written();
+    open(directory.path(), Before::Exit).unwrap();
+    assert_eq!(open(directory.path(), Before::PowerFailure).unwrap().1, ["one", "two", "three"]);
+}
+
+#[test]
+fn a_log_that_lost_its_tail_goes_on_from_there() {
+    let (directory, _) = two_synced_and_one_written();
+    let (mut store, _) = open(directory.path(), Before::PowerFailure).unwrap();
+    store.write(b"four").unwrap();
+    store.sync().unwrap();
+    drop(store);
+    assert_eq!(open(directory.path(), Before::PowerFailure).unwrap().1, ["one", "two", "four"]);
+}
+
+#[test]
+fn a_fresh_directory_has_no_records_after_whatever() {
+    for before in [Before::Exit, Before::PowerFailure] {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(open(directory.path(), before).unwrap().1.is_empty());
+    }
+}
+
+#[test]
+fn a_torn_tail_is_dropped_wherever_it_is_cut() {
+    let (directory, path) = two_synced_and_one_written();
+    let whole = fs::read(&path).unwrap();
+    // "three" and its prefix.
+    for missing in 1..=12 {
+        let directory = copy(directory.path());
+        fs::write(directory.path().join("log"), &whole[..whole.len() - missing]).unwrap();
+        assert_eq!(open(directory.path(), Before::Exit).unwrap().1, ["one", "two"]);
+    }
+}
+
+#[test]
+fn a_cut_into_what_was_synced_is_refused() {
+    let (directory, path) = two_synced_and_one_written();
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 14]).unwrap();
+    let expected = "`DIR/log` is corrupt at byte 42: the file ends before what was synced";
+    assert_eq!(error(directory.path(), Before::Exit), expected);
+    assert_eq!(error(directory.path(), Before::PowerFailure), expected);
+}
+
+#[test]
+fn a_flipped_byte_in_the_middle_is_refused_by_its_place() {
+    let (directory, path) = two_synced_and_one_written();
+    let mut bytes = fs::read(&path).unwrap();
+    let first = header(OWNER).len();
+    bytes[first + 8] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(
+        error(directory.path(), Before::Exit),
+        format!("`DIR/log` is corrupt at byte {first}: a record does not match its checksum")
+    );
+}
+
+#[test]
+fn the_log_of_another_node_or_cluster_is_refused() {
+    let (directory, _) = two_synced_and_one_written();
+    let other = |owner| Store::open(directory.path(), owner, Before::Exit).err().unwrap();
+    assert!(matches!(
+        other(Owner { node: NodeId(1), ..OWNER }),
+        StoreError::Node { found: NodeId(3), .. }
+    ));
+    assert!(matches!(other(Owner { cluster: "run-2", ..OWNER }), StoreError::Cluster { .. }));
+}
+
+#[test]
+fn a_log_without_its_watermark_is_not_taken_for_a_fresh_one() {
+    let (directory, _) = two_synced_and_one_written();
+    fs::remove_file(directory.path().join("watermark")).unwrap();
+    let expected = "`DIR/log` is corrupt at byte 0: it has records, but its watermark is gone";
+    assert_eq!(error(directory.path(), Before::Exit), expected);
+}
+
+#[test]
+fn a_log_of_a_later_version_is_refused_by_name() {
+    let (directory, path) = two_synced_and_one_written();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8] = 2;
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(error(directory.path(), Before::Exit), "`DIR/log` has format version 2, expected 1");
+}
+
+fn copy(from: &Path) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["log", "watermark"] {
+        fs::copy(from.join(name), directory.path().join(name)).unwrap();
+    }
+    directory
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_flipped_bit_of_what_was_synced_is_noticed(at in any::<prop::sample::Index>(), bit in 0_u8..8) {
+        let (directory, path) = two_synced_and_one_written();
+        open(directory.path(), Before::Exit).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        fs::write(&path, bytes).unwrap();
+        prop_assert!(open(directory.path(), Before::Exit).is_err());
+    }
+}

@@ -1,0 +1,89 @@
+//! What can be run, and with which options.
+
+use std::io::Write;
+
+use usurper_history::Timing;
+
+use crate::{
+    fle::{self, Fle},
+    params::{DefectInfo, OptionError, ParamInfo, nearest},
+    protocol::{Protocol, Setup},
+    shell::{Place, ShellError, serve},
+};
+
+/// A reference system.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemInfo {
+    pub name: &'static str,
+    pub summary: &'static str,
+    pub defects: &'static [DefectInfo],
+    pub params: &'static [ParamInfo],
+    /// Names of the events that it can emit.
+    pub events: &'static [&'static str],
+    timing: TimingOf,
+}
+
+type TimingOf = fn(&[(String, String)]) -> Result<Timing, OptionError>;
+
+impl SystemInfo {
+    /// The timing of a cluster whose nodes are started with these parameters.
+    ///
+    /// # Errors
+    /// When a parameter is unknown or has a value that is none.
+    pub fn timing(&self, params: &[(String, String)]) -> Result<Timing, OptionError> {
+        (self.timing)(params)
+    }
+}
+
+const SYSTEMS: &[SystemInfo] = &[SystemInfo {
+    name: Fle::NAME,
+    summary: "fast leader election with prevote, finalize wait and minimal discovery",
+    defects: fle::DEFECTS,
+    params: fle::PARAMS,
+    events: &[
+        "node-start",
+        "role-change",
+        "leader-elected",
+        "term-change",
+        "vote-msg",
+        "vote-cast",
+        "heartbeat",
+        "leader-known",
+        "persist",
+        "ack",
+        "conn",
+        "defect-hit",
+    ],
+    timing: fle::timing,
+}];
+
+/// Every reference system.
+pub fn systems() -> &'static [SystemInfo] {
+    SYSTEMS
+}
+
+/// The system of this name.
+///
+/// # Errors
+/// When there is none; the error names the nearest.
+pub fn system(name: &str) -> Result<&'static SystemInfo, OptionError> {
+    SYSTEMS.iter().find(|system| system.name == name).ok_or_else(|| OptionError::Unknown {
+        what: "system",
+        name: name.to_owned(),
+        nearest: nearest(name, SYSTEMS.iter().map(|system| system.name)),
+    })
+}
+
+/// Runs a node of the named system.
+pub(crate) async fn serve_named(
+    name: &str,
+    setup: &Setup,
+    place: Place,
+    events: Box<dyn Write>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ShellError> {
+    match name {
+        Fle::NAME => serve::<Fle>(setup, place, events, stop).await,
+        _ => unreachable!("`system` knows every name"),
+    }
+}
