@@ -1,1 +1,48 @@
-fn main() {}
+//! `usurper`: starts real clusters, breaks them, and says who should not be leading.
+
+mod act;
+mod cli;
+mod commands;
+mod controller;
+mod execute;
+mod failure;
+mod output;
+mod plan;
+mod reporter;
+mod scenario;
+mod signals;
+mod store;
+mod summary;
+mod system;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    cli::{Cli, Command},
+    failure::{Failure, Status},
+};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => commands::run(&args),
+        Command::Prove(args) => commands::prove(&args),
+        Command::Check(args) => commands::check(&args),
+        Command::Plan(args) => commands::plan(&args),
+        Command::List(args) => commands::list(&args),
+        Command::Doctor(args) => commands::doctor(&args),
+        Command::Node(args) => {
+            usurper_node::run(args).map(|()| Status::Valid).map_err(Failure::harness)
+        }
+    };
+    result.unwrap_or_else(|failure| report(&failure)).into()
+}
+
+fn report(failure: &Failure) -> Status {
+    output::talk(&format!("error: {:#}", failure.error));
+    if let Some(hint) = &failure.hint {
+        output::talk(&format!("hint: {hint}"));
+    }
+    failure.status
+}

@@ -1,0 +1,207 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use usurper_nemesis::TimeSpan;
+
+use crate::{failure::Failure, plan::Wishes};
+
+/// usurper finds the leaders that should not be leading.
+///
+/// It starts a real cluster, breaks it on a schedule, records what everybody did, and judges the
+/// record. Exit codes: 0 every check is valid, 1 a check is invalid, 2 usage or file error, 3 the
+/// verdict is unknown, 4 the harness itself failed, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "usurper", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a cluster, break it, judge it.
+    Run(RunArgs),
+    /// Run scenarios without and with their defects: green without, red with.
+    Prove(ProveArgs),
+    /// Judge a history, or the history of a run.
+    Check(CheckArgs),
+    /// Print what `run` would do, and do nothing.
+    Plan(PlanArgs),
+    /// Show what there is.
+    List(ListArgs),
+    /// Say what this machine allows.
+    Doctor(DoctorArgs),
+    /// Be one node of a reference system (what a run starts).
+    #[command(hide = true)]
+    Node(usurper_node::NodeArgs),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// A shipped scenario (`usurper list scenarios`) or a TOML file; random faults without one.
+    pub(crate) scenario: Option<String>,
+    /// The system under test [default: fle]
+    #[arg(long)]
+    pub(crate) system: Option<String>,
+    /// The program of the system under test, instead of the installed one.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) bin: Option<PathBuf>,
+    /// Size of the cluster [default: 3]
+    #[arg(long)]
+    pub(crate) nodes: Option<u8>,
+    /// Switch a defect on; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) defect: Vec<String>,
+    /// Switch the scenario's own defects on.
+    #[arg(long)]
+    pub(crate) with_defect: bool,
+    /// Families of random faults: kill, terminate, pause, partition, all or none.
+    #[arg(long, value_delimiter = ',', value_name = "FAULT,…")]
+    pub(crate) faults: Option<Vec<String>>,
+    /// From one random fault to the next [default: 2s]
+    #[arg(long)]
+    pub(crate) interval: Option<TimeSpan>,
+    /// How long faults go on, at most [default: the scenario's, or 12s]
+    #[arg(long)]
+    pub(crate) time: Option<TimeSpan>,
+    /// How long to watch the healed cluster [default: the scenario's, or 2s]
+    #[arg(long)]
+    pub(crate) settle: Option<TimeSpan>,
+    /// What everything random in the run derives from; a new one if absent.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// An option of the system (`usurper list systems`); may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) param: Vec<(String, String)>,
+    /// Judge by this check only; may be repeated.
+    #[arg(long, value_name = "CHECK")]
+    pub(crate) check: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) plan: PlanArgs,
+    /// Run so many times, each with the next seed.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) repeat: u32,
+    /// Where runs are stored.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProveArgs {
+    /// The scenarios to prove.
+    #[arg(required_unless_present_any = ["all", "system"])]
+    pub(crate) scenarios: Vec<String>,
+    /// Prove every shipped scenario whose system is installed.
+    #[arg(long, conflicts_with = "scenarios")]
+    pub(crate) all: bool,
+    /// Prove every shipped scenario of this system.
+    #[arg(long, conflicts_with_all = ["scenarios", "all"])]
+    pub(crate) system: Option<String>,
+    /// Run each scenario so many times without and with its defects.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) repeat: u32,
+    /// How many runs go on side by side [default: twice the cores]
+    #[arg(long)]
+    pub(crate) jobs: Option<usize>,
+    /// The first seed; each repeat takes the next.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Keep every run, not only those that are not as they should be.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Where runs are stored.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// History files or run directories (`store/latest`).
+    #[arg(required = true)]
+    pub(crate) histories: Vec<PathBuf>,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    pub(crate) what: What,
+    /// Only what belongs to this system.
+    #[arg(long)]
+    pub(crate) system: Option<String>,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    Systems,
+    Scenarios,
+    Defects,
+    Faults,
+    Checks,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Also measure how long a fault takes from the event that it waits for.
+    #[arg(long)]
+    pub(crate) measure: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE, for example `heartbeat=50ms`".to_owned()),
+    }
+}
+
+impl PlanArgs {
+    pub(crate) fn wishes(&self) -> Wishes {
+        Wishes {
+            system: self.system.clone(),
+            bin: self.bin.clone(),
+            nodes: self.nodes,
+            defects: self.defect.clone(),
+            with_defect: self.with_defect,
+            faults: self.faults.clone(),
+            interval: self.interval,
+            time: self.time,
+            settle: self.settle,
+            params: self.param.iter().cloned().collect(),
+            checks: self.check.clone(),
+        }
+    }
+
+    /// The plan that these arguments ask for.
+    pub(crate) fn resolve(&self, seed: u64) -> Result<crate::plan::Plan, Failure> {
+        let scenario = self.scenario.as_deref().map(crate::scenario::Scenario::load).transpose()?;
+        crate::plan::Plan::resolve(scenario, &self.wishes(), seed)
+    }
+
+    /// The seed asked for, or one that was not used before.
+    pub(crate) fn seed_or_new(&self) -> u64 {
+        self.seed.unwrap_or_else(|| {
+            let fresh = usurper_history::monotonic_ns() ^ (u64::from(std::process::id()) << 20);
+            // Short enough to be typed again.
+            fresh.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
+        })
+    }
+}

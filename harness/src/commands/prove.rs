@@ -1,0 +1,309 @@
+//! `usurper prove`: each scenario without and with its defects.
+//!
+//! Without, every check must be valid; with, the expected checks must be invalid *and* the defects
+//! must have been hit. Both ways or it proves nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    path::Path,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow};
+use serde::Serialize;
+use usurper_checks::Judgement;
+use usurper_history::{Body, Event, Reader};
+
+use crate::{
+    cli::{Output, ProveArgs},
+    controller::RunEnd,
+    execute::{Judged, execute},
+    failure::{Failure, Status},
+    output::{self, Paint, paint},
+    plan::{Plan, Wishes},
+    reporter::Silent,
+    scenario::Scenario,
+    system,
+};
+
+/// How many runs that are not as they should be are named.
+const NAMED_MAX: usize = 5;
+
+/// What one run was for, and how it went.
+#[derive(Debug)]
+struct Outcome {
+    with: bool,
+    took: Duration,
+    end: End,
+}
+
+#[derive(Debug)]
+enum End {
+    /// As it should be.
+    Good,
+    /// Not as it should be: what was seen instead, and where it is.
+    Wrong(String),
+    /// The harness failed.
+    Failed(String),
+    Interrupted,
+}
+
+/// One scenario's line in the table.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Row {
+    scenario: String,
+    expect: Vec<String>,
+    without: Tally,
+    /// Absent when the scenario has no defect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    with: Option<Tally>,
+    median_ms: u64,
+    /// What was not as it should be: the first ones.
+    wrong: Vec<String>,
+    failed: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Tally {
+    runs: u32,
+    good: u32,
+}
+
+pub(crate) fn prove(args: &ProveArgs) -> Result<Status, Failure> {
+    let mut rows = Vec::new();
+    let mut queue = VecDeque::new();
+    for (name, scenario) in chosen(args)? {
+        let row = rows.len();
+        let with = if scenario.defects.is_empty() { None } else { Some(Tally::default()) };
+        for repeat in 0..u64::from(args.repeat) {
+            let seed = args.seed.wrapping_add(repeat);
+            for with_defect in [false, true].into_iter().take(1 + usize::from(with.is_some())) {
+                let wishes = Wishes { with_defect, ..Wishes::default() };
+                let plan = Plan::resolve(Some((name.clone(), scenario.clone())), &wishes, seed)?;
+                queue.push_back((row, plan));
+            }
+        }
+        let expect = scenario.expect.clone();
+        rows.push(Row { scenario: name, expect, with, ..Row::default() });
+    }
+    let jobs = args.jobs.unwrap_or_else(default_jobs).max(1);
+    let outcomes = run_all(queue, jobs, args);
+    let interrupted =
+        outcomes.values().flatten().any(|outcome| matches!(outcome.end, End::Interrupted));
+    for (index, outcomes) in outcomes {
+        rows[index].fill(outcomes);
+    }
+    show(&rows, args.output)?;
+    Ok(if interrupted {
+        Status::Interrupted
+    } else if rows.iter().any(|row| !row.failed.is_empty()) {
+        Status::Harness
+    } else if rows.iter().all(Row::holds) {
+        Status::Valid
+    } else {
+        Status::Invalid
+    })
+}
+
+/// The scenarios asked for. With `--all`, those of a system that is not installed are named and left
+/// out.
+fn chosen(args: &ProveArgs) -> Result<Vec<(String, Scenario)>, Failure> {
+    let names: Vec<String> = if args.scenarios.is_empty() {
+        Scenario::names().map(str::to_owned).collect()
+    } else {
+        args.scenarios.clone()
+    };
+    if let Some(system) = &args.system {
+        system::find(system)?;
+    }
+    let mut chosen = Vec::new();
+    for name in names {
+        let (name, scenario) = Scenario::load(&name)?;
+        if args.system.as_ref().is_some_and(|system| *system != scenario.system) {
+            continue;
+        }
+        let wishes = Wishes::default();
+        let plan = Plan::resolve(Some((name.clone(), scenario.clone())), &wishes, args.seed)?;
+        match system::find(&scenario.system)?.check_installed(&plan) {
+            Ok(()) => chosen.push((name, scenario)),
+            Err(failure) if args.all => {
+                output::talk(&format!("skipped: {name}: {:#}", failure.error));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    if chosen.is_empty() {
+        return Err(Failure::usage(anyhow!("there is no scenario to prove")));
+    }
+    Ok(chosen)
+}
+
+fn default_jobs() -> usize {
+    thread::available_parallelism().map_or(2, |cores| 2 * cores.get())
+}
+
+/// Runs everything, `jobs` at a time, each on a thread of its own: nodes die with their thread.
+fn run_all(
+    queue: VecDeque<(usize, Plan)>,
+    jobs: usize,
+    args: &ProveArgs,
+) -> BTreeMap<usize, Vec<Outcome>> {
+    let total = queue.len();
+    let queue = Mutex::new(queue);
+    let outcomes = Mutex::new((0, BTreeMap::<usize, Vec<Outcome>>::new()));
+    thread::scope(|scope| {
+        for _ in 0..jobs.min(total) {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    let Some((row, plan)) = next else { return };
+                    let outcome = run_one(&plan, args);
+                    if matches!(outcome.end, End::Interrupted) {
+                        queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                    }
+                    let mut done = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+                    done.0 += 1;
+                    tell(done.0, total, &plan, &outcome);
+                    done.1.entry(row).or_default().push(outcome);
+                }
+            });
+        }
+    });
+    outcomes.into_inner().unwrap_or_else(PoisonError::into_inner).1
+}
+
+fn tell(done: usize, total: usize, plan: &Plan, outcome: &Outcome) {
+    let (name, seed) = (&plan.name, plan.seed);
+    let with = if outcome.with { "with" } else { "without" };
+    let end = match &outcome.end {
+        End::Good => "as it should be".to_owned(),
+        End::Wrong(what) => format!("WRONG: {what}"),
+        End::Failed(what) => format!("FAILED: {what}"),
+        End::Interrupted => "interrupted".to_owned(),
+    };
+    let seconds = outcome.took.as_secs_f64();
+    output::talk(&format!("{done:>4}/{total} {name} {with}, seed {seed}, {seconds:.1} s: {end}"));
+}
+
+fn run_one(plan: &Plan, args: &ProveArgs) -> Outcome {
+    let began_ns = usurper_history::monotonic_ns();
+    let end = match execute(plan, &args.store, &mut Silent) {
+        Err(failure) => End::Failed(match failure.hint {
+            Some(hint) => format!("{:#} ({hint})", failure.error),
+            None => format!("{:#}", failure.error),
+        }),
+        Ok(judged) if judged.end == RunEnd::Interrupted => End::Interrupted,
+        Ok(judged) => judge(plan, judged, args.keep),
+    };
+    let took = Duration::from_nanos(usurper_history::monotonic_ns() - began_ns);
+    Outcome { with: !plan.expect.is_empty(), took, end }
+}
+
+/// Whether a run is as it should be. One that is is not kept, unless asked for.
+fn judge(plan: &Plan, judged: Judged, keep: bool) -> End {
+    let seen = match what_is_wrong(plan, &judged) {
+        Ok(seen) => seen,
+        Err(failure) => return End::Failed(format!("{:#}", failure.error)),
+    };
+    match seen {
+        Some(seen) => End::Wrong(format!("{seen}, see {}", judged.dir.path().display())),
+        None if keep => End::Good,
+        None => match judged.dir.remove() {
+            Ok(()) => End::Good,
+            Err(failure) => End::Failed(format!("{:#}", failure.error)),
+        },
+    }
+}
+
+fn what_is_wrong(plan: &Plan, judged: &Judged) -> Result<Option<String>, Failure> {
+    if plan.expect.is_empty() {
+        let bad: Vec<_> = (judged.verdict.checks.iter())
+            .filter(|check| check.judgement != Judgement::Valid)
+            .map(|check| format!("{} is {}", check.check, check.judgement.name()))
+            .collect();
+        return Ok((judged.verdict.judgement != Judgement::Valid).then(|| bad.join(", ")));
+    }
+    let silent = plan.expect.iter().filter(|check| !judged.is_invalid(check));
+    let mut wrong: Vec<_> = silent.map(|check| format!("{check} did not fire")).collect();
+    let hit = defects_hit(&judged.dir.history())?;
+    let unhit = plan.defects.iter().filter(|defect| !hit.contains(*defect));
+    wrong.extend(unhit.map(|defect| format!("{defect} was not hit")));
+    Ok((!wrong.is_empty()).then(|| wrong.join(", ")))
+}
+
+/// The defects that changed what a node did, by the nodes' own word.
+fn defects_hit(history: &Path) -> Result<BTreeSet<String>, Failure> {
+    let mut hit = BTreeSet::new();
+    let reader = Reader::open(history).context("cannot read the history");
+    for record in reader.map_err(Failure::harness)? {
+        let (_, record) = record.map_err(Failure::harness)?;
+        if let Body::Node(node) = record.body
+            && let Event::DefectHit { name, .. } = node.event
+        {
+            hit.insert(name);
+        }
+    }
+    Ok(hit)
+}
+
+impl Row {
+    fn fill(&mut self, outcomes: Vec<Outcome>) {
+        let mut took: Vec<_> = outcomes.iter().map(|outcome| outcome.took).collect();
+        took.sort_unstable();
+        let median = took.get(took.len() / 2).copied().unwrap_or_default();
+        self.median_ms = u64::try_from(median.as_millis()).unwrap_or(u64::MAX);
+        for outcome in outcomes {
+            let tally = match (&mut self.with, outcome.with) {
+                (Some(with), true) => with,
+                _ => &mut self.without,
+            };
+            tally.runs += 1;
+            match outcome.end {
+                End::Good => tally.good += 1,
+                End::Wrong(what) => self.wrong.push(what),
+                End::Failed(what) => self.failed.push(what),
+                End::Interrupted => {}
+            }
+        }
+    }
+
+    fn holds(&self) -> bool {
+        let full = |tally: &Tally| tally.runs > 0 && tally.good == tally.runs;
+        full(&self.without) && self.with.as_ref().is_none_or(full)
+    }
+}
+
+fn show(rows: &[Row], form: Output) -> Result<(), Failure> {
+    if form == Output::Json {
+        let json = serde_json::to_string_pretty(rows).context("cannot print JSON");
+        output::data(&json.map_err(Failure::harness)?);
+        return Ok(());
+    }
+    let colour = output::wants_colour();
+    let width = rows.iter().map(|row| row.scenario.len()).max().unwrap_or(0).max(8);
+    output::data(&format!(
+        "{:<width$}  {:>15}  {:>15}  {:>7}  with the defect",
+        "scenario", "without: valid", "with: invalid", "median"
+    ));
+    for row in rows {
+        let rate = |tally: &Tally| format!("{} of {}", tally.good, tally.runs);
+        let with = row.with.as_ref().map_or_else(|| "-".to_owned(), rate);
+        let expect =
+            if row.expect.is_empty() { "no defect".to_owned() } else { row.expect.join(", ") };
+        let median = Duration::from_millis(row.median_ms).as_secs_f64();
+        let line = format!(
+            "{:<width$}  {:>15}  {with:>15}  {median:>5.1} s  {expect}",
+            row.scenario,
+            rate(&row.without),
+        );
+        let mark = if row.holds() { Paint::Good } else { Paint::Bad };
+        output::data(&paint(&line, mark, colour));
+        for what in row.failed.iter().chain(&row.wrong).take(NAMED_MAX) {
+            output::data(&format!("{:<width$}  {what}", ""));
+        }
+    }
+    Ok(())
+}

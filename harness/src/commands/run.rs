@@ -1,0 +1,84 @@
+//! `usurper run`: the main job.
+
+use anyhow::Context;
+use usurper_checks::Judgement;
+
+use crate::{
+    cli::{Output, RunArgs},
+    controller::RunEnd,
+    execute::{Judged, execute},
+    failure::{Failure, Status},
+    output,
+    reporter::{self, Reporter, Silent},
+    summary,
+};
+
+pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
+    let seed = args.plan.seed_or_new();
+    let mut worst = Status::Valid;
+    for repeat in 0..u64::from(args.repeat) {
+        let plan = args.plan.resolve(seed.wrapping_add(repeat))?;
+        output::talk(&format!(
+            "{} with {} nodes, seed {} (again: usurper run {})",
+            plan.name,
+            plan.nodes,
+            plan.seed,
+            again(args, plan.seed)
+        ));
+        let mut reporter: Box<dyn Reporter> = match args.output {
+            Output::Text => reporter::for_run(&plan),
+            Output::Json => Box::new(Silent),
+        };
+        let judged = execute(&plan, &args.store, reporter.as_mut())?;
+        drop(reporter);
+        judged.dir.make_latest()?;
+        show(&judged, args.output)?;
+        worst = worse(worst, judged.verdict.judgement.into());
+        if judged.end == RunEnd::Interrupted {
+            return Ok(Status::Interrupted);
+        }
+    }
+    Ok(worst)
+}
+
+fn show(judged: &Judged, form: Output) -> Result<(), Failure> {
+    match form {
+        Output::Text => {
+            let stored = judged.dir.path().display().to_string();
+            let colour = output::wants_colour();
+            output::data(&summary::text(&judged.verdict, &stored, colour));
+        }
+        Output::Json => {
+            let json = serde_json::to_string_pretty(&judged.verdict).context("cannot print JSON");
+            output::data(&json.map_err(Failure::harness)?);
+        }
+    }
+    Ok(())
+}
+
+/// Invalid is worse than unknown, unknown worse than valid.
+pub(super) fn worse(one: Status, other: Status) -> Status {
+    let rank = |status| match status {
+        Status::Valid => 0,
+        Status::Unknown => 1,
+        _ => 2,
+    };
+    if rank(other) > rank(one) { other } else { one }
+}
+
+/// The arguments that give the same run again.
+fn again(args: &RunArgs, seed: u64) -> String {
+    let mut words: Vec<String> = std::env::args().skip(2).collect();
+    if args.plan.seed.is_none() {
+        words.push(format!("--seed {seed}"));
+    }
+    words.join(" ")
+}
+
+impl Judged {
+    /// Whether one check is invalid.
+    pub(crate) fn is_invalid(&self, check: &str) -> bool {
+        let checks = self.verdict.checks.iter();
+        checks.filter(|c| c.check == check).any(|c| c.judgement == Judgement::Invalid)
+    }
+}

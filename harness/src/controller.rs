@@ -1,0 +1,686 @@
+//! One run: one event loop, which is the only writer of the run's state and of its history.
+//!
+//! Everything that happens arrives as an [`Incoming`] in one bounded queue: lines of the nodes, ends
+//! of processes, ends of steps. The loop records it, lets the scheduler see it, and begins the steps
+//! that are due. What takes time (waiting for the proof of a fault, a client's reply) is done in
+//! tasks that report back.
+//!
+//! Whatever ends a run, dropping the controller kills every node.
+
+use std::{collections::BTreeMap, fs::File, io::Write, process::Command, sync::Arc};
+
+use anyhow::{Context, anyhow};
+use nix::sys::signal::Signal;
+use serde_json::Map;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Duration, timeout},
+};
+use usurper_history::{
+    Body, Clock, Event, FORMAT_VERSION, FaultRecord, HarnessEvent, Header, NodeId, Outcome, Phase,
+    Record, Trigger, Writer, sort_file,
+};
+use usurper_nemesis::{Due, Fault, Network, Output, Process, Resolved, Scheduler, Step, Stream};
+
+use crate::{
+    act::{self, Act, Ended},
+    failure::Failure,
+    plan::Plan,
+    reporter::Reporter,
+    store::RunDir,
+    system::{self, LineReader, NodeSpec, Reading, System},
+};
+
+/// How long all nodes together may take to get ready.
+const READY_MAX: Duration = Duration::from_secs(10);
+/// How long healing may take before the run counts as failed.
+const HEAL_MAX: Duration = Duration::from_secs(20);
+/// How long a node may take to stop by itself.
+const STOP_MAX: Duration = Duration::from_secs(2);
+/// Events that wait for the loop; a node that outruns it is slowed down, not lost.
+const QUEUE: usize = 1 << 14;
+/// Lines of a dead node's standard error that are kept as evidence.
+const STDERR_LINES: usize = 5;
+
+/// How a run ended that was carried through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunEnd {
+    Complete,
+    Interrupted,
+}
+
+/// What the loop is woken by.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    Output {
+        node: NodeId,
+        inc: u32,
+        output: Output,
+        read_ns: u64,
+    },
+    /// A step that was begun has ended.
+    Ended(Ended),
+}
+
+/// The state of one node's process.
+pub(crate) struct NodeState {
+    pub(crate) inc: u32,
+    pub(crate) process: Option<Process>,
+    pub(crate) frozen: bool,
+    /// The harness has ended this incarnation, or is about to.
+    pub(crate) expected_exit: bool,
+    /// Whether this incarnation answers.
+    pub(crate) ready: watch::Sender<bool>,
+    reader: Box<dyn LineReader + Send>,
+    /// Where lines that are not events go.
+    log: File,
+}
+
+impl NodeState {
+    /// Keeps a line of a foreign node's log.
+    fn keep(&mut self, line: &[u8]) -> Result<(), Failure> {
+        let kept = self.log.write_all(line).and_then(|()| self.log.write_all(b"\n"));
+        kept.context("cannot keep a node's log").map_err(Failure::harness)
+    }
+}
+
+/// Runs a plan to its end and leaves its history in `dir`, in the order of time.
+///
+/// # Errors
+/// When the harness fails: a node never starts, a fault cannot be healed, the store is full.
+pub(crate) async fn run(
+    plan: &Plan,
+    dir: &RunDir,
+    started: &str,
+    reporter: &mut dyn Reporter,
+    interrupt: watch::Receiver<Option<&'static str>>,
+) -> Result<RunEnd, Failure> {
+    let mut controller = Controller::provision(plan, dir, started, reporter, interrupt).await?;
+    let end = controller.carry_through().await;
+    if let Err(failure) = &end {
+        let message = format!("{:#}", failure.error);
+        // The first failure is the one to report; this line may meet the same full disk.
+        let _ = controller.record(Body::Harness(HarnessEvent::Error { message }));
+    }
+    let stopped = controller.stop().await;
+    let end = end?;
+    stopped?;
+    sort_file(&dir.history()).map_err(Failure::harness)?;
+    Ok(end)
+}
+
+pub(crate) struct Controller<'a> {
+    plan: &'a Plan,
+    dir: &'a RunDir,
+    system: &'static dyn System,
+    clock: Clock,
+    writer: Writer,
+    reporter: &'a mut dyn Reporter,
+    interrupt: watch::Receiver<Option<&'static str>>,
+    interrupted: bool,
+    network: Arc<Network>,
+    nodes: BTreeMap<NodeId, NodeState>,
+    scheduler: Scheduler,
+    steps_begun: u64,
+    steps_open: usize,
+    sender: mpsc::Sender<Incoming>,
+    receiver: mpsc::Receiver<Incoming>,
+}
+
+impl<'a> Controller<'a> {
+    async fn provision(
+        plan: &'a Plan,
+        dir: &'a RunDir,
+        started: &str,
+        reporter: &'a mut dyn Reporter,
+        interrupt: watch::Receiver<Option<&'static str>>,
+    ) -> Result<Self, Failure> {
+        let system = system::find(&plan.system)?;
+        let node_ids = plan.node_ids();
+        let clock = Clock::start();
+        let header = Header {
+            version: FORMAT_VERSION,
+            run: dir.name(),
+            system: plan.system.clone(),
+            scenario: plan.scenario.clone(),
+            nodes: node_ids.clone(),
+            seed: plan.seed,
+            origin_ns: clock.origin_ns(),
+            started: started.to_owned(),
+            timing: system.timing(plan)?,
+            defects: plan.defects.clone(),
+            events: system.events().iter().map(|event| (*event).to_owned()).collect(),
+            checks: plan.checks.clone(),
+            extra: Map::new(),
+        };
+        let writer = Writer::create(&dir.history(), &header).map_err(Failure::harness)?;
+        let hint = plan.seed ^ u64::from(std::process::id()).wrapping_mul(0x9e37_79b9);
+        let network = Network::open(&node_ids, hint).await.map_err(Failure::harness)?;
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        Ok(Self {
+            plan,
+            dir,
+            system,
+            clock,
+            writer,
+            reporter,
+            interrupt,
+            interrupted: false,
+            network: Arc::new(network),
+            nodes: BTreeMap::new(),
+            scheduler: Scheduler::new(plan.steps.clone(), &node_ids, plan.seed),
+            steps_begun: 0,
+            steps_open: 0,
+            sender,
+            receiver,
+        })
+    }
+
+    async fn carry_through(&mut self) -> Result<RunEnd, Failure> {
+        self.phase("start")?;
+        for node in self.plan.node_ids() {
+            self.spawn(node)?;
+        }
+        let ready = |c: &Self| c.interrupted || c.nodes.values().all(|node| *node.ready.borrow());
+        if !self.until(ready, READY_MAX).await? {
+            return Err(self.never_ready());
+        }
+        if !self.interrupted {
+            self.phase("run")?;
+            self.scheduler.begin(self.clock.now_ns());
+            let done = |c: &Self| c.interrupted || c.scheduler.all_ended();
+            self.until(done, self.plan.time.0).await?;
+            self.record_missed()?;
+        }
+        self.heal().await?;
+        if !self.interrupted {
+            self.phase("settle")?;
+            self.until(|c| c.interrupted, self.plan.settle.0).await?;
+        }
+        Ok(if self.interrupted { RunEnd::Interrupted } else { RunEnd::Complete })
+    }
+
+    /// Handles what comes until `done` or until the time is over; says whether it was done.
+    async fn until(
+        &mut self,
+        done: impl Fn(&Self) -> bool,
+        time: Duration,
+    ) -> Result<bool, Failure> {
+        let end_ns = self.clock.now_ns() + u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2);
+        loop {
+            self.begin_due()?;
+            if done(self) {
+                return Ok(true);
+            }
+            let now_ns = self.clock.now_ns();
+            if now_ns >= end_ns {
+                return Ok(false);
+            }
+            let wake_ns = self.scheduler.next_due_ns().map_or(end_ns, |due| due.min(end_ns));
+            let wait = Duration::from_nanos(wake_ns.saturating_sub(now_ns));
+            tokio::select! {
+                incoming = self.receiver.recv() => {
+                    self.handle(incoming.expect("we hold a sender ourselves"))?;
+                }
+                signal = interrupted(&mut self.interrupt), if !self.interrupted => {
+                    self.interrupted = true;
+                    let signal = signal.to_owned();
+                    self.record(Body::Harness(HarnessEvent::Interrupted { signal }))?;
+                }
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    fn handle(&mut self, incoming: Incoming) -> Result<(), Failure> {
+        match incoming {
+            Incoming::Output { node, inc, output, read_ns } => {
+                self.handle_output(node, inc, output, read_ns)
+            }
+            Incoming::Ended(ended) => self.handle_ended(ended),
+        }
+    }
+
+    fn handle_output(
+        &mut self,
+        node: NodeId,
+        inc: u32,
+        output: Output,
+        read_ns: u64,
+    ) -> Result<(), Failure> {
+        match output {
+            Output::Line(stream, line) => self.handle_line(node, inc, stream, &line, read_ns),
+            Output::Torn(_, bytes) => {
+                // A killed node leaves half a line behind; half a line from another is a defect.
+                let killed = self.nodes.get(&node).is_none_or(|state| state.expected_exit);
+                if killed { Ok(()) } else { self.bad_line(node, inc, &bytes, "it has no end") }
+            }
+            Output::Exited(exit) => {
+                let Some(state) = self.nodes.get_mut(&node).filter(|state| state.inc == inc) else {
+                    return Ok(());
+                };
+                let expected = state.expected_exit;
+                state.process = None;
+                state.frozen = false;
+                state.ready.send_replace(false);
+                let stderr = if expected { None } else { self.stderr_tail(node) };
+                let (code, signal) = (exit.code, exit.signal);
+                self.record(Body::Harness(HarnessEvent::Exit {
+                    node,
+                    inc,
+                    code,
+                    signal,
+                    expected,
+                    stderr,
+                }))
+            }
+        }
+    }
+
+    fn handle_line(
+        &mut self,
+        node: NodeId,
+        inc: u32,
+        stream: Stream,
+        line: &[u8],
+        read_ns: u64,
+    ) -> Result<(), Failure> {
+        let Some(state) = self.nodes.get_mut(&node).filter(|state| state.inc == inc) else {
+            return Ok(());
+        };
+        match state.reader.read(line, read_ns) {
+            Reading::Record(record) => {
+                let ours = matches!(&record.body, Body::Node(n) if n.node == node && n.inc == inc);
+                if !ours {
+                    return self.bad_line(node, inc, line, "it speaks for somebody else");
+                }
+                let text = std::str::from_utf8(line).expect("JSON is UTF-8");
+                self.writer.append_lines([text]).map_err(Failure::harness)?;
+                self.seen(&record);
+                let started = matches!(&record.body,
+                    Body::Node(node) if matches!(node.event, Event::NodeStart { .. }));
+                if started { self.ready(node, inc) } else { Ok(()) }
+            }
+            Reading::Translated(records) => {
+                state.keep(line)?;
+                for record in records {
+                    self.writer.append(&record).map_err(Failure::harness)?;
+                    self.seen(&record);
+                }
+                Ok(())
+            }
+            Reading::Serves => {
+                state.keep(line)?;
+                self.ready(node, inc)
+            }
+            Reading::Bad(error) if stream == Stream::Stdout => {
+                self.bad_line(node, inc, line, &error)
+            }
+            Reading::Bad(_) => Ok(()),
+        }
+    }
+
+    /// Takes note of a node's record that has just been written.
+    fn seen(&mut self, record: &Record) {
+        self.scheduler.observe(record);
+        self.reporter.record(record);
+    }
+
+    /// A node answers.
+    fn ready(&mut self, node: NodeId, inc: u32) -> Result<(), Failure> {
+        if let Some(state) = self.nodes.get(&node) {
+            state.ready.send_replace(true);
+        }
+        self.record(Body::Harness(HarnessEvent::Ready { node, inc }))
+    }
+
+    fn bad_line(
+        &mut self,
+        node: NodeId,
+        inc: u32,
+        line: &[u8],
+        error: &str,
+    ) -> Result<(), Failure> {
+        let text = String::from_utf8_lossy(&line[..line.len().min(400)]).into_owned();
+        let error = error.to_owned();
+        self.record(Body::Harness(HarnessEvent::BadLine { node, inc, error, text }))
+    }
+
+    /// Records something that the harness itself did or saw, now.
+    pub(crate) fn record(&mut self, body: Body) -> Result<(), Failure> {
+        let record = Record::new(self.clock.now_ns(), body);
+        self.writer.append(&record).map_err(Failure::harness)?;
+        self.scheduler.observe(&record);
+        self.reporter.record(&record);
+        Ok(())
+    }
+
+    fn phase(&mut self, phase: &str) -> Result<(), Failure> {
+        self.record(Body::Harness(HarnessEvent::Phase { phase: phase.to_owned() }))
+    }
+
+    /// Starts the next incarnation of a node.
+    fn spawn(&mut self, node: NodeId) -> Result<(), Failure> {
+        let inc = self.nodes.get(&node).map_or(1, |state| state.inc + 1);
+        let folder = self.dir.node(node)?;
+        let launch = self.system.launch(&NodeSpec {
+            plan: self.plan,
+            node,
+            inc,
+            network: &self.network,
+            clock: self.clock,
+            run: &self.dir.name(),
+            data: &folder.join("data"),
+        })?;
+        let open = |name: &str| {
+            let path = folder.join(name);
+            let file = File::options().append(true).create(true).open(&path);
+            let file = file.with_context(|| format!("cannot open `{}`", path.display()));
+            file.map_err(Failure::harness)
+        };
+        let (stdout, stderr) = (open("stdout.log")?, open("stderr.log")?);
+        let mut command = Command::new(&launch.program);
+        command.args(&launch.args);
+        let log = match launch.events {
+            Stream::Stdout => {
+                command.stdout(std::process::Stdio::piped()).stderr(stderr);
+                stdout
+            }
+            Stream::Stderr => {
+                command.stderr(std::process::Stdio::piped()).stdout(stdout);
+                stderr
+            }
+        };
+        let clock = self.clock;
+        let wrap = move |output| Incoming::Output { node, inc, output, read_ns: clock.now_ns() };
+        let process = Process::spawn(command, self.sender.clone(), wrap)
+            .with_context(|| format!("cannot start `{}`", launch.program.display()))
+            .map_err(Failure::harness)?;
+        let pid = process.pid();
+        let state = NodeState {
+            inc,
+            process: Some(process),
+            frozen: false,
+            expected_exit: false,
+            ready: watch::Sender::new(false),
+            reader: self.system.reader(node, inc),
+            log,
+        };
+        self.nodes.insert(node, state);
+        self.record(Body::Harness(HarnessEvent::Spawn { node, inc, pid }))
+    }
+
+    /// Begins the steps whose time has come.
+    fn begin_due(&mut self) -> Result<(), Failure> {
+        for due in self.scheduler.due(self.clock.now_ns()) {
+            let Due { index, step, trigger, resolved } = due;
+            self.begin(Some(index), &step, trigger, resolved)?;
+        }
+        Ok(())
+    }
+
+    /// Begins one step: records it, then does it in a task that reports its end.
+    fn begin(
+        &mut self,
+        index: Option<usize>,
+        step: &Step,
+        trigger: Option<Trigger>,
+        resolved: Result<Resolved, String>,
+    ) -> Result<(), Failure> {
+        self.steps_begun += 1;
+        let id = self.steps_begun;
+        let info = step.fault.info();
+        let asked = resolved.clone().unwrap_or_default();
+        let (able, reason) = act::able(step.fault, &asked, &self.nodes);
+        let reason = resolved.err().or(reason);
+        let record = FaultRecord {
+            id,
+            phase: Phase::Begin,
+            fault: info.name.to_owned(),
+            effect: info.effect,
+            nodes: if reason.is_some() { asked.nodes } else { able.nodes.clone() },
+            links: able.links.clone(),
+            args: act::args(step),
+            trigger,
+            outcome: None,
+            acted: None,
+            proof: None,
+            reason: None,
+        };
+        self.steps_open += 1;
+        let act = Act {
+            id,
+            index,
+            record: record.clone(),
+            fault: step.fault,
+            nodes: able.nodes.clone(),
+            links: able.links,
+            clock: self.clock,
+        };
+        if let Some(reason) = reason {
+            self.record(Body::Fault(record))?;
+            return self.handle_ended(act.skipped(reason));
+        }
+        // The act comes before the record's way to the disk: a trigger must not wait for that. The
+        // record's time is taken first, all the same.
+        let begun = Record::new(self.clock.now_ns(), Body::Fault(record));
+        self.start_act(act, step)?;
+        self.writer.append(&begun).map_err(Failure::harness)?;
+        self.scheduler.observe(&begun);
+        self.reporter.record(&begun);
+        Ok(())
+    }
+
+    fn start_act(&mut self, act: Act, step: &Step) -> Result<(), Failure> {
+        let sender = self.sender.clone();
+        let report = |ended: Ended| async move {
+            // The loop outlives its tasks, except when it is dropped with them.
+            let _ = sender.send(Incoming::Ended(ended)).await;
+        };
+        match act.fault {
+            Fault::Kill | Fault::Terminate | Fault::Pause | Fault::Resume => {
+                let mut processes = Vec::new();
+                for node in &act.nodes {
+                    let state = self.nodes.get_mut(node).expect("able nodes exist");
+                    match act.fault {
+                        Fault::Kill | Fault::Terminate => state.expected_exit = true,
+                        Fault::Pause => state.frozen = true,
+                        _ => state.frozen = false,
+                    }
+                    processes.push((*node, state.process.clone().expect("able nodes run")));
+                }
+                tokio::spawn(async move { report(act.signal(processes).await).await });
+            }
+            Fault::Restart => {
+                let mut ready = Vec::new();
+                for node in act.nodes.clone() {
+                    self.spawn(node)?;
+                    let state = &self.nodes[&node];
+                    let process = state.process.clone().expect("just spawned");
+                    ready.push((node, state.ready.subscribe(), process));
+                }
+                tokio::spawn(async move { report(act.await_ready(ready, READY_MAX).await).await });
+            }
+            Fault::Cut | Fault::Isolate | Fault::Halves | Fault::Heal => {
+                let network = Arc::clone(&self.network);
+                // The links change at once; only the proof takes time.
+                let before = act.switch(&network);
+                tokio::spawn(async move { report(act.prove_links(&network, before).await).await });
+            }
+            Fault::Advance => {
+                let by = step.by.unwrap_or(1);
+                let node = act.nodes[0];
+                let operation = system::Operation { f: "advance", value: by.into() };
+                let process = u32::try_from(act.id).unwrap_or(u32::MAX);
+                let invoke = act::op(process, node, &operation, None);
+                self.record(Body::Op(invoke))?;
+                let operating = self.system.operate(
+                    self.network.server(node),
+                    &self.dir.name(),
+                    operation.clone(),
+                );
+                tokio::spawn(async move {
+                    report(act.operate(process, operation, operating).await).await;
+                });
+            }
+            Fault::Wait => {
+                let ended = act.done("waited".to_owned());
+                tokio::spawn(async move { report(ended).await });
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_ended(&mut self, ended: Ended) -> Result<(), Failure> {
+        self.steps_open -= 1;
+        for op in ended.ops {
+            self.record(Body::Op(op))?;
+        }
+        self.record(Body::Fault(ended.record))?;
+        if let Some(index) = ended.index {
+            self.scheduler.ended(index);
+        }
+        Ok(())
+    }
+
+    fn record_missed(&mut self) -> Result<(), Failure> {
+        for missed in self.scheduler.missed() {
+            if !self.interrupted && !missed.optional {
+                let (step, waits_for) = (missed.step, missed.waits_for);
+                self.record(Body::Harness(HarnessEvent::StepMissed { step, waits_for }))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes every fault that is in force, and waits until that is proven.
+    async fn heal(&mut self) -> Result<(), Failure> {
+        self.phase("heal")?;
+        self.scheduler.give_up();
+        // Steps that are still under way end first, so that nothing is broken behind our back.
+        let quiet = |c: &Self| c.steps_open == 0;
+        if !self.until(quiet, HEAL_MAX).await? {
+            return Err(Failure::harness(anyhow!("a fault step did not end in {HEAL_MAX:?}")));
+        }
+        let cut = self.network.cut_links();
+        let frozen = self.nodes_where(|state| state.frozen);
+        let down = self.nodes_where(|state| state.process.is_none() && state.expected_exit);
+        let steps = [
+            (Fault::Heal, Resolved { nodes: Vec::new(), links: cut }),
+            (Fault::Resume, Resolved { nodes: frozen, links: Vec::new() }),
+            (Fault::Restart, Resolved { nodes: down, links: Vec::new() }),
+        ];
+        for (fault, resolved) in steps {
+            if !resolved.nodes.is_empty() || !resolved.links.is_empty() {
+                let step = Step::new(fault, None);
+                self.begin(None, &step, Some(Trigger::Heal), Ok(resolved))?;
+            }
+        }
+        let healed = self.until(quiet, HEAL_MAX).await?;
+        let frozen = self.nodes_where(|state| state.frozen);
+        let down = self.nodes_where(|state| {
+            state.expected_exit && (state.process.is_none() || !*state.ready.borrow())
+        });
+        if healed && frozen.is_empty() && down.is_empty() && self.network.cut_links().is_empty() {
+            return Ok(());
+        }
+        let left: Vec<_> = frozen.iter().chain(&down).map(ToString::to_string).collect();
+        let error = anyhow!("could not heal the cluster in {HEAL_MAX:?}: {}", left.join(", "));
+        let hint = down.first().and_then(|node| self.log_hint(*node));
+        Err(match hint {
+            Some(hint) => Failure::harness(error).with_hint(hint),
+            None => Failure::harness(error),
+        })
+    }
+
+    fn nodes_where(&self, wanted: impl Fn(&NodeState) -> bool) -> Vec<NodeId> {
+        self.nodes.iter().filter(|(_, state)| wanted(state)).map(|(node, _)| *node).collect()
+    }
+
+    /// Ends every node, first kindly. A history that cannot be written any more does not keep a node
+    /// alive: that error comes after.
+    async fn stop(&mut self) -> Result<(), Failure> {
+        let recorded = self.phase("stop");
+        let mut running = Vec::new();
+        for state in self.nodes.values_mut() {
+            state.expected_exit = true;
+            running.extend(state.process.clone());
+        }
+        for process in &running {
+            // A process that has ended needs no signal. A stopped one must run to hear it.
+            let _ = process.signal(Signal::SIGTERM).await;
+            let _ = process.signal(Signal::SIGCONT).await;
+        }
+        let mut drained = Ok(());
+        if !self.drain_until_gone(&mut drained).await {
+            for process in &running {
+                let _ = process.signal(Signal::SIGKILL).await;
+            }
+            if !self.drain_until_gone(&mut drained).await {
+                return Err(Failure::harness(anyhow!("a node survived SIGKILL")));
+            }
+        }
+        recorded.and(drained)?;
+        self.phase("end")?;
+        self.writer.sync().map_err(Failure::harness)
+    }
+
+    /// Handles what comes until no process is left, and keeps the first error.
+    async fn drain_until_gone(&mut self, first_error: &mut Result<(), Failure>) -> bool {
+        let work = async {
+            while self.nodes.values().any(|state| state.process.is_some()) {
+                let incoming = self.receiver.recv().await.expect("we hold a sender ourselves");
+                let handled = self.handle(incoming);
+                if first_error.is_ok() {
+                    *first_error = handled;
+                }
+            }
+        };
+        timeout(STOP_MAX, work).await.is_ok()
+    }
+
+    fn never_ready(&self) -> Failure {
+        let late = self.nodes.iter().find(|(_, state)| !*state.ready.borrow());
+        let Some((node, state)) = late else {
+            return Failure::harness(anyhow!("the cluster did not become ready"));
+        };
+        let what = match &state.process {
+            Some(_) => format!("node `{node}` did not become ready in {READY_MAX:?}"),
+            None => format!("node `{node}` ended before it was ready"),
+        };
+        let failure = Failure::harness(anyhow!(what));
+        match self.log_hint(*node) {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+
+    fn log_hint(&self, node: NodeId) -> Option<String> {
+        let tail = self.stderr_tail(node)?;
+        let log = self.dir.path().join(format!("nodes/{node}/stderr.log"));
+        Some(format!("its log ends with `{tail}`; see {}", log.display()))
+    }
+
+    /// The last lines of a node's standard error.
+    fn stderr_tail(&self, node: NodeId) -> Option<String> {
+        let path = self.dir.path().join(format!("nodes/{node}/stderr.log"));
+        let bytes = std::fs::read(path).ok()?;
+        let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(4096)..]).into_owned();
+        let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let tail = lines[lines.len().saturating_sub(STDERR_LINES)..].join("\n");
+        (!tail.is_empty()).then_some(tail)
+    }
+}
+
+/// Waits until somebody asks the run to stop. Never returns when nobody can.
+async fn interrupted(interrupt: &mut watch::Receiver<Option<&'static str>>) -> &'static str {
+    match interrupt.wait_for(Option::is_some).await {
+        Ok(signal) => signal.expect("waited for Some"),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// What became of a step, for [`act`].
+pub(crate) const fn outcome_of(installed: bool) -> Outcome {
+    if installed { Outcome::Installed } else { Outcome::Indeterminate }
+}

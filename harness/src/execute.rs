@@ -1,0 +1,86 @@
+//! From a plan to a verdict in the store: what `run`, `prove` and the benches share.
+
+use std::path::Path;
+
+use anyhow::Context;
+use usurper_checks::Verdict;
+use usurper_history::Reader;
+
+use crate::{
+    controller::{self, RunEnd},
+    failure::Failure,
+    plan::Plan,
+    reporter::Reporter,
+    signals,
+    store::RunDir,
+    system,
+};
+
+/// A run that was carried through and judged.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) dir: RunDir,
+    pub(crate) verdict: Verdict,
+    pub(crate) end: RunEnd,
+}
+
+/// Runs a plan on this thread, stores everything, and judges the history.
+///
+/// The nodes live as long as the calling thread at most.
+///
+/// # Errors
+/// When the harness fails. The run's directory stays, as far as it got.
+pub(crate) fn execute(
+    plan: &Plan,
+    store: &Path,
+    reporter: &mut dyn Reporter,
+) -> Result<Judged, Failure> {
+    system::find(&plan.system)?.check_installed(plan)?;
+    let (started, stamp) = wall_time();
+    let dir = RunDir::create(store, &plan.name, &stamp, plan.seed)?;
+    let text =
+        toml::to_string_pretty(plan).context("cannot write the plan").map_err(Failure::harness)?;
+    dir.write("plan.toml", &text)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")
+        .map_err(Failure::harness)?;
+    let end = runtime.block_on(async {
+        let interrupts = signals::watch_interrupts()
+            .context("cannot watch for signals")
+            .map_err(Failure::harness)?;
+        controller::run(plan, &dir, &started, reporter, interrupts).await
+    });
+    // Whatever is left of the nodes ends here.
+    drop(runtime);
+    let end = end.map_err(|failure| {
+        let note = format!("what was recorded is in {}", dir.path().display());
+        let hint = failure.hint.as_ref().map_or(note.clone(), |hint| format!("{hint}; {note}"));
+        failure.with_hint(hint)
+    })?;
+    let verdict = judge(&dir.history())?;
+    let json = serde_json::to_string_pretty(&verdict).context("cannot write the verdict");
+    dir.write("verdict.json", &json.map_err(Failure::harness)?)?;
+    Ok(Judged { dir, verdict, end })
+}
+
+/// Judges a history file.
+///
+/// # Errors
+/// When it cannot be read as a history.
+pub(crate) fn judge(history: &Path) -> Result<Verdict, Failure> {
+    let judged = Reader::open(history)
+        .map_err(anyhow::Error::from)
+        .and_then(|mut reader| Ok(usurper_checks::judge(&mut reader)?));
+    judged.with_context(|| format!("cannot judge `{}`", history.display())).map_err(Failure::usage)
+}
+
+/// Now, as RFC 3339 and as a name for a directory. The only place that asks for the wall time.
+fn wall_time() -> (String, String) {
+    #[expect(clippy::disallowed_methods, reason = "the header names the wall time once")]
+    let now = std::time::SystemTime::now();
+    let text = humantime::format_rfc3339_millis(now).to_string();
+    let stamp = text.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    (text, stamp)
+}

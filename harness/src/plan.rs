@@ -1,0 +1,269 @@
+//! A plan: a scenario and the command line resolved into everything that a run needs. Pure data,
+//! printed by `usurper plan` and stored with each run.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::anyhow;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use usurper_checks::CHECKS;
+use usurper_history::NodeId;
+use usurper_nemesis::{Block, GeneratorOptions, Mix, Schedule, Step, TimeSpan, generate};
+
+use crate::{
+    failure::Failure,
+    scenario::Scenario,
+    system::{self, System},
+};
+
+/// A run before it runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Plan {
+    /// What the run is called in the store: the scenario, or `<system>/random`.
+    pub(crate) name: String,
+    pub(crate) system: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scenario: Option<String>,
+    pub(crate) nodes: u8,
+    /// Everything that is random in the run derives from this.
+    pub(crate) seed: u64,
+    pub(crate) time: TimeSpan,
+    pub(crate) settle: TimeSpan,
+    /// The program of the system under test, where it is not usurper itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bin: Option<PathBuf>,
+    pub(crate) defects: Vec<String>,
+    /// The checks that must be invalid because of the defects.
+    pub(crate) expect: Vec<String>,
+    pub(crate) params: BTreeMap<String, String>,
+    pub(crate) node_params: BTreeMap<NodeId, BTreeMap<String, String>>,
+    pub(crate) checks: Map<String, Value>,
+    pub(crate) steps: Schedule,
+}
+
+/// What the command line asks for beyond the scenario; absent fields leave the scenario's.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wishes {
+    pub(crate) system: Option<String>,
+    pub(crate) bin: Option<PathBuf>,
+    pub(crate) nodes: Option<u8>,
+    pub(crate) defects: Vec<String>,
+    pub(crate) with_defect: bool,
+    pub(crate) faults: Option<Vec<String>>,
+    pub(crate) interval: Option<TimeSpan>,
+    pub(crate) time: Option<TimeSpan>,
+    pub(crate) settle: Option<TimeSpan>,
+    pub(crate) params: BTreeMap<String, String>,
+    pub(crate) checks: Vec<String>,
+}
+
+const DEFAULT_TIME: TimeSpan = TimeSpan::millis(12_000);
+const DEFAULT_INTERVAL: TimeSpan = TimeSpan::millis(2_000);
+const DEFAULT_SETTLE: TimeSpan = TimeSpan::millis(2_000);
+
+impl Plan {
+    /// Resolves a scenario, or random faults where there is none.
+    pub(crate) fn resolve(
+        scenario: Option<(String, Scenario)>,
+        wishes: &Wishes,
+        seed: u64,
+    ) -> Result<Self, Failure> {
+        let plan = match scenario {
+            Some((name, scenario)) => Self::of_scenario(name, scenario, wishes, seed)?,
+            None => Self::of_random(wishes, seed)?,
+        };
+        plan.validate()?;
+        Ok(plan)
+    }
+
+    /// The nodes of the cluster.
+    pub(crate) fn node_ids(&self) -> Vec<NodeId> {
+        NodeId::all(self.nodes).collect()
+    }
+
+    fn of_scenario(
+        name: String,
+        scenario: Scenario,
+        wishes: &Wishes,
+        seed: u64,
+    ) -> Result<Self, Failure> {
+        if wishes.faults.is_some() || wishes.interval.is_some() {
+            return Err(Failure::usage(anyhow!("`{name}` has its own steps"))
+                .with_hint("leave out the scenario to run random faults"));
+        }
+        if let Some(other) = wishes.system.as_ref().filter(|other| **other != scenario.system) {
+            let system = &scenario.system;
+            let error = anyhow!("`{name}` is a scenario of system `{system}`, not of `{other}`");
+            return Err(Failure::usage(error));
+        }
+        if wishes.with_defect && scenario.defects.is_empty() {
+            return Err(Failure::usage(anyhow!("scenario `{name}` has no defect to switch on")));
+        }
+        let system = system::find(&scenario.system)?;
+        let mut defects = wishes.defects.clone();
+        let mut expect = Vec::new();
+        if wishes.with_defect {
+            defects.extend(scenario.defects);
+            expect = scenario.expect;
+        }
+        let mut params = scenario.params;
+        params.extend(wishes.params.clone());
+        let mut checks = checks_of(system, &wishes.checks)?;
+        for (check, options) in scenario.checks {
+            let options = serde_json::to_value(options).expect("TOML is a subset of JSON here");
+            checks.insert(check, options);
+        }
+        Ok(Self {
+            scenario: Some(name.clone()),
+            name,
+            system: scenario.system,
+            nodes: wishes.nodes.unwrap_or(scenario.nodes),
+            seed,
+            time: wishes.time.unwrap_or(scenario.time),
+            settle: wishes.settle.unwrap_or(scenario.settle),
+            bin: wishes.bin.clone(),
+            defects,
+            expect,
+            params,
+            node_params: scenario.node_params,
+            checks,
+            steps: scenario.steps,
+        })
+    }
+
+    fn of_random(wishes: &Wishes, seed: u64) -> Result<Self, Failure> {
+        if wishes.with_defect {
+            return Err(Failure::usage(anyhow!("`--with-defect` needs a scenario"))
+                .with_hint("switch one on by its name with `--defect`"));
+        }
+        let system = system::find(wishes.system.as_deref().unwrap_or("fle"))?;
+        let nodes = wishes.nodes.unwrap_or(3);
+        let time = wishes.time.unwrap_or(DEFAULT_TIME);
+        let mut mix = mix_of(system, wishes.faults.as_deref())?;
+        if nodes == 1 {
+            // There is no link to cut.
+            mix.retain(|family| *family != Mix::Partition);
+        }
+        let options = GeneratorOptions {
+            mix,
+            interval: wishes.interval.unwrap_or(DEFAULT_INTERVAL),
+            time,
+            advance: system.has_client(),
+        };
+        let node_ids: Vec<_> = NodeId::all(nodes).collect();
+        Ok(Self {
+            name: format!("{}/random", system.name()),
+            system: system.name().to_owned(),
+            scenario: None,
+            nodes,
+            seed,
+            time,
+            settle: wishes.settle.unwrap_or(DEFAULT_SETTLE),
+            bin: wishes.bin.clone(),
+            defects: wishes.defects.clone(),
+            expect: Vec::new(),
+            params: wishes.params.clone(),
+            node_params: BTreeMap::new(),
+            checks: checks_of(system, &wishes.checks)?,
+            steps: generate(&node_ids, &options, seed),
+        })
+    }
+
+    /// Refuses what cannot run, before anything starts.
+    fn validate(&self) -> Result<(), Failure> {
+        if self.nodes == 0 {
+            return Err(Failure::usage(anyhow!("a cluster of 0 nodes has nothing to break"))
+                .with_hint("1 works, 3 is usual"));
+        }
+        if self.nodes > Block::NODES_MAX {
+            let (nodes, max) = (self.nodes, Block::NODES_MAX);
+            return Err(Failure::usage(anyhow!("{nodes} nodes, at most {max} are possible")));
+        }
+        let system = system::find(&self.system)?;
+        for defect in &self.defects {
+            if !system.defects().iter().any(|known| known.name == defect) {
+                let known = system.defects().iter().map(|defect| defect.name);
+                let list = format!("usurper list defects --system {}", self.system);
+                return Err(Failure::unknown("defect", defect, known, &list));
+            }
+        }
+        for name in self.params.keys().chain(self.node_params.values().flat_map(|p| p.keys())) {
+            if !system.params().iter().any(|known| known.name == name) {
+                let known = system.params().iter().map(|param| param.name);
+                let what = format!("option of `{}`", self.system);
+                return Err(Failure::unknown(&what, name, known, "usurper list systems"));
+            }
+        }
+        for check in self.checks.keys().chain(&self.expect) {
+            find_check(check)?;
+        }
+        let nodes = self.node_ids();
+        if let Some(node) = self.node_params.keys().find(|node| !nodes.contains(node)) {
+            return Err(Failure::usage(anyhow!("there is no node `{node}` to give options to")));
+        }
+        Step::validate_all(&self.steps, &nodes).map_err(Failure::usage)?;
+        for step in &self.steps {
+            if !system.supports(step.fault) {
+                let (fault, system) = (step.fault, &self.system);
+                return Err(Failure::usage(anyhow!("system `{system}` cannot do `{fault}` yet")));
+            }
+        }
+        system.timing(self)?;
+        Ok(())
+    }
+}
+
+fn find_check(name: &str) -> Result<(), Failure> {
+    let known = || CHECKS.iter().map(|check| check.name);
+    if known().any(|known| known == name) {
+        Ok(())
+    } else {
+        Err(Failure::unknown("check", name, known(), "usurper list checks"))
+    }
+}
+
+/// The checks to judge by: those asked for, or all that the system's events allow.
+fn checks_of(system: &dyn System, asked: &[String]) -> Result<Map<String, Value>, Failure> {
+    let mut checks = Map::new();
+    for name in asked {
+        find_check(name)?;
+        checks.insert(name.clone(), Value::Object(Map::new()));
+    }
+    if asked.is_empty() {
+        let events = system.events();
+        for check in CHECKS.iter().filter(|check| check.needs.iter().all(|e| events.contains(e))) {
+            checks.insert(check.name.to_owned(), Value::Object(Map::new()));
+        }
+    }
+    Ok(checks)
+}
+
+fn mix_of(system: &dyn System, asked: Option<&[String]>) -> Result<Vec<Mix>, Failure> {
+    let supported = |mix: &Mix| system.supports(mix.fault());
+    let Some(asked) = asked else {
+        let usual = [Mix::Kill, Mix::Pause, Mix::Partition];
+        return Ok(usual.into_iter().filter(supported).collect());
+    };
+    let mut mix = Vec::new();
+    for name in asked {
+        match name.as_str() {
+            "none" => {}
+            "all" => mix.extend(Mix::ALL.iter().copied().filter(supported)),
+            _ => {
+                let known = || Mix::ALL.iter().map(|mix| mix.name());
+                let Some(found) = Mix::ALL.iter().copied().find(|mix| mix.name() == name) else {
+                    let known = known().chain(["all", "none"]);
+                    return Err(Failure::unknown("fault", name, known, "usurper list faults"));
+                };
+                if !supported(&found) {
+                    let system = system.name();
+                    let error = anyhow!("system `{system}` cannot do `{name}` yet");
+                    return Err(Failure::usage(error));
+                }
+                mix.push(found);
+            }
+        }
+    }
+    Ok(mix)
+}

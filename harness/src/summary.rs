@@ -1,0 +1,128 @@
+//! A verdict as text, for a person.
+
+use std::fmt::Write;
+
+use usurper_checks::{Finding, Judgement, Verdict};
+
+use crate::{
+    failure::Status,
+    output::{Paint, paint},
+    reporter::seconds,
+};
+
+impl From<Judgement> for Status {
+    fn from(judgement: Judgement) -> Self {
+        match judgement {
+            Judgement::Valid => Self::Valid,
+            Judgement::Invalid => Self::Invalid,
+            Judgement::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// The verdict as a block of text. `stored` says where the run is.
+pub(crate) fn text(verdict: &Verdict, stored: &str, colour: bool) -> String {
+    let mut out = String::new();
+    write_all(&mut out, verdict, stored, colour).expect("a String takes everything");
+    out
+}
+
+fn write_all(
+    out: &mut String,
+    verdict: &Verdict,
+    stored: &str,
+    colour: bool,
+) -> Result<(), std::fmt::Error> {
+    let mark = |judgement: Judgement| {
+        let colour_of = match judgement {
+            Judgement::Valid => Paint::Good,
+            Judgement::Invalid => Paint::Bad,
+            Judgement::Unknown => Paint::Unclear,
+        };
+        paint(&format!("{:<8}", judgement.name()), colour_of, colour)
+    };
+    figures(out, verdict)?;
+    if verdict.truncated {
+        writeln!(out, "note       the history was cut off: the harness did not get to its end")?;
+    }
+    for lost in &verdict.lost {
+        writeln!(out, "note       {lost}")?;
+    }
+    writeln!(out, "checks")?;
+    for check in &verdict.checks {
+        let reason = check.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        writeln!(out, "  {} {}{reason}", mark(check.judgement), check.check)?;
+        check.findings.iter().try_for_each(|finding| write_finding(out, "", finding, colour))?;
+        omitted(out, "finding", check.findings_omitted)?;
+        check.warnings.iter().try_for_each(|f| write_finding(out, "warning: ", f, colour))?;
+        omitted(out, "warning", check.warnings_omitted)?;
+    }
+    for absent in &verdict.not_applied {
+        let line = format!("  -        {} (needs: {})", absent.check, absent.needs.join(", "));
+        writeln!(out, "{}", paint(&line, Paint::Faint, colour))?;
+    }
+    writeln!(out, "verdict    {}", mark(verdict.judgement).trim_end())?;
+    write!(out, "stored in  {stored}")
+}
+
+fn write_finding(
+    out: &mut String,
+    kind: &str,
+    finding: &Finding,
+    colour: bool,
+) -> Result<(), std::fmt::Error> {
+    let lines: Vec<_> = finding.lines.iter().map(ToString::to_string).collect();
+    writeln!(out, "           {kind}{}", paint(&finding.sentence, Paint::Strong, colour))?;
+    let (from, to) = (seconds(finding.from_ns), seconds(finding.to_ns));
+    let when = if finding.from_ns == finding.to_ns {
+        format!("at {from:.3} s")
+    } else {
+        format!("from {from:.3} s to {to:.3} s")
+    };
+    let proof = format!("           {when}, history lines {}", lines.join(" "));
+    writeln!(out, "{}", paint(&proof, Paint::Faint, colour))
+}
+
+fn omitted(out: &mut String, what: &str, count: u64) -> Result<(), std::fmt::Error> {
+    if count == 0 { Ok(()) } else { writeln!(out, "           and {count} more {what}s") }
+}
+
+fn figures(out: &mut String, verdict: &Verdict) -> Result<(), std::fmt::Error> {
+    let figures = &verdict.figures;
+    let installed: Vec<_> = (figures.faults.iter())
+        .filter(|(_, count)| count.installed > 0)
+        .map(|(name, count)| format!("{name} {}", count.installed))
+        .collect();
+    let otherwise: u64 = (figures.faults.values())
+        .map(|count| count.skipped + count.indeterminate + count.unfinished)
+        .sum();
+    let text = if installed.is_empty() { "none".to_owned() } else { installed.join(", ") };
+    write!(out, "faults     {text}")?;
+    if otherwise > 0 {
+        write!(out, "; {otherwise} not installed (the history says why)")?;
+    }
+    writeln!(out)?;
+    let count = figures.leader_establishments;
+    let s = if count == 1 { "" } else { "s" };
+    write!(
+        out,
+        "elections  {count} leader{s} established in {:.1} s",
+        seconds(figures.observed_ns)
+    )?;
+    if let Some(first) = figures.first_leader_ns {
+        write!(out, ", the first after {:.2} s", seconds(first))?;
+    }
+    writeln!(out)?;
+    if let Some(failover) = &figures.failover {
+        writeln!(
+            out,
+            "failover   {} times a leader was taken down, the next one led after {:.2} s (min {:.2}, max {:.2})",
+            failover.count,
+            seconds(failover.median_ns),
+            seconds(failover.min_ns),
+            seconds(failover.max_ns)
+        )?;
+    }
+    let spells = figures.leaderless.len() as u64 + figures.leaderless_omitted;
+    writeln!(out, "leaderless {:.2} s in {spells} intervals", seconds(figures.leaderless_ns))
+}

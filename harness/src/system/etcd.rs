@@ -1,0 +1,412 @@
+//! etcd, as its users run it: unmodified servers, read by their own log.
+//!
+//! The servers write JSON lines (`--logger=zap`, the default since 3.5). Their time stamps have
+//! milliseconds and are wall time, so an event gets the time at which its line was read. What the
+//! log does not tell (heartbeats, votes granted, appends) is not guessed.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::Command};
+
+use anyhow::anyhow;
+use serde_json::{Map, Value};
+use usurper_history::{
+    Body, EntryId, Event, NodeId, NodeRecord, OpType, Persisted, Record, Role, Timing,
+};
+use usurper_nemesis::{Fault, Stream, TimeSpan};
+use usurper_node::{DefectInfo, ParamInfo};
+
+use super::{Launch, LineReader, NodeSpec, Operated, Operating, Operation, Reading, System};
+use crate::{failure::Failure, plan::Plan};
+
+const PEER_PORT: u16 = 2380;
+const CLIENT_PORT: u16 = 2379;
+
+const PARAMS: &[ParamInfo] = &[
+    ParamInfo {
+        name: "heartbeat",
+        default: "50ms",
+        summary: "interval between two heartbeats (`--heartbeat-interval`)",
+    },
+    ParamInfo {
+        name: "election-timeout",
+        default: "500ms",
+        summary: "silence before an election (`--election-timeout`)",
+    },
+    ParamInfo {
+        name: "pre-vote",
+        default: "false",
+        summary: "ask before raising the term (`--pre-vote`)",
+    },
+];
+
+/// The servers of Debian's `etcd-server`, or those of `--bin`.
+pub(super) struct Etcd;
+
+impl System for Etcd {
+    fn name(&self) -> &'static str {
+        "etcd"
+    }
+
+    fn summary(&self) -> &'static str {
+        "real etcd servers, read by their log lines"
+    }
+
+    fn events(&self) -> &'static [&'static str] {
+        &["node-start", "role-change", "leader-elected", "term-change", "leader-known"]
+    }
+
+    fn defects(&self) -> &'static [DefectInfo] {
+        &[]
+    }
+
+    fn params(&self) -> &'static [ParamInfo] {
+        PARAMS
+    }
+
+    fn supports(&self, fault: Fault) -> bool {
+        matches!(
+            fault,
+            Fault::Kill
+                | Fault::Terminate
+                | Fault::Restart
+                | Fault::Pause
+                | Fault::Resume
+                | Fault::Wait
+        )
+    }
+
+    fn has_client(&self) -> bool {
+        false
+    }
+
+    fn timing(&self, plan: &Plan) -> Result<Timing, Failure> {
+        let election_timeout = time(plan, "election-timeout")?;
+        Ok(Timing {
+            heartbeat_ns: time(plan, "heartbeat")?.as_nanos(),
+            election_timeout_ns: election_timeout.as_nanos(),
+            // Raft draws its timeouts from [T, 2T), and two draws may collide a few times.
+            leader_bound_ns: 10 * election_timeout.as_nanos(),
+        })
+    }
+
+    fn check_installed(&self, plan: &Plan) -> Result<(), Failure> {
+        let program = program(plan);
+        // The program is asked rather than looked for, so that `PATH` is searched as a start would.
+        if Command::new(&program).arg("--version").output().is_ok_and(|out| out.status.success()) {
+            return Ok(());
+        }
+        let failure = Failure::usage(anyhow!("cannot run `{}`", program.display()));
+        Err(failure.with_hint(
+            "install it with `apt-get install etcd-server`, or name one with `--bin PATH`",
+        ))
+    }
+
+    fn launch(&self, spec: &NodeSpec<'_>) -> Result<Launch, Failure> {
+        let url =
+            |node: NodeId, port: u16| format!("http://{}:{port}", spec.network.block().ip(node));
+        let peers: Vec<_> = (spec.plan.node_ids().into_iter())
+            .map(|node| format!("{node}={}", url(node, PEER_PORT)))
+            .collect();
+        let millis = |name| Ok::<_, Failure>(time(spec.plan, name)?.0.as_millis().to_string());
+        let (peer, client) = (url(spec.node, PEER_PORT), url(spec.node, CLIENT_PORT));
+        let flags = [
+            ("name", spec.node.to_string()),
+            ("data-dir", spec.data.display().to_string()),
+            ("listen-peer-urls", peer.clone()),
+            ("initial-advertise-peer-urls", peer),
+            ("listen-client-urls", client.clone()),
+            ("advertise-client-urls", client),
+            ("initial-cluster", peers.join(",")),
+            ("initial-cluster-token", spec.run.replace('/', "-")),
+            ("heartbeat-interval", millis("heartbeat")?),
+            ("election-timeout", millis("election-timeout")?),
+            ("pre-vote", param(spec.plan, "pre-vote").to_owned()),
+            ("logger", "zap".to_owned()),
+            ("log-outputs", "stderr".to_owned()),
+        ];
+        let args = flags.into_iter().map(|(name, value)| format!("--{name}={value}").into());
+        Ok(Launch { program: program(spec.plan), args: args.collect(), events: Stream::Stderr })
+    }
+
+    fn reader(&self, node: NodeId, inc: u32) -> Box<dyn LineReader + Send> {
+        Box::new(LogReader::new(node, inc))
+    }
+
+    fn operate(&self, _: SocketAddr, _: &str, operation: Operation) -> Operating {
+        let error = Some(format!("etcd has no client operation `{}` here", operation.f));
+        Box::pin(std::future::ready(Operated { op_type: OpType::Fail, value: None, error }))
+    }
+}
+
+fn program(plan: &Plan) -> PathBuf {
+    plan.bin.clone().unwrap_or_else(|| PathBuf::from("etcd"))
+}
+
+fn param<'a>(plan: &'a Plan, name: &str) -> &'a str {
+    let default = PARAMS.iter().find(|param| param.name == name).map_or("", |param| param.default);
+    plan.params.get(name).map_or(default, String::as_str)
+}
+
+fn time(plan: &Plan, name: &str) -> Result<TimeSpan, Failure> {
+    let text = param(plan, name);
+    text.parse().map_err(|error| Failure::usage(anyhow!("`{name}` is wrong: `{text}`: {error}")))
+}
+
+/// Follows one server's log.
+struct LogReader {
+    node: NodeId,
+    inc: u32,
+    seq: u64,
+    term: u64,
+    role: Role,
+    /// Whether the server has told what it found on its disk; nothing is an event before that.
+    started: bool,
+    /// etcd's names for the members, from the addresses that it logs.
+    members: BTreeMap<String, NodeId>,
+    votes: Vec<NodeId>,
+}
+
+impl LogReader {
+    fn new(node: NodeId, inc: u32) -> Self {
+        Self {
+            node,
+            inc,
+            seq: 0,
+            term: 0,
+            role: Role::Follower,
+            started: false,
+            members: BTreeMap::new(),
+            votes: Vec::new(),
+        }
+    }
+
+    fn event(&mut self, now_ns: u64, event: Event) -> Record {
+        self.seq += 1;
+        Record::new(
+            now_ns,
+            Body::Node(NodeRecord {
+                node: self.node,
+                inc: self.inc,
+                seq: self.seq,
+                proto: "raft".to_owned(),
+                term: self.term,
+                role: self.role,
+                event,
+            }),
+        )
+    }
+
+    /// What a message of etcd's raft says: `<id> became leader at term 2`, `raft.node: <id> …`.
+    fn raft(&mut self, message: &str, now_ns: u64) -> Vec<Record> {
+        let words: Vec<_> = message.split_whitespace().collect();
+        match words.as_slice() {
+            ["newRaft", ..] => self.start(message, now_ns),
+            [_, "became", role, "at", "term", term] => match (role_of(role), term.parse()) {
+                (Some(role), Ok(term)) => self.became(role, term, message, now_ns),
+                _ => Vec::new(),
+            },
+            ["raft.node:", _, verb, .., id, "at", "term", term] => {
+                let leader = match *verb {
+                    "elected" | "changed" => self.members.get(*id).copied(),
+                    "lost" => None,
+                    _ => return Vec::new(),
+                };
+                // A leader whose address has not been logged yet cannot be named.
+                let known = leader.is_some() || *verb == "lost";
+                match (known, term.parse()) {
+                    (true, Ok(in_term)) => {
+                        vec![self.event(now_ns, Event::LeaderKnown { leader, in_term })]
+                    }
+                    _ => Vec::new(),
+                }
+            }
+            [_, "received", "MsgVoteResp", "from", id, ..] => {
+                self.votes.extend(self.members.get(*id));
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// `newRaft <id> [peers: [], term: 2, commit: 7, applied: 0, lastindex: 8, lastterm: 2]`
+    fn start(&mut self, message: &str, now_ns: u64) -> Vec<Record> {
+        let number = |key: &str| -> Option<u64> {
+            let (_, rest) = message.split_once(&format!(" {key}: "))?;
+            rest.split([',', ']']).next()?.trim().parse().ok()
+        };
+        let last = number("lastterm").zip(number("lastindex"));
+        let persisted = Persisted {
+            term: number("term"),
+            commit: number("commit"),
+            applied: number("applied"),
+            last: last.map(|(term, index)| EntryId { term, index }),
+            ..Persisted::default()
+        };
+        self.term = persisted.term.unwrap_or(self.term);
+        self.started = true;
+        let fresh = number("lastindex") == Some(0);
+        let start = Event::NodeStart { persisted, fresh, defects: Vec::new(), params: Map::new() };
+        vec![self.event(now_ns, start)]
+    }
+
+    fn became(&mut self, role: Role, term: u64, message: &str, now_ns: u64) -> Vec<Record> {
+        let (from_term, from) = (self.term, self.role);
+        (self.term, self.role) = (term, role);
+        if role == Role::Candidate {
+            self.votes.clear();
+        }
+        if !self.started {
+            return Vec::new();
+        }
+        let reason = message.to_owned();
+        let mut records = Vec::new();
+        if term != from_term {
+            let (kind, cause) = ("term".to_owned(), reason.clone());
+            let change = Event::TermChange { kind, from: from_term, to: term, cause };
+            records.push(self.event(now_ns, change));
+        }
+        if role != from {
+            let change = Event::RoleChange { from, to: role, phase: None, reason };
+            records.push(self.event(now_ns, change));
+        }
+        if role == Role::Leader {
+            let mut votes = std::mem::take(&mut self.votes);
+            votes.sort_unstable();
+            votes.dedup();
+            records.push(self.event(
+                now_ns,
+                Event::LeaderElected {
+                    in_term: term,
+                    established: true,
+                    votes,
+                    how: "votes".to_owned(),
+                    round: None,
+                    config: None,
+                },
+            ));
+        }
+        records
+    }
+
+    /// A member's name for itself, with its address: its last number is the node.
+    fn learn_member(&mut self, line: &Value) {
+        let id = line["added-peer-id"].as_str();
+        let url = line["added-peer-peer-urls"][0].as_str();
+        let host = url.and_then(|url| url.strip_prefix("http://")?.split(':').next());
+        let number = host.and_then(|host| host.rsplit('.').next()?.parse().ok());
+        if let (Some(id), Some(number)) = (id, number) {
+            self.members.insert(id.to_owned(), NodeId(number));
+        }
+    }
+}
+
+impl LineReader for LogReader {
+    fn read(&mut self, line: &[u8], now_ns: u64) -> Reading {
+        // A few lines come before the logger is set up, and a panic is no JSON either: they are
+        // kept in the log and are no events.
+        let Ok(line) = serde_json::from_slice::<Value>(line) else {
+            return Reading::Translated(Vec::new());
+        };
+        match line["msg"].as_str() {
+            Some("added member") => {
+                self.learn_member(&line);
+                Reading::Translated(Vec::new())
+            }
+            Some("now serving peer/client/metrics") => Reading::Serves,
+            Some(message) => Reading::Translated(self.raft(message, now_ns)),
+            None => Reading::Translated(Vec::new()),
+        }
+    }
+}
+
+fn role_of(word: &str) -> Option<Role> {
+    Some(match word {
+        "follower" => Role::Follower,
+        "pre-candidate" => Role::PreCandidate,
+        "candidate" => Role::Candidate,
+        "leader" => Role::Leader,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use usurper_history::{Body, NodeId, Record};
+
+    use super::{LineReader, LogReader, Reading};
+
+    /// What a log is read as, one line of text per event.
+    fn read(log: &[&str]) -> Vec<String> {
+        let mut reader = LogReader::new(NodeId(2), 1);
+        let mut events = Vec::new();
+        for message in log {
+            let line = if message.starts_with('{') {
+                (*message).to_owned()
+            } else {
+                format!(r#"{{"level":"info","msg":"{message}"}}"#)
+            };
+            match reader.read(line.as_bytes(), 7) {
+                Reading::Translated(records) => events.extend(records.iter().map(describe)),
+                Reading::Serves => events.push("serves".to_owned()),
+                other => panic!("{other:?}"),
+            }
+        }
+        events
+    }
+
+    fn describe(record: &Record) -> String {
+        let Body::Node(node) = &record.body else { panic!("{record:?}") };
+        let text = |key: &str| record.field(key).map(|value| value.to_string()).unwrap_or_default();
+        let details = match node.event.name() {
+            "leader-known" => text("leader"),
+            "role-change" => text("to"),
+            "leader-elected" => text("votes"),
+            _ => String::new(),
+        };
+        format!("{} {} term {} {details}", node.seq, node.event.name(), node.term).trim().to_owned()
+    }
+
+    const ADDED: &str = r#"{"msg":"added member","added-peer-id":"aa","added-peer-peer-urls":["http://127.20.1.2:2380"]}"#;
+
+    #[test]
+    fn an_election_is_told_as_it_was_logged() {
+        let events = read(&[
+            "aa became follower at term 0",
+            "newRaft aa [peers: [], term: 2, commit: 7, applied: 0, lastindex: 8, lastterm: 2]",
+            ADDED,
+            "now serving peer/client/metrics",
+            "aa is starting a new election at term 2",
+            "aa became candidate at term 3",
+            "aa received MsgVoteResp from aa at term 3",
+            "aa became leader at term 3",
+            "raft.node: aa elected leader aa at term 3",
+            "aa became follower at term 4",
+            "raft.node: aa lost leader aa at term 4",
+        ]);
+        assert_eq!(
+            events,
+            [
+                "1 node-start term 2",
+                "serves",
+                "2 term-change term 3",
+                r#"3 role-change term 3 "candidate""#,
+                r#"4 role-change term 3 "leader""#,
+                r#"5 leader-elected term 3 ["n2"]"#,
+                r#"6 leader-known term 3 "n2""#,
+                "7 term-change term 4",
+                r#"8 role-change term 4 "follower""#,
+                "9 leader-known term 4",
+            ]
+        );
+    }
+
+    #[test]
+    fn talk_is_no_event() {
+        let talk =
+            ["a leader became famous", "became leader at term", "x became leader at term ten"];
+        assert_eq!(read(&talk), [""; 0]);
+        assert!(matches!(
+            LogReader::new(NodeId(1), 1).read(b"panic: runtime error", 0),
+            Reading::Translated(records) if records.is_empty()
+        ));
+    }
+}

@@ -1,0 +1,140 @@
+//! The reference systems: usurper itself, started again as a node.
+
+use std::{net::SocketAddr, sync::LazyLock, time::Duration};
+
+use anyhow::{Context, anyhow};
+use usurper_history::{NodeId, OpType, Record, Timing};
+use usurper_nemesis::{Fault, Stream};
+use usurper_node::{DefectInfo, ParamInfo, SystemInfo, client};
+
+use super::{Launch, LineReader, NodeSpec, Operated, Operating, Operation, Reading, System};
+use crate::{failure::Failure, plan::Plan};
+
+/// One of the systems that `usurper node` can be.
+pub(super) struct Reference(&'static SystemInfo);
+
+/// All of them.
+pub(super) fn all() -> &'static [Reference] {
+    static ALL: LazyLock<Vec<Reference>> =
+        LazyLock::new(|| usurper_node::systems().iter().map(Reference).collect());
+    &ALL
+}
+
+impl System for Reference {
+    fn name(&self) -> &'static str {
+        self.0.name
+    }
+
+    fn summary(&self) -> &'static str {
+        self.0.summary
+    }
+
+    fn events(&self) -> &'static [&'static str] {
+        self.0.events
+    }
+
+    fn defects(&self) -> &'static [DefectInfo] {
+        self.0.defects
+    }
+
+    fn params(&self) -> &'static [ParamInfo] {
+        self.0.params
+    }
+
+    fn supports(&self, _: Fault) -> bool {
+        true
+    }
+
+    fn has_client(&self) -> bool {
+        true
+    }
+
+    fn timing(&self, plan: &Plan) -> Result<Timing, Failure> {
+        let params: Vec<_> = plan.params.clone().into_iter().collect();
+        let timing =
+            self.0.timing(&params).with_context(|| format!("wrong options of `{}`", self.0.name));
+        timing.map_err(Failure::usage)
+    }
+
+    fn check_installed(&self, plan: &Plan) -> Result<(), Failure> {
+        match &plan.bin {
+            None => Ok(()),
+            Some(bin) if bin.is_file() => Ok(()),
+            Some(bin) => Err(Failure::usage(anyhow!("there is no program `{}`", bin.display()))),
+        }
+    }
+
+    fn launch(&self, spec: &NodeSpec<'_>) -> Result<Launch, Failure> {
+        let plan = spec.plan;
+        let program = match &plan.bin {
+            Some(bin) => bin.clone(),
+            None => std::env::current_exe()
+                .context("cannot find the program to start as a node")
+                .map_err(Failure::harness)?,
+        };
+        let mut args = vec!["node".to_owned(), self.0.name.to_owned()];
+        let mut flag = |name: &str, value: String| args.extend([format!("--{name}"), value]);
+        flag("id", spec.node.to_string());
+        flag("inc", spec.inc.to_string());
+        flag("origin-ns", spec.clock.origin_ns().to_string());
+        flag("cluster", spec.run.to_owned());
+        flag("listen", spec.network.server(spec.node).to_string());
+        for peer in plan.node_ids().into_iter().filter(|peer| *peer != spec.node) {
+            flag("peer", format!("{peer}={}", spec.network.door(peer)));
+        }
+        flag("data", spec.data.display().to_string());
+        flag("seed", plan.seed.to_string());
+        for defect in &plan.defects {
+            flag("defect", defect.clone());
+        }
+        // A node's own options come last and win.
+        let own = plan.node_params.get(&spec.node);
+        for (key, value) in plan.params.iter().chain(own.into_iter().flatten()) {
+            flag("param", format!("{key}={value}"));
+        }
+        let args = args.into_iter().map(Into::into).collect();
+        Ok(Launch { program, args, events: Stream::Stdout })
+    }
+
+    fn reader(&self, _: NodeId, _: u32) -> Box<dyn LineReader + Send> {
+        Box::new(EventLines)
+    }
+
+    fn operate(&self, server: SocketAddr, run: &str, operation: Operation) -> Operating {
+        Box::pin(operate(server, run.to_owned(), operation))
+    }
+}
+
+/// Our nodes write the history's own lines.
+struct EventLines;
+
+impl LineReader for EventLines {
+    fn read(&mut self, line: &[u8], _: u64) -> Reading {
+        match Record::parse(line) {
+            Ok(record) => Reading::Record(Box::new(record)),
+            Err(error) => Reading::Bad(error.to_string()),
+        }
+    }
+}
+
+/// How long a client waits for an answer.
+const OPERATION_MAX: Duration = Duration::from_secs(2);
+
+/// One command over a connection of its own.
+async fn operate(server: SocketAddr, run: String, operation: Operation) -> Operated {
+    let failed =
+        |error: String| Operated { op_type: OpType::Fail, value: None, error: Some(error) };
+    let mut client = match client::Client::connect(server, &run).await {
+        Ok(client) => client,
+        Err(error) => return failed(error.to_string()),
+    };
+    match client.call(operation.f, None, Some(operation.value), OPERATION_MAX).await {
+        client::Outcome::Ok(value) => {
+            Operated { op_type: OpType::Ok, value: Some(value), error: None }
+        }
+        client::Outcome::Fail(error) => failed(error),
+        client::Outcome::Info(error) => {
+            Operated { op_type: OpType::Info, value: None, error: Some(error) }
+        }
+    }
+}
