@@ -216,3 +216,54 @@ fn without_heartbeats_the_verdict_says_what_was_judged() {
         "valid (judged by elections only: this system tells of no heartbeats)",
     );
 }
+
+#[test]
+fn a_second_leader_of_one_term_needs_no_election_to_be_seen() {
+    let text = "0 boot
+         100 n1 elected 1
+         200 n3 sent n3 1";
+    check("dual-leaders", &format!("{text}\n900 phase end"), "valid");
+    check(
+        "dual-leaders",
+        &format!("{text}\n300 n2 accepted n3 1\n900 phase end"),
+        "invalid
+         - n3 led epoch 1, followed by n2, although n1 had been established as its leader: each had a quorum",
+    );
+    // With ballots a higher proposer of the same counter is a later leader.
+    let ballots = Transcript::of("multipaxos", 3, &format!("{text}\n300 n2 accepted n3 1"));
+    check_transcript("dual-leaders", ballots, "valid");
+}
+
+#[test]
+fn a_killed_leader_does_not_overlap_with_the_next() {
+    check(
+        "dual-leaders",
+        "0 boot
+         100 n1 elected 1
+         300 begin 1 kill down n1
+         301 end 1 kill down n1
+         800 n3 elected 2
+         900 phase end",
+        "valid",
+    );
+}
+
+#[test]
+fn without_role_changes_the_envelope_tells_who_leads() {
+    let text = "0 boot
+         100 n1 wins 1
+         110 n1 seems leader
+         120 n1 votes n1 1
+         200 n1 seems follower
+         210 n1 votes n3 2
+         800 n3 elected 2
+         900 phase end";
+    check_transcript("dual-leaders", Transcript::new(text).without("role-change"), "valid");
+    let blind = text.replace("seems follower", "seems leader");
+    check_transcript(
+        "dual-leaders",
+        Transcript::new(&blind).without("role-change"),
+        "valid
+         ~ n1 (epoch 1) and n3 (epoch 2) both held the role of leader for 100 ms; legal as long as the older one achieves nothing",
+    );
+}

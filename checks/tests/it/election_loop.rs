@@ -206,3 +206,24 @@ fn a_cluster_that_hangs_without_elections_is_not_a_loop() {
 fn a_stable_leader_is_valid() {
     check("election-loop", &format!("{STABLE}30000 phase stop"), "valid");
 }
+
+#[test]
+fn the_first_leader_after_a_disturbance_is_free() {
+    let text = |count| {
+        format!(
+            "{STABLE}4000 begin 1 kill down n1
+             4001 exit n1 ok
+             4002 end 1 kill down n1
+             {}
+             12000 phase stop",
+            reigns(6000, 800, count, "n3", true)
+        )
+    };
+    check("election-loop", &text(5), "valid");
+    check(
+        "election-loop",
+        &text(6),
+        "invalid
+         - n3 was elected 5 times in 3.2 s (epochs 3 to 7) although n2 and n3 were up and connected all the time",
+    );
+}

@@ -96,3 +96,26 @@ fn a_run_in_which_nobody_tells_whom_it_follows_is_unknown() {
         "unknown (no node ever told whom it follows)",
     );
 }
+
+#[test]
+fn a_circle_that_closes_late_is_one_finding() {
+    after_yielding(
+        "1000 n1 knows n2 1
+         1500 n2 knows n1 1
+         2100 n3 votes n3 1
+         4000 phase stop",
+        "invalid
+         - n1 follows n2 and n2 follows n1, for 2.5 s: nobody of them leads",
+    );
+}
+
+#[test]
+fn nothing_is_judged_between_the_begin_and_the_end_of_a_fault() {
+    after_yielding(
+        "1000 n1 knows n2 1
+         1500 begin 1 heal healed
+         5000 end 1 heal healed
+         5900 phase stop",
+        "valid",
+    );
+}

@@ -275,3 +275,74 @@ fn a_truncated_history_is_judged_to_its_last_record() {
          - nobody led for 8 s although n1, n2 and n3 were up and connected (at most 5 s are allowed)",
     );
 }
+
+#[test]
+fn nothing_is_judged_between_the_begin_and_the_end_of_a_fault() {
+    let healing = |begin: u64| {
+        format!(
+            "1000 n1 role looking
+             {begin} begin 1 heal healed
+             9000 n3 votes n2 2
+             9000 end 1 heal healed
+             12000 phase stop"
+        )
+    };
+    booted(&healing(6000), "valid");
+    booted(
+        &healing(6001),
+        "invalid
+         - nobody led for 8 s although n1, n2 and n3 were up and connected (at most 5 s are allowed)",
+    );
+}
+
+#[test]
+fn a_fault_that_ended_the_incarnation_before_says_nothing_about_this_one() {
+    booted(
+        "1000 n1 role looking
+         2000 begin 1 restart down n2
+         2001 exit n2 ok
+         2002 spawn n2
+         2003 n2 start 1
+         2004 ready n2
+         2005 end 1 restart down n2
+         9000 phase stop",
+        "invalid
+         - nobody led for 6.9 s although n1, n2 and n3 were up and connected (at most 5 s are allowed)",
+    );
+}
+
+#[test]
+fn a_winner_that_steps_down_before_it_led_does_not_lead() {
+    check(
+        "no-leader",
+        "0 boot
+         100 n1 wins 1
+         110 n1 role follower
+         9000 phase stop",
+        "invalid
+         - nobody led for 8.8 s although n1, n2 and n3 were up and connected (at most 5 s are allowed)",
+    );
+}
+
+#[test]
+fn the_last_words_of_an_ended_incarnation_do_not_make_a_leader() {
+    let text = "0 boot
+         100 n2 elected 1
+         1000 n2 role looking
+         1000 exit n1 ok
+         1000 n1 wins 2
+         1000 spawn n1
+         1000 n1 start 1
+         1000 ready n1
+         9000 phase stop";
+    let transcript = Transcript::new(text).asks("no-leader", json!({}));
+    let history = transcript.text();
+    let mut lines: Vec<&str> = history.lines().collect();
+    let won = lines.iter().rposition(|line| line.contains(r#""event":"leader-elected""#)).unwrap();
+    lines[won..won + 4].rotate_left(1);
+    let verdict = crate::transcript::judge_text(&(lines.join("\n") + "\n")).unwrap();
+    assert_eq!(
+        crate::transcript::render(&verdict.checks[0]),
+        "invalid\n- nobody led for 8 s although n1, n2 and n3 were up and connected (at most 5 s are allowed)"
+    );
+}

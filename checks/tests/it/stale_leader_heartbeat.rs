@@ -154,3 +154,38 @@ fn a_run_without_an_accepted_heartbeat_is_unknown() {
         "unknown (nobody accepted a heartbeat, so none could be wrong)",
     );
 }
+
+#[test]
+fn every_sign_of_a_higher_term_counts() {
+    for signs in [
+        "200 n2 term 2\n210 n2 term 0",
+        "200 n2 knows n3 2",
+        "200 n2 accepted n3 2",
+        "200 n2 persist hard-state 2",
+        "200 n2 persist promise 2",
+        // What a node found on its disk counts for the incarnations after it, too.
+        "200 exit n2 ok
+         210 spawn n2
+         220 n2 start 2
+         230 exit n2 ok
+         240 spawn n2
+         250 n2 start 0",
+    ] {
+        check(
+            "stale-leader-heartbeat",
+            &format!("0 boot\n100 n1 elected 1\n{signs}\n300 n2 accepted n1 1\n900 phase end"),
+            "invalid
+             - n2 accepted 1 heartbeat of n1 for epoch 1 although it had been in epoch 2",
+        );
+    }
+    // An accepted epoch that was never established is no term.
+    check(
+        "stale-leader-heartbeat",
+        "0 boot
+         100 n1 elected 1
+         200 n2 persist accepted-epoch 2
+         300 n2 accepted n1 1
+         900 phase end",
+        "valid",
+    );
+}

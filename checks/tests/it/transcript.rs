@@ -6,7 +6,9 @@
 //! 0 boot                         every node is spawned, tells `node-start` and is ready
 //! 10 n1 elected 1                it is established as leader of term 1 and takes the role
 //! 10 n1 prospective 2            votes were counted, the term is not established
+//! 10 n1 wins 2                   it is established, and its role does not change yet
 //! 20 n2 role follower
+//! 20 n2 seems follower           its role changes without an event
 //! 20 n2 knows n1 1               (or `knows none 1`)
 //! 30 n2 accepted n1 1            a heartbeat; also `sent`, `rejected`; `via n3` names the sender
 //! 40 n2 term 2                   the envelope's term from here on
@@ -155,6 +157,13 @@ impl Transcript {
                 self.event(t, node, "leader-elected", fields);
                 self.role(t, node, "leader");
             }
+            ["wins", term] => {
+                let fields = json!({
+                    "in-term": number(term), "established": true, "votes": [], "how": "test",
+                });
+                self.event(t, node, "leader-elected", fields);
+            }
+            ["seems", role] => self.state(node).role = (*role).to_owned(),
             ["role", role] => self.role(t, node, role),
             ["knows", "none", term] => {
                 self.event(t, node, "leader-known", json!({"in-term": number(term)}));
