@@ -36,6 +36,20 @@ pub enum JudgeError {
 /// # Errors
 /// When the history is unreadable or not in the order of time, or its header names an unknown check
 /// or option.
+///
+/// # Examples
+///
+/// ```
+/// use usurper_checks::{Judgement, judge};
+/// use usurper_history::Reader;
+///
+/// // A header that asks for one check, and no events at all: nothing is known.
+/// let history = r#"{"usurper-history":1,"run":"a","system":"fle","nodes":["n1","n2","n3"],"seed":1,"origin-ns":0,"started":"2026-01-01T00:00:00Z","timing":{"heartbeat-ns":100000000,"election-timeout-ns":500000000,"leader-bound-ns":5000000000},"events":["leader-elected"],"checks":{"dual-leaders":{}}}
+/// "#;
+/// let verdict = judge(&mut Reader::new(history.as_bytes())?)?;
+/// assert_eq!(verdict.judgement, Judgement::Unknown);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn judge<R: BufRead>(reader: &mut Reader<R>) -> Result<Verdict, JudgeError> {
     let header = reader.header().clone();
     let mut running = start(&header)?;

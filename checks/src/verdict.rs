@@ -92,13 +92,16 @@ pub struct Torn {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Verdict {
+    /// The run's name, the system under test and the scenario, as the history's header has them.
     pub run: String,
     pub system: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scenario: Option<String>,
+    /// The worst of the checks.
     pub judgement: Judgement,
     /// The requested checks, by name.
     pub checks: Vec<CheckVerdict>,
+    /// The checks that nobody asked for and that lack events.
     pub not_applied: Vec<NotApplied>,
     pub figures: Figures,
     /// The history stops before the run's end: the harness was killed, or the last line is torn.

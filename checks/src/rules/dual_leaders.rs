@@ -6,12 +6,13 @@
 //! ballot, so one counter with two proposers is legal.
 //!
 //! **S2, for heartbeats**: let a leader of term `e2` be established at time `t`, and let `L` be
-//! another node with an older term `e1`. Count the distinct nodes that accept a heartbeat of `L` for
+//! another node with a term `e1` not above `e2` (below it, where there are ballots). Count the distinct nodes that accept a heartbeat of `L` for
 //! `e1` after `t`, and `L` itself if after `t` it holds the tenure of `e1` or sends such a
 //! heartbeat. Once these are a majority, two leaders have a quorum each.
 //!
 //! Why a correct protocol is never flagged: a quorum `Q` accepted `e2` before `t`, each member in its
-//! own program order, and whoever accepted `e2` neither accepts `e1` again nor leads it. So all that
+//! own program order, and whoever accepted `e2` neither accepts `e1` again nor leads it (nor, if the
+//! two are equal, accepts another leader of that term). So all that
 //! are counted lie outside `Q`, and what is outside a quorum is no majority. That holds for any time
 //! after `t`, therefore the count needs no window, and a minority that was paused or cut off may go
 //! on accepting its old leader for as long as it likes. Membership must be fixed: from the first
@@ -47,6 +48,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
 #[derive(Debug)]
 struct DualLeaders {
     word: &'static str,
+    ballots: bool,
     members: BTreeSet<NodeId>,
     majority: usize,
     tells_heartbeats: bool,
@@ -87,6 +89,7 @@ fn make(header: &Header, _options: &Options) -> Box<dyn Check> {
     let members: BTreeSet<NodeId> = header.nodes.iter().copied().collect();
     Box::new(DualLeaders {
         word: term_word(&header.system),
+        ballots: has_ballots(&header.system),
         majority: members.len() / 2 + 1,
         members,
         tells_heartbeats: header.events.iter().any(|event| event == "heartbeat"),
@@ -143,7 +146,7 @@ impl Check for DualLeaders {
 impl DualLeaders {
     fn one_leader_per_term(&mut self, now: Mark, node: &NodeRecord, term: u64) {
         let leader = node.node;
-        let proposer = has_ballots(&node.proto).then_some(leader);
+        let proposer = self.ballots.then_some(leader);
         let first = *self.established.entry((term, proposer)).or_insert(Established {
             leader,
             term,
@@ -171,7 +174,8 @@ impl DualLeaders {
         }
         if !self.followings.contains_key(&(term, leader)) {
             // The first that was established: it leaves the least time to the old leader.
-            let newer = self.established.range((term + 1, None)..).map(|(_, it)| *it);
+            let from = if self.ballots { term.saturating_add(1) } else { term };
+            let newer = self.established.range((from, None)..).map(|(_, it)| *it);
             let Some(newer) = newer.filter(|it| it.leader != leader).min_by_key(|it| it.mark.line)
             else {
                 return;
@@ -202,14 +206,19 @@ impl DualLeaders {
         following.done = true;
         let newer = following.newer;
         let others = following.followers.keys().filter(|it| **it != leader);
-        let sentence = format!(
-            "{leader} went on leading {word} {term}, followed by {followers}, after {new} had been \
-             established as leader of {word} {newest}: each had a quorum",
-            followers = list(others),
-            word = self.word,
-            new = newer.leader,
-            newest = newer.term,
-        );
+        let (word, new, newest) = (self.word, newer.leader, newer.term);
+        let followers = list(others);
+        let sentence = if term == newest {
+            format!(
+                "{leader} led {word} {term}, followed by {followers}, although {new} had been \
+                 established as its leader: each had a quorum"
+            )
+        } else {
+            format!(
+                "{leader} went on leading {word} {term}, followed by {followers}, after {new} had \
+                 been established as leader of {word} {newest}: each had a quorum"
+            )
+        };
         let proof = following.followers.values().map(|mark| mark.line);
         following.found = self.findings.push(Finding {
             sentence,

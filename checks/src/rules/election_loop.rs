@@ -4,7 +4,8 @@
 //!
 //! 1. are `changes` leaders established within `window-ns`, not counting the first one since the
 //!    last disturbance, nor
-//! 2. does a whole window pass in which elections run and no leader lasts for 5 T,
+//! 2. does a whole window (of 20 T at least) pass in which elections run and no leader lasts for
+//!    5 T,
 //!
 //! where T is the election timeout. A disturbance is any fault that was not skipped and any start,
 //! readiness or end of a process. It sets the counts back, and for 3 T after it nothing counts.
@@ -49,6 +50,8 @@ struct ElectionLoop {
     tells_heartbeats: bool,
     timeout_ns: u64,
     window_ns: u64,
+    /// The window of the second rule: no leader can last within one that is too narrow.
+    restless_ns: u64,
     changes: usize,
     findings: Findings,
     /// The disturbance since which everything below counts.
@@ -104,11 +107,13 @@ struct Tally {
 fn make(header: &Header, options: &Options) -> Box<dyn Check> {
     let timeout_ns = header.timing.election_timeout_ns;
     let changes = options.get("changes").unwrap_or(5);
+    let window_ns = timeout_ns.saturating_mul(20);
     Box::new(ElectionLoop {
         word: term_word(&header.system),
         tells_heartbeats: header.events.iter().any(|event| event == "heartbeat"),
         timeout_ns,
-        window_ns: options.get("window-ns").unwrap_or(timeout_ns.saturating_mul(20)),
+        window_ns: options.get("window-ns").unwrap_or(window_ns),
+        restless_ns: options.get("window-ns").unwrap_or(window_ns).max(window_ns),
         changes: usize::try_from(changes).unwrap_or(usize::MAX),
         findings: Findings::default(),
         since: Mark::default(),
@@ -131,12 +136,15 @@ impl Check for ElectionLoop {
             return;
         }
         let reign = timeline.leader().and_then(|node| timeline.leaders.tenure(node));
-        let stable_ns = self.timeout_ns.saturating_mul(5);
-        if reign.is_some_and(|it| now - it.since.t >= stable_ns) {
-            self.settle(Mark { t: now, line: timeline.last().line });
+        // A leader that is still young may turn out to last: then it ended the unrest when it came.
+        let until = reign.map_or(now, |it| it.since.t);
+        if reign.is_some_and(|it| now - it.since.t >= self.stable_ns()) {
+            let since = reign.map_or(timeline.last(), |it| it.since);
+            self.settle(since);
+            self.restless = Mark { t: now, line: timeline.last().line };
         } else if self.episode.is_none()
             && self.starts >= STARTS_MIN
-            && now.saturating_sub(self.restless.t) >= self.window_ns
+            && until.saturating_sub(self.restless.t) >= self.restless_ns
         {
             self.open(Loop::Restless { from: self.restless }, timeline);
         }
@@ -182,6 +190,11 @@ impl Check for ElectionLoop {
 impl ElectionLoop {
     fn grace_end(&self) -> u64 {
         self.since.t.saturating_add(self.timeout_ns.saturating_mul(3))
+    }
+
+    /// How long a leader lasts that ends an election.
+    fn stable_ns(&self) -> u64 {
+        self.timeout_ns.saturating_mul(5)
     }
 
     fn node_event(&mut self, now: Mark, node: NodeId, event: &Event) {
@@ -251,11 +264,9 @@ impl ElectionLoop {
         self.episode = Some(Episode { what, majority, intact: timeline.is_intact() });
     }
 
-    /// A leader has lasted.
+    /// What ran until now has come to its end.
     fn settle(&mut self, now: Mark) {
         self.close(now);
-        self.recent.clear();
-        self.restless = now;
         self.starts = 0;
         self.start_lines.clear();
     }
@@ -263,6 +274,7 @@ impl ElectionLoop {
     /// The cluster was disturbed: all counts begin anew.
     fn reset(&mut self, since: Mark, now: Mark) {
         self.settle(now);
+        self.recent.clear();
         self.since = since;
         self.first_seen = false;
         self.aside.clear();
@@ -283,14 +295,15 @@ impl ElectionLoop {
             }
             Loop::Restless { from } => Finding {
                 sentence: format!(
-                    "for {} no leader lasted {} {although}: {} of elections",
-                    duration(now.t - from.t),
-                    duration(self.timeout_ns.saturating_mul(5)),
+                    "for {} no leader lasted {} {although}, while nodes kept running for leader \
+                     ({})",
+                    duration(now.t.saturating_sub(from.t)),
+                    duration(self.stable_ns()),
                     counted(self.starts, "event")
                 ),
                 nodes: episode.majority,
                 from_ns: from.t,
-                to_ns: now.t,
+                to_ns: now.t.max(from.t),
                 lines: lines(self.start_lines.iter().copied().chain([from.line, now.line])),
             },
         };

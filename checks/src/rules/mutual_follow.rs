@@ -163,6 +163,8 @@ impl MutualFollow {
         loop {
             let edge = self.edges.get(&at).filter(|edge| self.is_overdue(edge, now))?;
             if edge.leader == start {
+                let least = path.iter().enumerate().min_by_key(|it| it.1).map_or(0, |it| it.0);
+                path.rotate_left(least);
                 return Some(path);
             }
             if !seen.insert(edge.leader) {

@@ -66,7 +66,8 @@ struct Acceptor {
     volatile: Floor,
     /// The highest term that any incarnation has put to its disk.
     durable: Floor,
-    /// The leader of each term from whom a heartbeat was accepted first.
+    /// The leader of each term from whom a heartbeat was accepted first (of a ballot's counter:
+    /// the highest).
     followed: BTreeMap<u64, (NodeId, Mark)>,
 }
 
@@ -160,7 +161,10 @@ impl StaleLeaderHeartbeat {
         let stale = self.why_stale(node, sender, leader, term, timeline);
         let acceptor = self.acceptors.entry(node.node).or_default();
         let Some((why, proof)) = stale else {
-            acceptor.followed.entry(term).or_insert((leader, now));
+            let first = acceptor.followed.entry(term).or_insert((leader, now));
+            if has_ballots(&node.proto) && leader > first.0 {
+                *first = (leader, now);
+            }
             if node.inc == acceptor.inc {
                 acceptor.volatile.raise(term, now);
             }

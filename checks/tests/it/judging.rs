@@ -1,0 +1,270 @@
+//! What holds for every check: completeness, needs, requests and figures.
+
+use serde_json::json;
+use usurper_checks::{CHECKS, FaultCounts, Interval, JudgeError, Judgement, Spread, Verdict};
+
+use crate::transcript::{MS, Transcript, check, check_transcript, judge_text};
+
+const RUN: &str = "0 boot
+    10 n1 elected 1
+    20 n1 votes n1 1
+    30 n2 votes n1 1
+    900 phase stop
+    950 phase end";
+
+#[test]
+fn a_missing_event_makes_every_check_unknown() {
+    for (name, expected) in [("dual-leaders", ""), ("crash", ""), ("no-leader", "")] {
+        check(name, RUN, &format!("valid{expected}"));
+        check(
+            name,
+            &RUN.replace("30 n2", "30 n2 lose 2\n30 n2"),
+            "unknown (events are lost: n2 incarnation 1 lacks events 2 to 3 (line 14))",
+        );
+    }
+}
+
+#[test]
+fn an_event_that_is_missing_at_the_begin_or_told_twice_is_noticed() {
+    check(
+        "crash",
+        "0 spawn n1\n0 n1 lose 1\n0 ready n1\n10 n1 elected 1\n900 phase end",
+        "unknown (events are lost: n1 incarnation 1 lacks event 1 (line 4))",
+    );
+    let text = Transcript::new(RUN).asks("crash", json!({})).text();
+    let twice = text.lines().map(|line| {
+        if line.contains(r#""event":"vote-cast""#) {
+            format!("{line}\n{line}\n")
+        } else {
+            format!("{line}\n")
+        }
+    });
+    let verdict = judge_text(&twice.collect::<String>()).unwrap();
+    assert_eq!(verdict.judgement, Judgement::Unknown);
+    assert!(verdict.lost[0].contains("n1 incarnation 1 repeats event 4"), "{:?}", verdict.lost);
+}
+
+#[test]
+fn a_line_that_is_no_event_makes_every_check_unknown() {
+    check(
+        "crash",
+        &RUN.replace("900 phase", "800 bad-line n3\n900 phase"),
+        "unknown (events are lost: n3 incarnation 1 wrote a line that is no event: cut off (line 15))",
+    );
+}
+
+#[test]
+fn a_loss_does_not_hide_a_finding() {
+    check(
+        "dual-leaders",
+        "0 boot\n10 n1 elected 1\n20 n1 role follower\n20 n2 lose 1\n30 n2 elected 1",
+        "invalid
+         - n1 and n2 were both established as leader of epoch 1",
+    );
+}
+
+#[test]
+fn an_incarnation_that_was_killed_simply_stops() {
+    check(
+        "crash",
+        &RUN.replace(
+            "900 phase",
+            "100 exit n2 ok\n200 spawn n2\n210 n2 start 1\n220 ready n2\n900 phase",
+        ),
+        "valid",
+    );
+}
+
+#[test]
+fn a_run_without_node_events_is_unknown() {
+    check("crash", "0 spawn n1\n900 phase end", "unknown (no node recorded any event)");
+}
+
+#[test]
+fn a_run_without_a_leader_is_never_valid() {
+    let text = "0 boot\n100 n1 prospective 1\n900 phase end";
+    for info in CHECKS {
+        let verdict = Transcript::new(text).asks(info.name, json!({})).judge().unwrap();
+        assert_eq!(verdict.judgement, Judgement::Unknown, "{}", info.name);
+    }
+    check(
+        "crash",
+        text,
+        "unknown (no leader was ever established, so nothing was put to the test)",
+    );
+    // A system that does not tell of leaders is judged by what it tells.
+    check_transcript("crash", Transcript::new(text).without("leader-elected"), "valid");
+}
+
+#[test]
+fn a_check_without_its_events_is_unknown() {
+    check_transcript(
+        "stale-leader-heartbeat",
+        Transcript::new(RUN).without("heartbeat"),
+        "unknown (needs: heartbeat)",
+    );
+    check_transcript(
+        "mutual-follow",
+        Transcript::new(RUN).without("leader-known").without("role-change"),
+        "unknown (needs: leader-known, role-change)",
+    );
+}
+
+#[test]
+fn checks_that_could_not_apply_are_listed() {
+    let transcript = Transcript::new(RUN).without("heartbeat").asks("crash", json!({}));
+    let verdict = transcript.judge().unwrap();
+    let names: Vec<_> = verdict.not_applied.iter().map(|it| (&*it.check, &*it.needs)).collect();
+    assert_eq!(names, [("stale-leader-heartbeat", &["heartbeat".to_owned()][..])]);
+    assert_eq!(verdict.judgement, Judgement::Valid);
+}
+
+#[test]
+fn a_verdict_over_no_check_is_unknown() {
+    assert_eq!(Transcript::new(RUN).judge().unwrap().judgement, Judgement::Unknown);
+}
+
+#[test]
+fn the_worst_check_is_the_judgement_of_the_run() {
+    let text = "0 boot\n10 n1 elected 1\n20 n1 role follower\n30 n2 elected 1\n900 phase end";
+    let verdict = Transcript::new(text)
+        .asks("crash", json!({}))
+        .asks("dual-leaders", json!({}))
+        .asks("stale-leader-heartbeat", json!(null))
+        .judge()
+        .unwrap();
+    let each: Vec<_> = verdict.checks.iter().map(|it| it.judgement).collect();
+    assert_eq!(each, [Judgement::Valid, Judgement::Invalid, Judgement::Unknown]);
+    assert_eq!(verdict.judgement, Judgement::Invalid);
+}
+
+#[track_caller]
+fn refuses(transcript: Transcript, expected: &str) {
+    let error = transcript.judge().unwrap_err();
+    let text = match &error {
+        JudgeError::Request(request) => request.to_string(),
+        other => other.to_string(),
+    };
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn unknown_checks_and_options_are_refused_with_the_nearest_names() {
+    let asks = |check, options| Transcript::new(RUN).asks(check, options);
+    refuses(
+        asks("dual-leader", json!({})),
+        "unknown check `dual-leader`, expected `dual-leaders` or `no-leader`",
+    );
+    refuses(
+        asks("no-leader", json!({"bound": 1})),
+        "check `no-leader` has no option `bound`, expected `bound-ns`",
+    );
+    refuses(asks("crash", json!({"bound": 1})), "check `crash` has no option `bound`");
+    refuses(
+        asks("no-leader", json!({"bound-ns": 0})),
+        "option `bound-ns` of check `no-leader` is `0`, expected a positive integer",
+    );
+    refuses(
+        asks("no-leader", json!([1])),
+        "the options of check `no-leader` are `[1]`, expected an object",
+    );
+    let mut transcript = asks("election-loop", json!({}));
+    transcript.header.timing.election_timeout_ns = 0;
+    refuses(
+        transcript,
+        "the header's timing has `election-timeout-ns` 0, and check `election-loop` measures with it",
+    );
+}
+
+#[test]
+fn a_history_out_of_order_is_refused_with_its_line() {
+    refuses(
+        Transcript::new("0 boot\n20 n1 elected 1\n10 n1 role follower"),
+        "line 13 is at 10000000 ns, before the line above it at 20000000 ns; sort the history first",
+    );
+}
+
+#[test]
+fn a_history_that_stops_early_is_marked_and_judged() {
+    let complete = Transcript::new(RUN).asks("crash", json!({}));
+    let verdict = complete.judge().unwrap();
+    assert!(!verdict.truncated && verdict.torn.is_none());
+    let cut = complete.text().replace("\"phase\":\"end\"", "\"phase\":\"settle\"");
+    let verdict = judge_text(&cut).unwrap();
+    assert!(verdict.truncated && verdict.torn.is_none());
+    assert_eq!(verdict.judgement, Judgement::Valid);
+    let verdict = judge_text(&(complete.text() + "{\"t\":1")).unwrap();
+    assert!(verdict.truncated);
+    assert_eq!(verdict.torn.map(|torn| (torn.line, torn.bytes)), Some((verdict.lines + 1, 6)));
+}
+
+#[test]
+fn findings_are_bounded_and_the_rest_is_counted() {
+    let mut text = "0 boot\n".to_owned();
+    for term in 1..=25 {
+        let at = 10 * term;
+        text.push_str(&format!("{at} n1 elected {term}\n{at} n1 role follower\n"));
+        text.push_str(&format!("{at} n2 elected {term}\n{at} n2 role follower\n"));
+    }
+    let verdict = Transcript::new(&text).asks("dual-leaders", json!({})).judge().unwrap();
+    assert_eq!((verdict.checks[0].findings.len(), verdict.checks[0].findings_omitted), (20, 5));
+}
+
+#[test]
+fn a_verdict_reads_back_as_itself() {
+    let transcript = Transcript::new(RUN).asks("crash", json!({})).asks("no-leader", json!({}));
+    let verdict = transcript.judge().unwrap();
+    let text = serde_json::to_string(&verdict).unwrap();
+    assert!(text.contains(r#""judgement":"valid""#), "{text}");
+    assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict);
+}
+
+#[test]
+fn figures_count_faults_leaders_and_what_it_took_to_replace_them() {
+    let figures = Transcript::new(
+        "0 boot
+         500 n1 elected 1
+         510 n2 accepted n1 1
+         520 n2 rejected n3 0
+         530 n1 sent n1 1
+         1000 begin 1 kill down n1
+         1010 exit n1 ok
+         1020 end 1 kill down n1
+         1100 begin 2 kill down
+         1100 end 2 kill down skipped
+         1400 n2 elected 2
+         2000 begin 3 kill down n2
+         2000 exit n2 ok
+         2000 end 3 kill down n2
+         2100 spawn n2
+         2200 n2 start 2
+         2300 ready n2
+         2800 n3 elected 3
+         3000 begin 4 pause frozen n3
+         6000 phase stop
+         6100 exit n3 ok
+         9000 phase end",
+    )
+    .judge()
+    .unwrap()
+    .figures;
+    let kills = FaultCounts { installed: 2, skipped: 1, ..FaultCounts::default() };
+    let pauses = FaultCounts { unfinished: 1, ..FaultCounts::default() };
+    assert_eq!(figures.faults["kill"], kills);
+    assert_eq!(figures.faults["pause"], pauses);
+    assert_eq!(figures.leader_establishments, 3);
+    assert_eq!(figures.observed_ns, 6000 * MS);
+    assert!((figures.elections_per_minute - 30.0).abs() < 1e-9);
+    assert_eq!(figures.first_leader_ns, Some(500 * MS));
+    let interval = |from: u64, to: u64| Interval { from_ns: from * MS, to_ns: to * MS };
+    assert_eq!(
+        figures.leaderless,
+        [interval(1000, 1400), interval(2000, 2800), interval(3000, 6000)]
+    );
+    assert_eq!(figures.leaderless_ns, 4200 * MS);
+    let failover = Spread { count: 2, min_ns: 400 * MS, median_ns: 800 * MS, max_ns: 800 * MS };
+    assert_eq!(figures.failover, Some(failover));
+    assert_eq!((figures.exits_expected, figures.exits_unexpected), (3, 0));
+    let heartbeats = figures.heartbeats;
+    assert_eq!((heartbeats.sent, heartbeats.accepted, heartbeats.rejected), (1, 1, 1));
+}

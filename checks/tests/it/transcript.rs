@@ -1,0 +1,336 @@
+//! Short transcripts that stand for histories.
+//!
+//! One record a line, first the time in milliseconds (`#` begins a comment):
+//!
+//! ```text
+//! 0 boot                         every node is spawned, tells `node-start` and is ready
+//! 10 n1 elected 1                it is established as leader of term 1 and takes the role
+//! 10 n1 prospective 2            votes were counted, the term is not established
+//! 10 n1 wins 2                   it is established, and its role does not change yet
+//! 20 n2 role follower
+//! 20 n2 seems follower           its role changes without an event
+//! 20 n2 knows n1 1               (or `knows none 1`)
+//! 30 n2 accepted n1 1            a heartbeat; also `sent`, `rejected`; `via n3` names the sender
+//! 40 n2 term 2                   the envelope's term from here on
+//! 40 n2 persist current-epoch 2
+//! 50 n2 votes n1 2               an event that no check but completeness looks at
+//! 50 n2 lose 3                   three events of the node are missing from here on
+//! 60 n2 config n1 n2             the membership changes
+//! 70 exit n1 ok                  (or `code 101`, `signal 11`)
+//! 80 spawn n1                    the next incarnation
+//! 80 n1 start 2                  `node-start`, having found term 2 on its disk
+//! 90 ready n1
+//! 95 begin 1 kill down n1        a fault: id, name, effect, nodes and links (`n1>n2`)
+//! 96 end 1 kill down n1          installed; `skipped` or `indeterminate` may follow
+//! 99 phase stop
+//! 99 bad-line n1
+//! ```
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use usurper_checks::{CheckVerdict, JudgeError, Verdict, judge};
+use usurper_history::{FORMAT_VERSION, Header, NodeId, Reader, Timing};
+
+pub(crate) const MS: u64 = 1_000_000;
+
+/// A history under construction.
+pub(crate) struct Transcript {
+    pub(crate) header: Header,
+    lines: Vec<String>,
+    nodes: BTreeMap<String, Node>,
+}
+
+#[derive(Clone)]
+struct Node {
+    inc: u32,
+    seq: u64,
+    role: String,
+    term: u64,
+}
+
+impl Transcript {
+    /// Three nodes of `fle` with H = 100 ms, T = 500 ms and a leader bound of 5 s.
+    pub(crate) fn new(text: &str) -> Self {
+        Self::of("fle", 3, text)
+    }
+
+    pub(crate) fn of(system: &str, nodes: u8, text: &str) -> Self {
+        let events = usurper_history::Event::NAMES.iter().map(|name| (*name).to_owned()).collect();
+        let header = Header {
+            version: FORMAT_VERSION,
+            run: "test".to_owned(),
+            system: system.to_owned(),
+            scenario: None,
+            nodes: NodeId::all(nodes).collect(),
+            seed: 1,
+            origin_ns: 0,
+            started: "2026-01-01T00:00:00Z".to_owned(),
+            timing: Timing {
+                heartbeat_ns: 100 * MS,
+                election_timeout_ns: 500 * MS,
+                leader_bound_ns: 5_000 * MS,
+            },
+            defects: Vec::new(),
+            events,
+            checks: Map::new(),
+            extra: Map::new(),
+        };
+        let mut transcript = Self { header, lines: Vec::new(), nodes: BTreeMap::new() };
+        for line in text.lines() {
+            transcript.line(line.split('#').next().unwrap().trim());
+        }
+        transcript
+    }
+
+    pub(crate) fn asks(mut self, check: &str, options: Value) -> Self {
+        self.header.checks.insert(check.to_owned(), options);
+        self
+    }
+
+    /// Takes away an event that the system could emit.
+    pub(crate) fn without(mut self, event: &str) -> Self {
+        self.header.events.retain(|name| name != event);
+        self
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut text = serde_json::to_string(&self.header).unwrap() + "\n";
+        self.lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+        text
+    }
+
+    pub(crate) fn judge(&self) -> Result<Verdict, JudgeError> {
+        judge_text(&self.text())
+    }
+
+    fn line(&mut self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let Some((t, words)) = words.split_first() else { return };
+        let t = t.parse::<u64>().unwrap_or_else(|_| panic!("no time in `{line}`")) * MS;
+        match words {
+            ["boot"] => {
+                for node in self.header.nodes.clone() {
+                    let node = node.to_string();
+                    self.spawn(t, &node);
+                    self.start(t, &node, 0);
+                    self.harness(t, "ready", json!({"node": node, "inc": self.nodes[&node].inc}));
+                }
+            }
+            ["spawn", node] => self.spawn(t, node),
+            ["ready", node] => {
+                self.harness(t, "ready", json!({"node": node, "inc": self.nodes[*node].inc}));
+            }
+            ["exit", node, "ok"] => self.exit(t, node, json!({"expected": true, "signal": 9})),
+            ["exit", node, how, number] => {
+                let number: i32 = number.parse().unwrap();
+                let words = "thread main panicked at connection.rs";
+                self.exit(t, node, json!({"expected": false, *how: number, "stderr": words}));
+            }
+            ["phase", phase] => self.harness(t, "phase", json!({"phase": phase})),
+            ["bad-line", node] => {
+                let inc = self.nodes[*node].inc;
+                let fields = json!({"node": node, "inc": inc, "error": "cut off", "text": "{"});
+                self.harness(t, "bad-line", fields);
+            }
+            ["begin", id, fault, effect, named @ ..] => {
+                self.fault(t, "begin", id, fault, effect, named);
+            }
+            ["end", id, fault, effect, named @ ..] => {
+                self.fault(t, "end", id, fault, effect, named);
+            }
+            [node, event @ ..] => self.node(t, node, event),
+            [] => panic!("nothing in `{line}`"),
+        }
+    }
+
+    fn node(&mut self, t: u64, node: &str, words: &[&str]) {
+        let number = |text: &&str| text.parse::<u64>().unwrap();
+        match words {
+            ["elected" | "prospective", term] => {
+                let established = words[0] == "elected";
+                let term = number(term);
+                if established {
+                    self.state(node).term = term;
+                }
+                let fields = json!({"in-term": term, "established": established, "votes": [], "how": "test"});
+                self.event(t, node, "leader-elected", fields);
+                self.role(t, node, "leader");
+            }
+            ["wins", term] => {
+                let fields = json!({
+                    "in-term": number(term), "established": true, "votes": [], "how": "test",
+                });
+                self.event(t, node, "leader-elected", fields);
+            }
+            ["seems", role] => self.state(node).role = (*role).to_owned(),
+            ["role", role] => self.role(t, node, role),
+            ["knows", "none", term] => {
+                self.event(t, node, "leader-known", json!({"in-term": number(term)}));
+            }
+            ["knows", leader, term] => {
+                let fields = json!({"leader": leader, "in-term": number(term)});
+                self.event(t, node, "leader-known", fields);
+            }
+            [dir @ ("sent" | "accepted" | "rejected"), leader, term, via @ ..] => {
+                let mut fields = json!({"dir": dir, "msg-term": number(term), "leader": leader});
+                if let ["via", peer] = via {
+                    fields["peer"] = json!(peer);
+                }
+                self.event(t, node, "heartbeat", fields);
+            }
+            ["term", term] => {
+                let (from, to) = (self.state(node).term, number(term));
+                self.state(node).term = to;
+                let fields =
+                    json!({"kind": "current-epoch", "from": from, "to": to, "cause": "test"});
+                self.event(t, node, "term-change", fields);
+            }
+            ["persist", what, value] => {
+                let fields = json!({"what": what, "value": number(value), "ok": true});
+                self.event(t, node, "persist", fields);
+            }
+            ["votes", candidate, term] => {
+                let fields =
+                    json!({"candidate": candidate, "in-term": number(term), "prevote": false});
+                self.event(t, node, "vote-cast", fields);
+            }
+            ["config", voters @ ..] => {
+                let id = json!({"term": 1, "index": 1});
+                let fields = json!({"op": "apply", "id": id, "voters": voters});
+                self.event(t, node, "config", fields);
+            }
+            ["lose", count] => self.state(node).seq += number(count),
+            ["start", term] => self.start(t, node, number(term)),
+            _ => panic!("cannot read `{}`", words.join(" ")),
+        }
+    }
+
+    fn role(&mut self, t: u64, node: &str, to: &str) {
+        let from = std::mem::replace(&mut self.state(node).role, to.to_owned());
+        self.event(t, node, "role-change", json!({"from": from, "to": to, "reason": "test"}));
+    }
+
+    fn state(&mut self, node: &str) -> &mut Node {
+        self.nodes.entry(node.to_owned()).or_insert_with(|| Node {
+            inc: 0,
+            seq: 0,
+            role: "looking".to_owned(),
+            term: 0,
+        })
+    }
+
+    fn spawn(&mut self, t: u64, node: &str) {
+        self.renew(node);
+        let fields = json!({"node": node, "inc": self.nodes[node].inc, "pid": 1});
+        self.harness(t, "spawn", fields);
+    }
+
+    fn renew(&mut self, node: &str) {
+        let inc = self.state(node).inc + 1;
+        *self.state(node) = Node { inc, seq: 0, role: "looking".to_owned(), term: 0 };
+    }
+
+    fn start(&mut self, t: u64, node: &str, term: u64) {
+        if self.state(node).seq > 0 {
+            self.renew(node);
+        }
+        self.state(node).term = term;
+        let persisted = if term > 0 { json!({"current-epoch": term}) } else { json!({}) };
+        let fields =
+            json!({"persisted": persisted, "fresh": term == 0, "defects": [], "params": {}});
+        self.event(t, node, "node-start", fields);
+    }
+
+    fn exit(&mut self, t: u64, node: &str, mut fields: Value) {
+        fields["node"] = json!(node);
+        fields["inc"] = json!(self.nodes[node].inc);
+        self.harness(t, "exit", fields);
+    }
+
+    fn event(&mut self, t: u64, node: &str, event: &str, fields: Value) {
+        let state = self.state(node);
+        state.seq += 1;
+        let envelope = json!({
+            "t": t, "record": "node", "event": event, "node": node, "inc": state.inc,
+            "seq": state.seq, "proto": "", "term": state.term, "role": state.role,
+        });
+        self.record(envelope, fields);
+    }
+
+    fn harness(&mut self, t: u64, event: &str, fields: Value) {
+        self.record(json!({"t": t, "record": "harness", "event": event}), fields);
+    }
+
+    fn fault(&mut self, t: u64, phase: &str, id: &str, fault: &str, effect: &str, named: &[&str]) {
+        let mut fields = json!({
+            "t": t, "record": "fault", "id": id.parse::<u64>().unwrap(), "phase": phase,
+            "fault": fault, "effect": effect, "nodes": [], "links": [],
+        });
+        if phase == "end" {
+            fields["outcome"] = json!("installed");
+        }
+        for name in named {
+            if let Some((from, to)) = name.split_once('>') {
+                fields["links"].as_array_mut().unwrap().push(json!([from, to]));
+            } else if name.starts_with('n') {
+                fields["nodes"].as_array_mut().unwrap().push(json!(name));
+            } else {
+                fields["outcome"] = json!(name);
+            }
+        }
+        self.record(fields, json!({}));
+    }
+
+    fn record(&mut self, mut envelope: Value, fields: Value) {
+        let all = envelope.as_object_mut().unwrap();
+        all.extend(fields.as_object().unwrap().clone());
+        if all.get("proto").is_some() {
+            all.insert("proto".to_owned(), json!(self.header.system));
+        }
+        self.lines.push(envelope.to_string());
+    }
+}
+
+pub(crate) fn judge_text(text: &str) -> Result<Verdict, JudgeError> {
+    judge(&mut Reader::new(text.as_bytes())?)
+}
+
+/// A verdict as a person would note it down: the judgement and its reason, then the sentences.
+pub(crate) fn render(verdict: &CheckVerdict) -> String {
+    let mut text = verdict.judgement.name().to_owned();
+    if let Some(reason) = &verdict.reason {
+        text.push_str(&format!(" ({reason})"));
+    }
+    for finding in &verdict.findings {
+        text.push_str(&format!("\n- {}", finding.sentence));
+    }
+    for warning in &verdict.warnings {
+        text.push_str(&format!("\n~ {}", warning.sentence));
+    }
+    text
+}
+
+/// Judges a transcript by one check and compares what it says.
+#[track_caller]
+pub(crate) fn check(check: &str, text: &str, expected: &str) {
+    check_transcript(check, Transcript::new(text), expected);
+}
+
+#[track_caller]
+pub(crate) fn check_transcript(check: &str, transcript: Transcript, expected: &str) {
+    let asked = transcript.header.checks.contains_key(check);
+    let transcript = if asked { transcript } else { transcript.asks(check, json!({})) };
+    let verdict = transcript.judge().unwrap();
+    let found = verdict.checks.iter().find(|it| it.check == check).unwrap();
+    let expected: Vec<&str> = expected.trim().lines().map(str::trim).collect();
+    assert_eq!(render(found), expected.join("\n"), "\nhistory:\n{}", transcript.text());
+    for finding in found.findings.iter().chain(&found.warnings) {
+        let last = verdict.lines;
+        assert!(!finding.lines.is_empty(), "no line proves `{}`", finding.sentence);
+        assert!(finding.lines.iter().all(|line| (2..=last).contains(line)), "{finding:?}");
+        assert!(finding.from_ns <= finding.to_ns && !finding.nodes.is_empty(), "{finding:?}");
+    }
+    let again = transcript.judge().unwrap();
+    assert_eq!(serde_json::to_string(&verdict).unwrap(), serde_json::to_string(&again).unwrap());
+}
