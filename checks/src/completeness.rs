@@ -4,6 +4,9 @@
 //! no event means that something may have happened of which the history does not tell, and then the
 //! absence of findings proves nothing. An incarnation that was killed simply stops; that is no gap,
 //! because an event is written before what it describes can be seen from outside.
+//!
+//! The same holds for a step of the schedule that never ran: what it was to provoke was not put to
+//! the test.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +21,7 @@ pub(crate) struct Completeness {
     lost: Vec<String>,
     events: u64,
     ended: bool,
+    missed: Option<String>,
 }
 
 impl Completeness {
@@ -44,6 +48,9 @@ impl Completeness {
             Body::Harness(HarnessEvent::BadLine { node, inc, error, .. }) => self.add(format!(
                 "{node} incarnation {inc} wrote a line that is no event: {error} (line {line})"
             )),
+            Body::Harness(HarnessEvent::StepMissed { step, .. }) => {
+                self.missed.get_or_insert_with(|| format!("{step} never ran (line {line})"));
+            }
             Body::Harness(HarnessEvent::Phase { phase }) if phase == "end" => self.ended = true,
             _ => {}
         }
@@ -52,6 +59,11 @@ impl Completeness {
     /// Where something is missing: the first places.
     pub(crate) fn lost(&self) -> &[String] {
         &self.lost
+    }
+
+    /// The first step of the schedule that never ran although the scenario depends on it.
+    pub(crate) fn missed(&self) -> Option<&str> {
+        self.missed.as_deref()
     }
 
     /// Events of nodes so far.

@@ -166,6 +166,9 @@ fn why_unknown(own: Option<String>, end: &End<'_>) -> Option<String> {
     if let Some(lost) = end.completeness.lost().first() {
         return Some(format!("events are lost: {lost}"));
     }
+    if let Some(missed) = end.completeness.missed() {
+        return Some(missed.to_owned());
+    }
     let tells = end.header.events.iter().any(|event| event == "leader-elected");
     let led = end.timeline.leaders.established() > 0;
     own.or_else(|| {

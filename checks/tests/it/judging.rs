@@ -54,6 +54,18 @@ fn a_line_that_is_no_event_makes_every_check_unknown() {
 }
 
 #[test]
+fn a_step_that_never_ran_makes_every_check_unknown_and_hides_no_finding() {
+    let missed = "800 step-missed kill\n900 phase";
+    check("crash", &RUN.replace("900 phase", missed), "unknown (kill never ran (line 15))");
+    check(
+        "dual-leaders",
+        "0 boot\n10 n1 elected 1\n20 n1 role follower\n30 n2 elected 1\n40 step-missed kill",
+        "invalid
+         - n1 and n2 were both established as leader of epoch 1",
+    );
+}
+
+#[test]
 fn a_loss_does_not_hide_a_finding() {
     check(
         "dual-leaders",

@@ -128,6 +128,10 @@ impl Transcript {
                 self.exit(t, node, json!({"expected": false, *how: number, "stderr": words}));
             }
             ["phase", phase] => self.harness(t, "phase", json!({"phase": phase})),
+            ["step-missed", step] => {
+                let fields = json!({"step": step, "waits-for": "an event that never came"});
+                self.harness(t, "step-missed", fields);
+            }
             ["bad-line", node] => {
                 let inc = self.nodes[*node].inc;
                 let fields = json!({"node": node, "inc": inc, "error": "cut off", "text": "{"});
