@@ -17,15 +17,17 @@ use tokio::{
     time::{Duration, timeout},
 };
 use usurper_history::{
-    Body, Clock, Event, FORMAT_VERSION, FaultRecord, HarnessEvent, Header, NodeId, Outcome, Phase,
+    Body, Clock, Effect, Event, FORMAT_VERSION, FaultRecord, HarnessEvent, Header, NodeId, Phase,
     Record, Trigger, Writer, sort_file,
 };
-use usurper_nemesis::{Due, Fault, Network, Output, Process, Resolved, Scheduler, Step, Stream};
+use usurper_nemesis::{
+    Act, Due, Fault, Network, Output, Process, Resolved, Scheduler, Step, Stream,
+};
 
 use crate::{
-    act::{self, Act, Ended},
+    act::{self, Ended},
     failure::Failure,
-    plan::Plan,
+    plan::{Plan, events_of},
     reporter::Reporter,
     store::RunDir,
     system::{self, LineReader, NodeSpec, Reading, System},
@@ -111,18 +113,19 @@ pub(crate) async fn run(
 
 pub(crate) struct Controller<'a> {
     plan: &'a Plan,
-    dir: &'a RunDir,
-    system: &'static dyn System,
+    pub(crate) dir: &'a RunDir,
+    pub(crate) system: &'static dyn System,
     clock: Clock,
     writer: Writer,
     reporter: &'a mut dyn Reporter,
     interrupt: watch::Receiver<Option<&'static str>>,
     interrupted: bool,
-    network: Arc<Network>,
-    nodes: BTreeMap<NodeId, NodeState>,
+    pub(crate) network: Arc<Network>,
+    pub(crate) nodes: BTreeMap<NodeId, NodeState>,
     scheduler: Scheduler,
     steps_begun: u64,
     steps_open: usize,
+    pub(crate) operations: u32,
     sender: mpsc::Sender<Incoming>,
     receiver: mpsc::Receiver<Incoming>,
 }
@@ -149,7 +152,7 @@ impl<'a> Controller<'a> {
             started: started.to_owned(),
             timing: system.timing(plan)?,
             defects: plan.defects.clone(),
-            events: system.events().iter().map(|event| (*event).to_owned()).collect(),
+            events: events_of(system, plan.nodes).into_iter().map(str::to_owned).collect(),
             checks: plan.checks.clone(),
             extra: Map::new(),
         };
@@ -171,6 +174,7 @@ impl<'a> Controller<'a> {
             scheduler: Scheduler::new(plan.steps.clone(), &node_ids, plan.seed),
             steps_begun: 0,
             steps_open: 0,
+            operations: 0,
             sender,
             receiver,
         })
@@ -360,7 +364,7 @@ impl<'a> Controller<'a> {
     }
 
     /// Starts the next incarnation of a node.
-    fn spawn(&mut self, node: NodeId) -> Result<(), Failure> {
+    pub(crate) fn spawn(&mut self, node: NodeId) -> Result<(), Failure> {
         let inc = self.nodes.get(&node).map_or(1, |state| state.inc + 1);
         let folder = self.dir.node(node)?;
         let launch = self.system.launch(&NodeSpec {
@@ -428,18 +432,19 @@ impl<'a> Controller<'a> {
         resolved: Result<Resolved, String>,
     ) -> Result<(), Failure> {
         self.steps_begun += 1;
-        let id = self.steps_begun;
         let info = step.fault.info();
         let asked = resolved.clone().unwrap_or_default();
-        let (able, reason) = act::able(step.fault, &asked, &self.nodes);
-        let reason = resolved.err().or(reason);
+        let (nodes, misfit) = step.fault.fitting(&asked.nodes, self);
+        let no_link = (info.effect == Effect::Cut && asked.links.is_empty())
+            .then(|| "there is no link to cut".to_owned());
+        let reason = resolved.err().or(misfit).or(no_link);
         let record = FaultRecord {
-            id,
+            id: self.steps_begun,
             phase: Phase::Begin,
             fault: info.name.to_owned(),
             effect: info.effect,
-            nodes: if reason.is_some() { asked.nodes } else { able.nodes.clone() },
-            links: able.links.clone(),
+            nodes: if reason.is_some() { asked.nodes } else { nodes.clone() },
+            links: asked.links.clone(),
             args: act::args(step),
             trigger,
             outcome: None,
@@ -448,86 +453,25 @@ impl<'a> Controller<'a> {
             reason: None,
         };
         self.steps_open += 1;
-        let act = Act {
-            id,
-            index,
-            record: record.clone(),
-            fault: step.fault,
-            nodes: able.nodes.clone(),
-            links: able.links,
-            clock: self.clock,
-        };
         if let Some(reason) = reason {
-            self.record(Body::Fault(record))?;
-            return self.handle_ended(act.skipped(reason));
+            self.record(Body::Fault(record.clone()))?;
+            return self.handle_ended(act::skipped(index, record, reason));
         }
-        // The act comes before the record's way to the disk: a trigger must not wait for that. The
+        // The act comes before its record's way to the disk: a trigger must not wait for that. The
         // record's time is taken first, all the same.
-        let begun = Record::new(self.clock.now_ns(), Body::Fault(record));
-        self.start_act(act, step)?;
+        let begun = Record::new(self.clock.now_ns(), Body::Fault(record.clone()));
+        let act = Act { step: step.clone(), nodes, links: asked.links, clock: self.clock };
+        let pending =
+            step.fault.begin(&act, self).map_err(|error| Failure::harness(anyhow!(error)))?;
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let ended = act::seen(index, record, pending.await);
+            // The loop outlives its tasks, except when it is dropped with them.
+            let _ = sender.send(Incoming::Ended(ended)).await;
+        });
         self.writer.append(&begun).map_err(Failure::harness)?;
         self.scheduler.observe(&begun);
         self.reporter.record(&begun);
-        Ok(())
-    }
-
-    fn start_act(&mut self, act: Act, step: &Step) -> Result<(), Failure> {
-        let sender = self.sender.clone();
-        let report = |ended: Ended| async move {
-            // The loop outlives its tasks, except when it is dropped with them.
-            let _ = sender.send(Incoming::Ended(ended)).await;
-        };
-        match act.fault {
-            Fault::Kill | Fault::Terminate | Fault::Pause | Fault::Resume => {
-                let mut processes = Vec::new();
-                for node in &act.nodes {
-                    let state = self.nodes.get_mut(node).expect("able nodes exist");
-                    match act.fault {
-                        Fault::Kill | Fault::Terminate => state.expected_exit = true,
-                        Fault::Pause => state.frozen = true,
-                        _ => state.frozen = false,
-                    }
-                    processes.push((*node, state.process.clone().expect("able nodes run")));
-                }
-                tokio::spawn(async move { report(act.signal(processes).await).await });
-            }
-            Fault::Restart => {
-                let mut ready = Vec::new();
-                for node in act.nodes.clone() {
-                    self.spawn(node)?;
-                    let state = &self.nodes[&node];
-                    let process = state.process.clone().expect("just spawned");
-                    ready.push((node, state.ready.subscribe(), process));
-                }
-                tokio::spawn(async move { report(act.await_ready(ready, READY_MAX).await).await });
-            }
-            Fault::Cut | Fault::Isolate | Fault::Halves | Fault::Heal => {
-                let network = Arc::clone(&self.network);
-                // The links change at once; only the proof takes time.
-                let before = act.switch(&network);
-                tokio::spawn(async move { report(act.prove_links(&network, before).await).await });
-            }
-            Fault::Advance => {
-                let by = step.by.unwrap_or(1);
-                let node = act.nodes[0];
-                let operation = system::Operation { f: "advance", value: by.into() };
-                let process = u32::try_from(act.id).unwrap_or(u32::MAX);
-                let invoke = act::op(process, node, &operation, None);
-                self.record(Body::Op(invoke))?;
-                let operating = self.system.operate(
-                    self.network.server(node),
-                    &self.dir.name(),
-                    operation.clone(),
-                );
-                tokio::spawn(async move {
-                    report(act.operate(process, operation, operating).await).await;
-                });
-            }
-            Fault::Wait => {
-                let ended = act.done("waited".to_owned());
-                tokio::spawn(async move { report(ended).await });
-            }
-        }
         Ok(())
     }
 
@@ -678,9 +622,4 @@ async fn interrupted(interrupt: &mut watch::Receiver<Option<&'static str>>) -> &
         Ok(signal) => signal.expect("waited for Some"),
         Err(_) => std::future::pending().await,
     }
-}
-
-/// What became of a step, for [`act`].
-pub(crate) const fn outcome_of(installed: bool) -> Outcome {
-    if installed { Outcome::Installed } else { Outcome::Indeterminate }
 }

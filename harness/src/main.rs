@@ -6,6 +6,7 @@ mod commands;
 mod controller;
 mod execute;
 mod failure;
+mod host;
 mod output;
 mod plan;
 mod reporter;

@@ -13,6 +13,7 @@
 mod block;
 mod door;
 mod fault;
+mod faults;
 mod generator;
 mod network;
 mod pattern;
@@ -23,7 +24,8 @@ mod target;
 mod time_span;
 
 pub use block::{Block, BlockError};
-pub use fault::{Fault, FaultInfo, UnknownFault};
+pub use fault::{Fault, UnknownFault};
+pub use faults::{Act, FaultInfo, Host, HostError, Needs, Operating, Pending, Seen, Starting};
 pub use generator::{GeneratorOptions, Mix, generate};
 pub use network::{DoorCounters, Network, NetworkError};
 pub use pattern::Pattern;

@@ -7,6 +7,7 @@ use usurper_history::NodeId;
 
 use crate::{
     fault::Fault,
+    faults::Needs,
     pattern::Pattern,
     target::{LinkTarget, Target},
     time_span::TimeSpan,
@@ -106,10 +107,10 @@ impl Step {
             pattern.validate(nodes)?;
         }
         let info = self.fault.info();
-        if info.needs == "target" && self.target.is_none() {
+        if info.needs == Needs::Target && self.target.is_none() {
             return Err(format!("`{}` needs a `target`", info.name));
         }
-        if info.needs == "links" && self.links.is_empty() {
+        if info.needs == Needs::Links && self.links.is_empty() {
             return Err(format!("`{}` needs `links`, for example [\"n1->n2\"]", info.name));
         }
         let takes_links = matches!(self.fault, Fault::Cut | Fault::Heal);

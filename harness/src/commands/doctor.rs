@@ -42,8 +42,8 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<Status, Failure> {
         line(&format!("system {}", system.name()), &state);
         let unsupported: Vec<_> = Fault::ALL
             .iter()
-            .filter(|info| !system.supports(info.fault))
-            .map(|info| info.name)
+            .filter(|fault| !system.supports(**fault))
+            .map(|fault| fault.name())
             .collect();
         if !unsupported.is_empty() {
             line("", &format!("cannot do yet: {}", unsupported.join(", ")));

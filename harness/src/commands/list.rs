@@ -127,11 +127,12 @@ fn scenarios_with(system: &str, defect: &str) -> Result<Vec<&'static str>, Failu
 fn faults(args: &ListArgs) -> Result<Vec<Value>, Failure> {
     let system = args.system.as_deref().map(system::find).transpose()?;
     let supported = |fault: Fault| system.is_none_or(|system| system.supports(fault));
-    let rows = Fault::ALL.iter().filter(|info| supported(info.fault)).map(|info| {
+    let rows = Fault::ALL.iter().copied().filter(|fault| supported(*fault)).map(|fault| {
+        let info = fault.info();
         json!({
             "name": info.name,
             "summary": info.summary,
-            "needs": info.needs,
+            "needs": info.needs.name(),
             "undone-by": info.undo.map(Fault::name),
         })
     });

@@ -1,0 +1,201 @@
+//! The faults, one file each: what it is called, whom it fits, how it is done, and how it is seen to
+//! have taken effect.
+
+mod advance;
+mod cut;
+mod halves;
+mod heal;
+mod isolate;
+mod kill;
+mod links;
+mod pause;
+mod restart;
+mod resume;
+mod signal;
+mod terminate;
+mod wait;
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use serde_json::Value;
+use tokio::sync::watch;
+use usurper_history::{Clock, Effect, Link, NodeId, OpRecord};
+
+use crate::{fault::Fault, network::Network, process::Process, schedule::Step};
+
+/// A fault, as `usurper list faults` shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct FaultInfo {
+    pub fault: Fault,
+    pub name: &'static str,
+    pub summary: &'static str,
+    /// What the step must name.
+    pub needs: Needs,
+    /// The fault that undoes it, if it needs one.
+    pub undo: Option<Fault>,
+    pub effect: Effect,
+}
+
+/// What a step must name for its fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    Nothing,
+    Target,
+    Links,
+}
+
+impl Needs {
+    /// The key in a schedule, or nothing.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Target => "target",
+            Self::Links => "links",
+        }
+    }
+}
+
+/// How a fault is done.
+pub(crate) trait Inject: Sync {
+    /// Why it cannot be done to a node now.
+    fn misfit(&self, _node: NodeId, _host: &dyn Host) -> Option<&'static str> {
+        None
+    }
+
+    /// Does it, as far as that takes no time, and returns what will have seen its effect.
+    ///
+    /// # Errors
+    /// When the host itself fails.
+    fn begin(&self, act: &Act, host: &mut dyn Host) -> Result<Pending, HostError>;
+}
+
+/// What faults act on. The controller of a run is one.
+pub trait Host {
+    /// The node's process, if it runs.
+    fn process(&self, node: NodeId) -> Option<Process>;
+    fn is_frozen(&self, node: NodeId) -> bool;
+    fn set_frozen(&mut self, node: NodeId, frozen: bool);
+    /// The node's process is about to be ended by a fault.
+    fn expect_exit(&mut self, node: NodeId);
+    /// Starts a node that is down.
+    ///
+    /// # Errors
+    /// When it cannot be started at all.
+    fn start(&mut self, node: NodeId) -> Result<Starting, HostError>;
+    fn network(&self) -> Arc<Network>;
+    /// Invokes a client operation on a node; the future ends with the record of its end.
+    ///
+    /// # Errors
+    /// When the invocation cannot be recorded.
+    fn operate(
+        &mut self,
+        node: NodeId,
+        f: &'static str,
+        value: Value,
+    ) -> Result<Operating, HostError>;
+}
+
+/// A node that was started, and how it is seen to answer.
+#[derive(Debug)]
+pub struct Starting {
+    pub process: Process,
+    pub ready: watch::Receiver<bool>,
+}
+
+/// What a host's failure is, in the host's own terms.
+pub type HostError = Box<dyn std::error::Error + Send + Sync>;
+/// A client operation under way.
+pub type Operating = Pin<Box<dyn Future<Output = OpRecord> + Send>>;
+/// A fault that has been done, or is being, and is yet to be seen to have taken effect.
+pub type Pending = Pin<Box<dyn Future<Output = Seen> + Send>>;
+
+/// A step that is being done, with its targets resolved to those it fits.
+#[derive(Clone, Debug)]
+pub struct Act {
+    pub step: Step,
+    pub nodes: Vec<NodeId>,
+    pub links: Vec<Link>,
+    pub clock: Clock,
+}
+
+/// How a fault took effect.
+#[derive(Debug)]
+pub struct Seen {
+    /// When the act itself had been done, in nanoseconds since the origin.
+    pub acted_ns: u64,
+    /// What was seen.
+    pub proofs: Vec<String>,
+    /// What should have been seen and was not.
+    pub unclear: Vec<String>,
+    /// It certainly had no effect.
+    pub refused: Option<String>,
+    /// Client operations that ended with it.
+    pub ops: Vec<OpRecord>,
+}
+
+impl Seen {
+    fn new(acted_ns: u64) -> Self {
+        Self { acted_ns, proofs: Vec::new(), unclear: Vec::new(), refused: None, ops: Vec::new() }
+    }
+
+    fn add(&mut self, seen: Result<String, String>) {
+        match seen {
+            Ok(proof) => self.proofs.push(proof),
+            Err(unclear) => self.unclear.push(unclear),
+        }
+    }
+}
+
+impl Fault {
+    /// Those nodes that the fault can be done to now, and why not when that is none of them.
+    pub fn fitting(self, nodes: &[NodeId], host: &dyn Host) -> (Vec<NodeId>, Option<String>) {
+        let misfits = nodes.iter().map(|node| (*node, self.inject().misfit(*node, host)));
+        let (fit, unfit): (Vec<_>, Vec<_>) = misfits.partition(|(_, why)| why.is_none());
+        let why: Vec<_> =
+            unfit.iter().filter_map(|(node, why)| why.map(|why| format!("{node} {why}"))).collect();
+        let none = fit.is_empty() && !why.is_empty();
+        (fit.into_iter().map(|(node, _)| node).collect(), none.then(|| why.join(", ")))
+    }
+
+    /// Begins to do it. The undo of every fault is known before: the host's own state (what is down,
+    /// frozen or cut) is what healing starts from.
+    ///
+    /// # Errors
+    /// When the host fails.
+    pub fn begin(self, act: &Act, host: &mut dyn Host) -> Result<Pending, HostError> {
+        self.inject().begin(act, host)
+    }
+
+    /// What there is to know about this fault.
+    pub fn info(self) -> &'static FaultInfo {
+        match self {
+            Self::Kill => &kill::INFO,
+            Self::Terminate => &terminate::INFO,
+            Self::Restart => &restart::INFO,
+            Self::Pause => &pause::INFO,
+            Self::Resume => &resume::INFO,
+            Self::Cut => &cut::INFO,
+            Self::Isolate => &isolate::INFO,
+            Self::Halves => &halves::INFO,
+            Self::Heal => &heal::INFO,
+            Self::Advance => &advance::INFO,
+            Self::Wait => &wait::INFO,
+        }
+    }
+
+    fn inject(self) -> &'static dyn Inject {
+        match self {
+            Self::Kill => &kill::Kill,
+            Self::Terminate => &terminate::Terminate,
+            Self::Restart => &restart::Restart,
+            Self::Pause => &pause::Pause,
+            Self::Resume => &resume::Resume,
+            Self::Cut => &cut::Cut,
+            Self::Isolate => &isolate::Isolate,
+            Self::Halves => &halves::Halves,
+            Self::Heal => &heal::Heal,
+            Self::Advance => &advance::Advance,
+            Self::Wait => &wait::Wait,
+        }
+    }
+}
