@@ -1,0 +1,9 @@
+//! Tests of whole nodes: simulated clusters in virtual time, and real processes on loopback.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests, too")]
+
+mod chaos;
+mod defects;
+mod invariants;
+mod scenario;
+mod sim;
