@@ -82,10 +82,10 @@ impl Invariants {
                 }
                 self.leads.insert(node, *in_term);
             }
-            Event::Heartbeat { dir, msg_term, .. } if dir == "sent" => {
-                if self.leads.get(&node) != Some(msg_term) {
-                    self.broken("only an established leader heartbeats", now, node, stamped);
-                }
+            Event::Heartbeat { dir, msg_term, .. }
+                if dir == "sent" && self.leads.get(&node) != Some(msg_term) =>
+            {
+                self.broken("only an established leader heartbeats", now, node, stamped);
             }
             Event::Heartbeat { dir, msg_term, .. } if dir == "accepted" => {
                 let promised = self.accepted_max.get(&node).copied().unwrap_or(0);

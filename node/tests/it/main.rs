@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests, too")]
 
 mod chaos;
+mod cluster;
 mod defects;
 mod invariants;
+mod process;
 mod scenario;
 mod sim;
