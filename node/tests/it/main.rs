@@ -9,3 +9,4 @@ mod invariants;
 mod process;
 mod scenario;
 mod sim;
+mod transcript;
