@@ -23,7 +23,13 @@ pub(crate) fn run_chaos(sim: &mut Sim) {
     sim.loss = [0, 0, 20, 150][sim.rng.random_range(0..4)];
     sim.held = [0, 20, 100][sim.rng.random_range(0..3)];
     sim.crash = [0, 0, 5][sim.rng.random_range(0..3)];
+    // Nodes that decide at different times make rivals of one round.
+    let uneven = sim.rng.random_bool(0.5);
     for id in sim.ids() {
+        if uneven {
+            let wait = sim.rng.random_range(5..400);
+            sim.set_param(id, "finalize-wait", &format!("{wait}ms"));
+        }
         let at = sim.now + sim.rng.random_range(0..100 * MS);
         sim.run_until(at);
         sim.start(id);

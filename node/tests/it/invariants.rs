@@ -65,11 +65,8 @@ impl Invariants {
                 }
                 self.accept(*epoch, *leader, now, node, stamped);
             }
-            Event::Ack { in_term, .. } => {
-                let covered = self.accepted.contains_key(&(node, *in_term));
-                if !covered {
-                    self.broken("an acceptance is durable before it is told", now, node, stamped);
-                }
+            Event::Ack { to, in_term, .. } if self.accepted.get(&(node, *in_term)) != Some(to) => {
+                self.broken("an acceptance is durable before it is told", now, node, stamped);
             }
             Event::LeaderElected { in_term, established: true, votes, .. } => {
                 self.elections += 1;

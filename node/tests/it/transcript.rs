@@ -168,6 +168,7 @@ impl Driver {
 /// The log of a node that followed the highest node in this epoch.
 fn followed(setup: &Setup, epoch: u64) -> Vec<Vec<u8>> {
     let leader = *setup.members.last().unwrap();
+    assert_ne!(leader, setup.id, "it follows the highest node");
     let setup = &Setup { defects: Vec::new(), ..setup.clone() };
     let mut node = Fle::recover(setup, &[]).unwrap();
     let vote = Vote { peer_epoch: 0, zxid: Zxid::default(), leader };
