@@ -80,7 +80,9 @@ impl Fle {
         let following = matches!(self.state, State::Following(_));
         let accepted = match self.judge(from, epoch) {
             Ok(()) => {
-                self.enter_epoch(epoch, "first heartbeat of the epoch");
+                if self.state.phase() == "discovery" {
+                    self.enter_epoch(epoch, "first heartbeat of the epoch");
+                }
                 true
             }
             // Whoever speaks is the leader, and no epoch is asked for.

@@ -121,3 +121,41 @@ async fn write(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        net::{TcpListener, TcpStream},
+        sync::mpsc,
+    };
+    use usurper_history::frame::{Frame, Kind};
+
+    use super::{Connection, QUEUE_FRAMES_MAX, Queued};
+    use crate::wire::Stream;
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_costs_a_full_queue_and_no_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        let (incoming, _incoming) = mpsc::channel(1);
+        let mut connection = Connection::start(1, Stream::new(near).unwrap(), incoming);
+        let frame = Frame { kind: Kind::Heartbeat, term: 1, index: 1, body: vec![0; 1 << 16] };
+        let mut sent = 0;
+        while connection.send(frame.clone()) == Queued::Yes {
+            sent += 1;
+            assert!(sent < 100 * QUEUE_FRAMES_MAX, "the queue has no bound");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(connection.send(frame.clone()), Queued::Full { first: false });
+        // What was queued arrives once the peer reads, and then there is room again.
+        let mut far = Stream::new(far).unwrap();
+        for _ in 0..sent {
+            far.reader.next().await.unwrap();
+        }
+        assert_eq!(connection.send(frame), Queued::Yes);
+        connection.close().await;
+        // The last one may have left before the close; either way the stream has an end.
+        while far.reader.next().await.is_ok() {}
+    }
+}

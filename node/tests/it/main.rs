@@ -1,0 +1,12 @@
+//! Tests of whole nodes: simulated clusters in virtual time, and real processes on loopback.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests, too")]
+
+mod chaos;
+mod cluster;
+mod defects;
+mod invariants;
+mod process;
+mod scenario;
+mod sim;
+mod transcript;
