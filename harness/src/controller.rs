@@ -61,7 +61,7 @@ pub(crate) enum Incoming {
         read_ns: u64,
     },
     /// A step that was begun has ended.
-    Ended(Ended),
+    Ended(Box<Ended>),
 }
 
 /// The state of one node's process.
@@ -185,8 +185,10 @@ impl<'a> Controller<'a> {
         for node in self.plan.node_ids() {
             self.spawn(node)?;
         }
-        let ready = |c: &Self| c.interrupted || c.nodes.values().all(|node| *node.ready.borrow());
-        if !self.until(ready, READY_MAX).await? {
+        let ready = |c: &Self| c.nodes.values().all(|node| *node.ready.borrow());
+        let ended = |c: &Self| c.nodes.values().any(|node| node.process.is_none());
+        self.until(|c| c.interrupted || ready(c) || ended(c), READY_MAX).await?;
+        if !self.interrupted && !ready(self) {
             return Err(self.never_ready());
         }
         if !self.interrupted {
@@ -241,7 +243,7 @@ impl<'a> Controller<'a> {
             Incoming::Output { node, inc, output, read_ns } => {
                 self.handle_output(node, inc, output, read_ns)
             }
-            Incoming::Ended(ended) => self.handle_ended(ended),
+            Incoming::Ended(ended) => self.handle_ended(*ended),
         }
     }
 
@@ -467,7 +469,7 @@ impl<'a> Controller<'a> {
         tokio::spawn(async move {
             let ended = act::seen(index, record, pending.await);
             // The loop outlives its tasks, except when it is dropped with them.
-            let _ = sender.send(Incoming::Ended(ended)).await;
+            let _ = sender.send(Incoming::Ended(Box::new(ended))).await;
         });
         self.writer.append(&begun).map_err(Failure::harness)?;
         self.scheduler.observe(&begun);
@@ -584,7 +586,9 @@ impl<'a> Controller<'a> {
     }
 
     fn never_ready(&self) -> Failure {
-        let late = self.nodes.iter().find(|(_, state)| !*state.ready.borrow());
+        let mut late = self.nodes.iter().filter(|(_, state)| !*state.ready.borrow());
+        // One that has ended says more than one that is slow.
+        let late = late.clone().find(|(_, state)| state.process.is_none()).or(late.next());
         let Some((node, state)) = late else {
             return Failure::harness(anyhow!("the cluster did not become ready"));
         };

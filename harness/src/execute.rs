@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Context;
-use usurper_checks::Verdict;
-use usurper_history::Reader;
+use usurper_checks::{JudgeError, Verdict};
+use usurper_history::{Reader, sort_file};
 
 use crate::{
     controller::{self, RunEnd},
@@ -67,12 +67,21 @@ pub(crate) fn execute(
 
 /// Judges a history file.
 ///
+/// One whose records are not in the order of time is brought into it first: a harness that was
+/// killed did not get to that.
+///
 /// # Errors
 /// When it cannot be read as a history.
 pub(crate) fn judge(history: &Path) -> Result<Verdict, Failure> {
-    let judged = Reader::open(history)
-        .map_err(anyhow::Error::from)
-        .and_then(|mut reader| Ok(usurper_checks::judge(&mut reader)?));
+    let read =
+        || -> Result<Verdict, JudgeError> { usurper_checks::judge(&mut Reader::open(history)?) };
+    let judged = match read() {
+        Err(JudgeError::Order { .. }) => {
+            sort_file(history).map_err(Failure::usage)?;
+            read()
+        }
+        judged => judged,
+    };
     judged.with_context(|| format!("cannot judge `{}`", history.display())).map_err(Failure::usage)
 }
 

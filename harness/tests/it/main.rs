@@ -1,0 +1,14 @@
+//! The built program, end to end: what it prints, what it leaves behind, how it ends.
+
+#[cfg(test)]
+mod endings;
+#[cfg(test)]
+mod etcd;
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod runs;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod usage;
