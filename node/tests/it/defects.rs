@@ -146,3 +146,18 @@ fn a_defect_that_is_off_is_never_hit() {
     run_chaos(&mut sim);
     assert!(sim.invariants.defect_hits.is_empty());
 }
+
+#[test]
+fn the_listed_events_are_those_that_come() {
+    let mut names: Vec<_> = vec!["conn"]; // of the shell
+    for defects in [&[][..], &["config-leader-on-boot"]] {
+        let mut sim = Sim::new(1, 3, defects, &[]);
+        run_chaos(&mut sim);
+        names.extend(&sim.invariants.names);
+    }
+    names.sort_unstable();
+    names.dedup();
+    let mut listed = systems()[0].events.to_vec();
+    listed.sort_unstable();
+    assert_eq!(names, listed);
+}

@@ -22,6 +22,7 @@ pub(crate) struct Invariants {
     /// The first few of what was broken.
     pub(crate) violations: Vec<String>,
     pub(crate) elections: usize,
+    pub(crate) names: BTreeSet<&'static str>,
     pub(crate) defect_hits: BTreeSet<String>,
     pub(crate) transcript: Option<Vec<String>>,
 }
@@ -35,6 +36,7 @@ impl Invariants {
         if let Some(transcript) = &mut self.transcript {
             transcript.push(format!("{:>6} ms {node}.{inc} {stamped:?}", now / 1_000_000));
         }
+        self.names.insert(stamped.event.name());
         match &stamped.event {
             event @ Event::Heartbeat { .. } => self.heartbeats.push((node, event.clone())),
             Event::LeaderElected { established: false, round, .. } => {
