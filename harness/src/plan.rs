@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use usurper_checks::CHECKS;
 use usurper_history::NodeId;
-use usurper_nemesis::{Block, GeneratorOptions, Mix, Schedule, Step, TimeSpan, generate};
+use usurper_nemesis::{Block, Fault, GeneratorOptions, Mix, Schedule, Step, TimeSpan, generate};
 
 use crate::{
     failure::Failure,
@@ -153,6 +153,9 @@ impl Plan {
             advance: system.has_client(),
         };
         let node_ids: Vec<_> = NodeId::all(nodes).collect();
+        let mut steps = generate(&node_ids, &options, seed);
+        // A scenario ends with its steps; random faults, or none, go on for the time asked for.
+        steps.push(Step { at: Some(time), ..Step::new(Fault::Wait, None) });
         Ok(Self {
             name: format!("{}/random", system.name()),
             system: system.name().to_owned(),
@@ -167,7 +170,7 @@ impl Plan {
             params: wishes.params.clone(),
             node_params: BTreeMap::new(),
             checks: checks_of(&events_of(system, nodes), &wishes.checks)?,
-            steps: generate(&node_ids, &options, seed),
+            steps,
         })
     }
 
@@ -215,6 +218,7 @@ impl Plan {
     }
 }
 
+/// Refuses a check that does not exist.
 fn find_check(name: &str) -> Result<(), Failure> {
     let known = || CHECKS.iter().map(|check| check.name);
     if known().any(|known| known == name) {

@@ -90,7 +90,7 @@ fn omitted(out: &mut String, what: &str, count: u64) -> Result<(), std::fmt::Err
 fn figures(out: &mut String, verdict: &Verdict) -> Result<(), std::fmt::Error> {
     let figures = &verdict.figures;
     let installed: Vec<_> = (figures.faults.iter())
-        .filter(|(_, count)| count.installed > 0)
+        .filter(|(name, count)| count.installed > 0 && *name != "wait")
         .map(|(name, count)| format!("{name} {}", count.installed))
         .collect();
     let otherwise: u64 = (figures.faults.values())

@@ -124,7 +124,7 @@ fn a_full_disk_ends_the_run_and_its_nodes() {
         eprintln!("skipped: a file system cannot be mounted here");
         return;
     };
-    let started = place.start("run --time 60s --faults none");
+    let started = place.start("run --time 60s --faults none --param heartbeat=10ms");
     let run = place.only_run();
     wait_for("leader", || with(&records(&run), &[("established", true.into())]).pop());
     let pids = pids(&run);
