@@ -146,7 +146,9 @@ fn notable(record: &Record) -> Option<String> {
             }
             _ => return None,
         },
-        Body::Fault(fault) if fault.phase == Phase::End => fault_line(fault),
+        Body::Fault(fault) if fault.phase == Phase::End && fault.fault != "wait" => {
+            fault_line(fault)
+        }
         Body::Harness(HarnessEvent::Exit { node, expected: false, code, signal, .. }) => {
             let how = match (code, signal) {
                 (Some(code), _) => format!("exit code {code}"),
@@ -173,14 +175,15 @@ fn fault_line(fault: &FaultRecord) -> String {
     } else {
         nodes.join(" ")
     };
-    let name = &fault.fault;
+    let name = format!("{} {whom}", fault.fault);
+    let name = name.trim_end();
     match fault.outcome {
-        Some(Outcome::Installed) | None => format!("{name} {whom}"),
+        Some(Outcome::Installed) | None => name.to_owned(),
         Some(Outcome::Skipped) => {
-            format!("{name} {whom} skipped: {}", fault.reason.as_deref().unwrap_or("no reason"))
+            format!("{name} skipped: {}", fault.reason.as_deref().unwrap_or("no reason"))
         }
         Some(Outcome::Indeterminate) => {
-            format!("{name} {whom} unclear: {}", fault.reason.as_deref().unwrap_or("no reason"))
+            format!("{name} unclear: {}", fault.reason.as_deref().unwrap_or("no reason"))
         }
     }
 }
