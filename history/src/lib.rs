@@ -9,6 +9,7 @@
 
 mod clock;
 mod event;
+mod fields;
 pub mod frame;
 mod header;
 mod id;

@@ -7,7 +7,7 @@
 use serde::{Serialize, de::DeserializeOwned, ser::SerializeMap};
 use serde_json::{Map, Value};
 
-use crate::record::ParseError;
+use crate::{fields::Fields, record::ParseError};
 
 /// A value that can stand in a field of an event. An absent one is not written at all.
 pub(crate) trait Field: Serialize + DeserializeOwned {
@@ -21,7 +21,7 @@ macro_rules! plain_fields {
 }
 pub(crate) use plain_fields;
 
-plain_fields!(bool, i32, u32, u64, String, Vec<String>);
+plain_fields!(bool, i32, u32, u64, String, Value, Vec<String>);
 
 impl Field for Map<String, Value> {}
 
@@ -40,22 +40,21 @@ pub(crate) fn put<M: SerializeMap, T: Field>(
     if field.is_absent() { Ok(()) } else { map.serialize_entry(key, field) }
 }
 
-/// Takes one field out of a parsed line.
+/// Takes one field out of a line.
 pub(crate) fn take<T: Field>(
-    fields: &mut Map<String, Value>,
+    fields: &mut Fields<'_>,
     of: &str,
     key: &str,
 ) -> Result<T, ParseError> {
-    match fields.remove(key) {
-        Some(value) => serde_json::from_value(value).map_err(|source| ParseError::Field {
-            of: of.to_owned(),
-            key: key.to_owned(),
-            source,
-        }),
+    let (text, wrong) = match fields.remove(key) {
+        Some(value) => (value.get(), true),
         // Only an optional field can be made from nothing.
-        None => serde_json::from_value(Value::Null)
-            .map_err(|_| ParseError::Missing { of: of.to_owned(), key: key.to_owned() }),
-    }
+        None => ("null", false),
+    };
+    serde_json::from_str(text).map_err(|source| {
+        let (of, key) = (of.to_owned(), key.to_owned());
+        if wrong { ParseError::Field { of, key, source } } else { ParseError::Missing { of, key } }
+    })
 }
 
 macro_rules! vocabulary {
@@ -118,7 +117,7 @@ macro_rules! vocabulary {
 
             pub(crate) fn take(
                 name: &str,
-                fields: &mut serde_json::Map<String, serde_json::Value>,
+                fields: &mut crate::fields::Fields<'_>,
             ) -> Result<Self, crate::record::ParseError> {
                 match name {
                     $( $name => Ok(Self::$variant {
