@@ -157,6 +157,7 @@ pub(crate) enum What {
     Defects,
     Faults,
     Checks,
+    Events,
 }
 
 #[derive(Debug, Args)]

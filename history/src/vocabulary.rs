@@ -59,20 +59,21 @@ pub(crate) fn take<T: Field>(
 
 macro_rules! vocabulary {
     (
-        $(#[$enum_doc:meta])*
+        $(#[doc = $enum_doc:literal])*
         $enum_name:ident {
             $(
-                $(#[$doc:meta])*
+                $(#[doc = $doc:literal])*
                 $name:literal => $variant:ident {
-                    $( $(#[$field_doc:meta])* $key:literal => $field:ident: $type:ty ),* $(,)?
+                    $( $(#[doc = $field_doc:literal])* $key:literal => $field:ident: $type:ty ),*
+                    $(,)?
                 }
             )*
         }
     ) => {
-        $(#[$enum_doc])*
+        $(#[doc = $enum_doc])*
         #[derive(Clone, Debug, PartialEq)]
         pub enum $enum_name {
-            $( $(#[$doc])* $variant { $( $(#[$field_doc])* $field: $type ),* } ),*
+            $( $(#[doc = $doc])* $variant { $( $(#[doc = $field_doc])* $field: $type ),* } ),*
         }
 
         impl $enum_name {
@@ -89,6 +90,22 @@ macro_rules! vocabulary {
                 match name {
                     $( $name => Some(&[$($key),*]), )*
                     _ => None,
+                }
+            }
+
+            /// What an event of this name says, or `None` for an unknown name.
+            pub fn summary_of(name: &str) -> Option<&'static str> {
+                match name {
+                    $( $name => Some(concat!($($doc),*).trim_ascii()), )*
+                    _ => None,
+                }
+            }
+
+            /// What its fields say, each by its key; many keys say enough by themselves.
+            pub fn field_summaries_of(name: &str) -> Vec<(&'static str, &'static str)> {
+                match name {
+                    $( $name => vec![$( ($key, concat!($($field_doc),*).trim_ascii()) ),*], )*
+                    _ => Vec::new(),
                 }
             }
 

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use serde_json::{Value, json};
 use usurper_checks::CHECKS;
+use usurper_history::{Event, HarnessEvent};
 use usurper_nemesis::Fault;
 
 use crate::{
@@ -23,6 +24,7 @@ pub(crate) fn list(args: &ListArgs) -> Result<Status, Failure> {
         What::Defects => defects(args)?,
         What::Faults => faults(args)?,
         What::Checks => checks(args)?,
+        What::Events => events(args)?,
     };
     match args.output {
         Output::Json => {
@@ -153,4 +155,28 @@ fn checks(args: &ListArgs) -> Result<Vec<Value>, Failure> {
         })
     });
     Ok(rows.collect())
+}
+
+/// The vocabulary of a history: what nodes say, then what the harness says.
+fn events(args: &ListArgs) -> Result<Vec<Value>, Failure> {
+    let told = args.system.as_deref().map(system::find).transpose()?.map(|s| s.events());
+    let fields = |summaries: Vec<(&str, &str)>| {
+        let text = |(key, summary): &(&str, &str)| match *summary {
+            "" => (*key).to_owned(),
+            _ => format!("{key} ({})", summary.trim_end_matches('.')),
+        };
+        summaries.iter().map(text).collect::<Vec<_>>()
+    };
+    let mut rows = Vec::new();
+    for name in Event::NAMES.iter().filter(|name| told.is_none_or(|told| told.contains(name))) {
+        let fields = fields(Event::field_summaries_of(name));
+        let summary = Event::summary_of(name);
+        rows.push(json!({"name": name, "summary": summary, "by": "node", "fields": fields}));
+    }
+    for name in HarnessEvent::NAMES.iter().filter(|_| told.is_none()) {
+        let fields = fields(HarnessEvent::field_summaries_of(name));
+        let summary = HarnessEvent::summary_of(name);
+        rows.push(json!({"name": name, "summary": summary, "by": "harness", "fields": fields}));
+    }
+    Ok(rows)
 }
