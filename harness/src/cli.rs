@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Prove(ProveArgs),
     /// Judge a history, or the history of a run.
     Check(CheckArgs),
+    /// Make a page of a run, to look at.
+    Report(ReportArgs),
     /// Print what `run` would do, and do nothing.
     Plan(PlanArgs),
     /// Show what there is.
@@ -138,6 +140,16 @@ pub(crate) struct CheckArgs {
     pub(crate) histories: Vec<PathBuf>,
     #[arg(long, value_enum, default_value_t)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// A run directory or a history file.
+    #[arg(default_value = "store/latest")]
+    pub(crate) run: PathBuf,
+    /// Where to write it [default: report.html beside the history]
+    #[arg(long)]
+    pub(crate) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

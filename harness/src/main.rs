@@ -9,6 +9,7 @@ mod failure;
 mod host;
 mod output;
 mod plan;
+mod report;
 mod reporter;
 mod scenario;
 mod signals;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run(&args),
         Command::Prove(args) => commands::prove(&args),
         Command::Check(args) => commands::check(&args),
+        Command::Report(args) => commands::report(&args),
         Command::Plan(args) => commands::plan(&args),
         Command::List(args) => commands::list(&args),
         Command::Doctor(args) => commands::doctor(&args),

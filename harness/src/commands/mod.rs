@@ -5,6 +5,7 @@ mod doctor;
 mod list;
 mod plan;
 mod prove;
+mod report;
 mod run;
 
 pub(crate) use check::check;
@@ -12,4 +13,5 @@ pub(crate) use doctor::doctor;
 pub(crate) use list::list;
 pub(crate) use plan::plan;
 pub(crate) use prove::prove;
+pub(crate) use report::report;
 pub(crate) use run::run;
