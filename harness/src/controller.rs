@@ -18,7 +18,7 @@ use tokio::{
 };
 use usurper_history::{
     Body, Clock, Effect, Event, FORMAT_VERSION, FaultRecord, HarnessEvent, Header, NodeId, Phase,
-    Record, Trigger, Writer, sort_file,
+    Record, Role, Trigger, Writer, sort_file,
 };
 use usurper_nemesis::{
     Act, Due, Fault, Network, Output, Process, Resolved, Scheduler, Step, Stream,
@@ -37,6 +37,9 @@ use crate::{
 const READY_MAX: Duration = Duration::from_secs(10);
 /// How long healing may take before the run counts as failed.
 const HEAL_MAX: Duration = Duration::from_secs(20);
+/// How much longer than the leader bound a leader is waited for at the end, so that its absence is
+/// beyond doubt.
+const SETTLE_MORE: Duration = Duration::from_secs(1);
 /// How long a node may take to stop by itself.
 const STOP_MAX: Duration = Duration::from_secs(2);
 /// Events that wait for the loop; a node that outruns it is slowed down, not lost.
@@ -123,6 +126,7 @@ pub(crate) struct Controller<'a> {
     pub(crate) network: Arc<Network>,
     pub(crate) nodes: BTreeMap<NodeId, NodeState>,
     scheduler: Scheduler,
+    leaders: Leaders,
     steps_begun: u64,
     steps_open: usize,
     pub(crate) operations: u32,
@@ -172,6 +176,7 @@ impl<'a> Controller<'a> {
             network: Arc::new(network),
             nodes: BTreeMap::new(),
             scheduler: Scheduler::new(plan.steps.clone(), &node_ids, plan.seed),
+            leaders: Leaders::default(),
             steps_begun: 0,
             steps_open: 0,
             operations: 0,
@@ -202,6 +207,10 @@ impl<'a> Controller<'a> {
         if !self.interrupted {
             self.phase("settle")?;
             self.until(|c| c.interrupted, self.plan.settle.0).await?;
+            // A run that stopped in the middle of an election would show nothing about its end.
+            let bound = Duration::from_nanos(self.system.timing(self.plan)?.leader_bound_ns);
+            self.until(|c| c.interrupted || c.leaders.somebody_leads(), bound + SETTLE_MORE)
+                .await?;
         }
         Ok(if self.interrupted { RunEnd::Interrupted } else { RunEnd::Complete })
     }
@@ -326,9 +335,10 @@ impl<'a> Controller<'a> {
         }
     }
 
-    /// Takes note of a node's record that has just been written.
+    /// Takes note of a record that has just been written.
     fn seen(&mut self, record: &Record) {
         self.scheduler.observe(record);
+        self.leaders.observe(record);
         self.reporter.record(record);
     }
 
@@ -356,8 +366,7 @@ impl<'a> Controller<'a> {
     pub(crate) fn record(&mut self, body: Body) -> Result<(), Failure> {
         let record = Record::new(self.clock.now_ns(), body);
         self.writer.append(&record).map_err(Failure::harness)?;
-        self.scheduler.observe(&record);
-        self.reporter.record(&record);
+        self.seen(&record);
         Ok(())
     }
 
@@ -472,8 +481,7 @@ impl<'a> Controller<'a> {
             let _ = sender.send(Incoming::Ended(Box::new(ended))).await;
         });
         self.writer.append(&begun).map_err(Failure::harness)?;
-        self.scheduler.observe(&begun);
-        self.reporter.record(&begun);
+        self.seen(&begun);
         Ok(())
     }
 
@@ -617,6 +625,39 @@ impl<'a> Controller<'a> {
         let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         let tail = lines[lines.len().saturating_sub(STDERR_LINES)..].join("\n");
         (!tail.is_empty()).then_some(tail)
+    }
+}
+
+/// Who leads, as far as the live events tell.
+#[derive(Debug, Default)]
+struct Leaders {
+    leading: BTreeMap<NodeId, u64>,
+    highest: Option<u64>,
+}
+
+impl Leaders {
+    fn observe(&mut self, record: &Record) {
+        match &record.body {
+            Body::Node(node) => match node.event {
+                Event::LeaderElected { established: true, in_term, .. } => {
+                    self.leading.insert(node.node, in_term);
+                    self.highest = self.highest.max(Some(in_term));
+                }
+                Event::RoleChange { to, .. } if to != Role::Leader => {
+                    self.leading.remove(&node.node);
+                }
+                _ => {}
+            },
+            Body::Harness(HarnessEvent::Exit { node, .. }) => {
+                self.leading.remove(node);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the newest of all leaders is still one.
+    fn somebody_leads(&self) -> bool {
+        self.highest.is_some() && self.leading.values().copied().max() == self.highest
     }
 }
 
