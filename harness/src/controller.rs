@@ -443,6 +443,7 @@ impl<'a> Controller<'a> {
             phase: Phase::Begin,
             fault: info.name.to_owned(),
             effect: info.effect,
+            aspect: None,
             nodes: if reason.is_some() { asked.nodes } else { nodes.clone() },
             links: asked.links.clone(),
             args: act::args(step),

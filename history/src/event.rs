@@ -256,6 +256,12 @@ vocabulary! {
             "name" => name: String,
             "where" => place: String,
         }
+        /// The node got to an armed failpoint. What that does comes after this line.
+        "failpoint" => Failpoint {
+            "point" => point: String,
+            /// `crash`, `pause` or `delay`.
+            "act" => act: String,
+        }
     }
 }
 
@@ -412,6 +418,10 @@ pub struct FaultRecord {
     /// What was asked for, for example `kill` or `isolate`.
     pub fault: String,
     pub effect: Effect,
+    /// What of the nodes or links it degrades or restores, for example `disk`. What is restored is
+    /// what was degraded in the same aspect; without one, everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aspect: Option<String>,
     /// The nodes it was resolved to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<NodeId>,

@@ -93,8 +93,8 @@ impl Record {
 const OP_FIELDS: &[&str] =
     &["process", "type", "f", "key", "value", "server", "session", "serial", "error"];
 const FAULT_FIELDS: &[&str] = &[
-    "id", "phase", "fault", "effect", "nodes", "links", "args", "trigger", "outcome", "acted",
-    "proof", "reason",
+    "id", "phase", "fault", "effect", "aspect", "nodes", "links", "args", "trigger", "outcome",
+    "acted", "proof", "reason",
 ];
 
 fn take_node(fields: &mut Map<String, Value>) -> Result<NodeRecord, ParseError> {

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use usurper_history::{
     Event, NodeId, NodeRecord,
+    control::EXIT_BAD_DATA,
     frame::{Frame, Kind},
 };
 use usurper_node::client::{Client, Outcome};
@@ -223,11 +224,11 @@ fn the_data_of_another_node_or_a_damaged_log_is_refused() {
     cluster.kill(N2);
     cluster.give_data(N2, N1);
     let (code, said) = failure(cluster.command(N1, &[]));
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(EXIT_BAD_DATA));
     assert!(said.contains("belongs to node `n2`, not to `n1`"), "{said}");
     cluster.damage(N2);
     let (code, said) = failure(cluster.command(N2, &[]));
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(EXIT_BAD_DATA));
     assert!(said.contains("is corrupt at byte"), "{said}");
 }
 
