@@ -7,6 +7,7 @@ mod controller;
 mod execute;
 mod failure;
 mod host;
+mod machine;
 mod output;
 mod plan;
 mod reporter;

@@ -26,6 +26,8 @@ use usurper_history::NodeId;
 
 use crate::machine::Disk;
 
+/// The file of the log within the data directory.
+pub const LOG_FILE: &str = "log";
 const MAGIC: &[u8; 8] = b"USURPLOG";
 const VERSION: u8 = 1;
 /// The bytes before the payload of a record.
@@ -96,7 +98,7 @@ impl Store {
         disk: Arc<Disk>,
     ) -> Result<(Self, Vec<Vec<u8>>), StoreError> {
         fs::create_dir_all(directory).map_err(at("create", directory))?;
-        let log_path = directory.join("log");
+        let log_path = directory.join(LOG_FILE);
         let watermark_path = directory.join("watermark");
         let open = |path: &Path| {
             let mut options = File::options();
