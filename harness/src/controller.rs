@@ -563,6 +563,9 @@ impl<'a> Controller<'a> {
         let down = self.nodes_where(|state| state.process.is_none() && state.expected_exit);
         self.undo(Fault::Restart, Resolved { nodes: down, links: Vec::new() })?;
         healed &= self.until(quiet, HEAL_MAX).await?;
+        // A node may have been started on a disk that stalled, and come up only now.
+        let up = |state: &NodeState| state.process.is_none() || *state.ready.borrow();
+        self.until(|c| c.nodes.values().all(up), READY_MAX).await?;
         let bent: Vec<_> = RESTORES.iter().flat_map(|(aspect, _)| self.bent(*aspect)).collect();
         let frozen = self.nodes_where(|state| state.frozen);
         let down = self.nodes_where(|state| {

@@ -50,6 +50,10 @@ impl Inject for DiskTruncate {
                 Err(error) => seen.unclear.push(format!("{node}: {error}")),
             }
         }
+        if seen.proofs.is_empty() {
+            // Nothing was touched.
+            seen.refused = Some(seen.unclear.join("; "));
+        }
         seen.acted_ns = act.clock.now_ns();
         Ok(Box::pin(std::future::ready(seen)))
     }

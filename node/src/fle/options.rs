@@ -80,13 +80,13 @@ pub(crate) const DEFECTS: &[DefectInfo] = &[
         name: "promise-not-synced",
         summary: "an accepted epoch is written and acknowledged, but not synced",
         source: "catalogue 0.3: what is not synced is lost with the power",
-        checks: &[],
+        checks: &["dual-leaders"],
     },
     DefectInfo {
         name: "retry-failed-sync",
         summary: "a sync that failed is tried again, and taken at its word when it succeeds",
         source: "catalogue F-075: fsync-gate, where the second sync succeeds and saves nothing",
-        checks: &[],
+        checks: &["dual-leaders"],
     },
 ];
 

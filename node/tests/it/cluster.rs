@@ -244,11 +244,11 @@ impl Cluster {
         }
     }
 
-    /// Flips a bit in the log of a node.
-    pub(crate) fn damage(&self, id: NodeId) {
+    /// Changes the log of a node.
+    pub(crate) fn edit_log(&self, id: NodeId, edit: impl FnOnce(&mut [u8])) {
         let path = self.data(id).join("log");
         let mut bytes = fs::read(&path).unwrap();
-        bytes[13] ^= 1;
+        edit(&mut bytes);
         fs::write(path, bytes).unwrap();
     }
 
