@@ -17,8 +17,8 @@ use tokio::{
     time::{Duration, timeout},
 };
 use usurper_history::{
-    Body, Clock, Effect, Event, FORMAT_VERSION, FaultRecord, HarnessEvent, Header, NodeId, Phase,
-    Record, Role, Trigger, Writer, sort_file,
+    Body, Clock, Effect, Event, FORMAT_VERSION, FaultRecord, HarnessEvent, Header, NodeId,
+    NodeRecord, Outcome, Phase, Record, Role, Trigger, Writer, sort_file,
 };
 use usurper_nemesis::{
     Act, Due, Fault, Network, Output, Process, Resolved, Scheduler, Step, Stream,
@@ -27,6 +27,7 @@ use usurper_nemesis::{
 use crate::{
     act::{self, Ended},
     failure::Failure,
+    machine::{Aspect, Machine, control_name},
     plan::{Plan, events_of},
     reporter::Reporter,
     store::RunDir,
@@ -44,6 +45,12 @@ const SETTLE_MORE: Duration = Duration::from_secs(1);
 const STOP_MAX: Duration = Duration::from_secs(2);
 /// Events that wait for the loop; a node that outruns it is slowed down, not lost.
 const QUEUE: usize = 1 << 14;
+/// What undoes each aspect of a bent machine.
+const RESTORES: [(Aspect, Fault); 3] = [
+    (Aspect::Disk, Fault::DiskRestore),
+    (Aspect::Clock, Fault::ClockRestore),
+    (Aspect::Failpoint, Fault::FailpointRelease),
+];
 /// Lines of a dead node's standard error that are kept as evidence.
 const STDERR_LINES: usize = 5;
 
@@ -118,13 +125,14 @@ pub(crate) struct Controller<'a> {
     plan: &'a Plan,
     pub(crate) dir: &'a RunDir,
     pub(crate) system: &'static dyn System,
-    clock: Clock,
+    pub(crate) clock: Clock,
     writer: Writer,
     reporter: &'a mut dyn Reporter,
     interrupt: watch::Receiver<Option<&'static str>>,
     interrupted: bool,
     pub(crate) network: Arc<Network>,
     pub(crate) nodes: BTreeMap<NodeId, NodeState>,
+    pub(crate) machines: BTreeMap<NodeId, Machine>,
     scheduler: Scheduler,
     leaders: Leaders,
     steps_begun: u64,
@@ -175,6 +183,7 @@ impl<'a> Controller<'a> {
             interrupted: false,
             network: Arc::new(network),
             nodes: BTreeMap::new(),
+            machines: BTreeMap::new(),
             scheduler: Scheduler::new(plan.steps.clone(), &node_ids, plan.seed),
             leaders: Leaders::default(),
             steps_begun: 0,
@@ -274,6 +283,10 @@ impl<'a> Controller<'a> {
                 let Some(state) = self.nodes.get_mut(&node).filter(|state| state.inc == inc) else {
                     return Ok(());
                 };
+                let tolerated =
+                    self.machines.get(&node).is_some_and(|machine| machine.tolerates(exit));
+                // A tolerated end leaves a node to be restarted, as any other that was provoked.
+                state.expected_exit |= tolerated;
                 let expected = state.expected_exit;
                 state.process = None;
                 state.frozen = false;
@@ -312,6 +325,11 @@ impl<'a> Controller<'a> {
                 let text = std::str::from_utf8(line).expect("JSON is UTF-8");
                 self.writer.append_lines([text]).map_err(Failure::harness)?;
                 self.seen(&record);
+                if let Body::Node(NodeRecord { event: Event::Failpoint { point, act }, .. }) =
+                    &record.body
+                {
+                    self.hit(node, point, act);
+                }
                 let started = matches!(&record.body,
                     Body::Node(node) if matches!(node.event, Event::NodeStart { .. }));
                 if started { self.ready(node, inc) } else { Ok(()) }
@@ -335,6 +353,14 @@ impl<'a> Controller<'a> {
         }
     }
 
+    /// A node is at a failpoint. If it crashes there, that was asked for.
+    fn hit(&mut self, node: NodeId, point: &str, act: &str) {
+        self.machines.entry(node).or_default().hit(point);
+        if let Some(state) = self.nodes.get_mut(&node) {
+            state.expected_exit |= act == "crash";
+        }
+    }
+
     /// Takes note of a record that has just been written.
     fn seen(&mut self, record: &Record) {
         self.scheduler.observe(record);
@@ -347,6 +373,7 @@ impl<'a> Controller<'a> {
         if let Some(state) = self.nodes.get(&node) {
             state.ready.send_replace(true);
         }
+        self.machines.entry(node).or_default().came_up();
         self.record(Body::Harness(HarnessEvent::Ready { node, inc }))
     }
 
@@ -378,6 +405,8 @@ impl<'a> Controller<'a> {
     pub(crate) fn spawn(&mut self, node: NodeId) -> Result<(), Failure> {
         let inc = self.nodes.get(&node).map_or(1, |state| state.inc + 1);
         let folder = self.dir.node(node)?;
+        let machine = self.machines.entry(node).or_default();
+        let conditions = machine.start();
         let launch = self.system.launch(&NodeSpec {
             plan: self.plan,
             node,
@@ -385,7 +414,10 @@ impl<'a> Controller<'a> {
             network: &self.network,
             clock: self.clock,
             run: &self.dir.name(),
-            data: &folder.join("data"),
+            data: &self.dir.data(node),
+            control: &control_name(self.clock.origin_ns(), node, inc),
+            conditions: &conditions,
+            after_power: machine.power_lost,
         })?;
         let open = |name: &str| {
             let path = folder.join(name);
@@ -446,14 +478,15 @@ impl<'a> Controller<'a> {
         let info = step.fault.info();
         let asked = resolved.clone().unwrap_or_default();
         let (nodes, misfit) = step.fault.fitting(&asked.nodes, self);
-        let no_link = (info.effect == Effect::Cut && asked.links.is_empty())
+        let no_link = (step.effect() == Effect::Cut && asked.links.is_empty())
             .then(|| "there is no link to cut".to_owned());
         let reason = resolved.err().or(misfit).or(no_link);
         let record = FaultRecord {
             id: self.steps_begun,
             phase: Phase::Begin,
             fault: info.name.to_owned(),
-            effect: info.effect,
+            effect: step.effect(),
+            aspect: step.fault.aspect().map(str::to_owned),
             nodes: if reason.is_some() { asked.nodes } else { nodes.clone() },
             links: asked.links.clone(),
             args: act::args(step),
@@ -487,6 +520,13 @@ impl<'a> Controller<'a> {
 
     fn handle_ended(&mut self, ended: Ended) -> Result<(), Failure> {
         self.steps_open -= 1;
+        let aspect = ended.record.aspect.as_deref().and_then(Aspect::from_name);
+        if let (Effect::Restored, Some(aspect)) = (ended.record.effect, aspect) {
+            let done = ended.record.outcome == Some(Outcome::Installed);
+            for node in &ended.record.nodes {
+                self.machines.entry(*node).or_default().restored(aspect, done);
+            }
+        }
         for op in ended.ops {
             self.record(Body::Op(op))?;
         }
@@ -518,33 +558,55 @@ impl<'a> Controller<'a> {
         }
         let cut = self.network.cut_links();
         let frozen = self.nodes_where(|state| state.frozen);
-        let down = self.nodes_where(|state| state.process.is_none() && state.expected_exit);
-        let steps = [
-            (Fault::Heal, Resolved { nodes: Vec::new(), links: cut }),
-            (Fault::Resume, Resolved { nodes: frozen, links: Vec::new() }),
-            (Fault::Restart, Resolved { nodes: down, links: Vec::new() }),
-        ];
-        for (fault, resolved) in steps {
-            if !resolved.nodes.is_empty() || !resolved.links.is_empty() {
-                let step = Step::new(fault, None);
-                self.begin(None, &step, Some(Trigger::Heal), Ok(resolved))?;
-            }
+        self.undo(Fault::Heal, Resolved { nodes: Vec::new(), links: cut })?;
+        self.undo(Fault::Resume, Resolved { nodes: frozen, links: Vec::new() })?;
+        // A stopped process cannot be told anything, so this comes after it runs.
+        let mut healed = self.until(quiet, HEAL_MAX).await?;
+        for (aspect, fault) in RESTORES {
+            let nodes = self.bent(aspect);
+            self.undo(fault, Resolved { nodes, links: Vec::new() })?;
         }
-        let healed = self.until(quiet, HEAL_MAX).await?;
+        healed &= self.until(quiet, HEAL_MAX).await?;
+        // Who stood still when it was told to stop does so now.
+        let ending = |state: &NodeState| state.process.is_some() && state.expected_exit;
+        self.until(|c| !c.nodes.values().any(ending), STOP_MAX).await?;
+        let down = self.nodes_where(|state| state.process.is_none() && state.expected_exit);
+        self.undo(Fault::Restart, Resolved { nodes: down, links: Vec::new() })?;
+        healed &= self.until(quiet, HEAL_MAX).await?;
+        // A node may have been started on a disk that stalled, and come up only now.
+        let up = |state: &NodeState| state.process.is_none() || *state.ready.borrow();
+        self.until(|c| c.nodes.values().all(up), READY_MAX).await?;
+        let bent: Vec<_> = RESTORES.iter().flat_map(|(aspect, _)| self.bent(*aspect)).collect();
         let frozen = self.nodes_where(|state| state.frozen);
         let down = self.nodes_where(|state| {
             state.expected_exit && (state.process.is_none() || !*state.ready.borrow())
         });
-        if healed && frozen.is_empty() && down.is_empty() && self.network.cut_links().is_empty() {
+        let right = frozen.is_empty() && down.is_empty() && bent.is_empty();
+        if healed && right && self.network.cut_links().is_empty() {
             return Ok(());
         }
-        let left: Vec<_> = frozen.iter().chain(&down).map(ToString::to_string).collect();
+        let left: Vec<_> =
+            frozen.iter().chain(&down).chain(&bent).map(ToString::to_string).collect();
         let error = anyhow!("could not heal the cluster in {HEAL_MAX:?}: {}", left.join(", "));
         let hint = down.first().and_then(|node| self.log_hint(*node));
         Err(match hint {
             Some(hint) => Failure::harness(error).with_hint(hint),
             None => Failure::harness(error),
         })
+    }
+
+    /// Begins to undo a fault, if there is any of it.
+    fn undo(&mut self, fault: Fault, resolved: Resolved) -> Result<(), Failure> {
+        if resolved.nodes.is_empty() && resolved.links.is_empty() {
+            return Ok(());
+        }
+        self.begin(None, &Step::new(fault, None), Some(Trigger::Heal), Ok(resolved))
+    }
+
+    /// The nodes whose machine is bent in an aspect.
+    fn bent(&self, aspect: Aspect) -> Vec<NodeId> {
+        let bent = self.machines.iter().filter(|(_, machine)| machine.is_bent(aspect));
+        bent.map(|(node, _)| *node).collect()
     }
 
     fn nodes_where(&self, wanted: impl Fn(&NodeState) -> bool) -> Vec<NodeId> {

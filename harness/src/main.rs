@@ -7,6 +7,7 @@ mod controller;
 mod execute;
 mod failure;
 mod host;
+mod machine;
 mod output;
 mod plan;
 mod report;
@@ -35,11 +36,17 @@ fn main() -> ExitCode {
         Command::Plan(args) => commands::plan(&args),
         Command::List(args) => commands::list(&args),
         Command::Doctor(args) => commands::doctor(&args),
-        Command::Node(args) => {
-            usurper_node::run(args).map(|()| Status::Valid).map_err(Failure::harness)
-        }
+        // A node is no run: its exit codes are its own.
+        Command::Node(args) => return node(args),
     };
     result.unwrap_or_else(|failure| report(&failure)).into()
+}
+
+fn node(args: usurper_node::NodeArgs) -> ExitCode {
+    let Err(error) = usurper_node::run(args) else { return ExitCode::SUCCESS };
+    let code = error.exit_code();
+    report(&Failure::harness(error));
+    code
 }
 
 fn report(failure: &Failure) -> Status {

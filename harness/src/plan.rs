@@ -212,6 +212,13 @@ impl Plan {
                 let (fault, system) = (step.fault, &self.system);
                 return Err(Failure::usage(anyhow!("system `{system}` cannot do `{fault}` yet")));
             }
+            if let Some(point) = &step.point {
+                let known = || system.failpoints().iter().map(|known| known.name);
+                if !known().any(|known| known == point) {
+                    let list = format!("usurper list systems --system {}", self.system);
+                    return Err(Failure::unknown("failpoint", point, known(), &list));
+                }
+            }
         }
         system.timing(self)?;
         Ok(())

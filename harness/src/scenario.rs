@@ -19,9 +19,11 @@ macro_rules! shipped {
 const SHIPPED: &[(&str, &str)] = &[
     shipped!("etcd/leader-paused-and-resumed"),
     shipped!("fle/elected-leader-never-speaks"),
+    shipped!("fle/failed-sync-tried-again"),
     shipped!("fle/healthy-cold-start"),
     shipped!("fle/initial-leader-returns"),
     shipped!("fle/leader-paused-and-resumed"),
+    shipped!("fle/promise-lost-with-the-power"),
     shipped!("fle/rolling-restart"),
     shipped!("fle/second-death-after-rejoin"),
 ];

@@ -269,6 +269,12 @@ vocabulary! {
             "name" => name: String,
             "where" => place: String,
         }
+        /// The node got to an armed failpoint. What that does comes after this line.
+        "failpoint" => Failpoint {
+            "point" => point: String,
+            /// `crash`, `pause` or `delay`.
+            "act" => act: String,
+        }
     }
 }
 
@@ -416,6 +422,9 @@ pub struct FaultRecord {
     /// What was asked for, for example `kill` or `isolate`.
     pub fault: String,
     pub effect: Effect,
+    /// What of the nodes or links it degrades or restores, for example `disk`. What is restored is
+    /// what was degraded in the same aspect; without one, everything.
+    pub aspect: Option<String>,
     /// The nodes it was resolved to.
     pub nodes: Vec<NodeId>,
     /// The directed links it was resolved to.

@@ -123,6 +123,7 @@ fn take_fault(fields: &mut Fields<'_>) -> Result<FaultRecord, ParseError> {
         phase: take(fields, of, "phase")?,
         fault: take(fields, of, "fault")?,
         effect: take(fields, of, "effect")?,
+        aspect: take(fields, of, "aspect")?,
         nodes: take::<Option<_>>(fields, of, "nodes")?.unwrap_or_default(),
         links: take::<Option<_>>(fields, of, "links")?.unwrap_or_default(),
         args: take::<Option<_>>(fields, of, "args")?.unwrap_or_default(),
@@ -184,6 +185,7 @@ fn put_fault<M: SerializeMap>(map: &mut M, fault: &FaultRecord) -> Result<(), M:
     put(map, "phase", &fault.phase)?;
     put(map, "fault", &fault.fault)?;
     put(map, "effect", &fault.effect)?;
+    put(map, "aspect", &fault.aspect)?;
     if !fault.nodes.is_empty() {
         put(map, "nodes", &fault.nodes)?;
     }

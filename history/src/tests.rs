@@ -156,7 +156,7 @@ fn the_tables_of_names_and_fields_agree_with_what_is_written() {
         assert!(Event::NAMES.contains(&event.name()));
         assert!(Event::fields_of(event.name()).is_some());
     }
-    assert_eq!(Event::NAMES.len(), 21);
+    assert_eq!(Event::NAMES.len(), 22);
     assert_eq!(Event::fields_of("vote-cast").unwrap()[0], "candidate");
     assert_eq!(HarnessEvent::fields_of("nothing"), None);
     let record = Record::sample(&mut Random(9));

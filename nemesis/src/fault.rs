@@ -18,6 +18,19 @@ pub enum Fault {
     Heal,
     Advance,
     Wait,
+    Power,
+    Wipe,
+    Failpoint,
+    FailpointRelease,
+    DiskStall,
+    DiskSlow,
+    DiskFail,
+    DiskFlip,
+    DiskTruncate,
+    DiskRestore,
+    ClockJump,
+    ClockRate,
+    ClockRestore,
 }
 
 /// A name that is no fault.
@@ -41,6 +54,19 @@ impl Fault {
         Self::Heal,
         Self::Advance,
         Self::Wait,
+        Self::Power,
+        Self::Wipe,
+        Self::Failpoint,
+        Self::FailpointRelease,
+        Self::DiskStall,
+        Self::DiskSlow,
+        Self::DiskFail,
+        Self::DiskFlip,
+        Self::DiskTruncate,
+        Self::DiskRestore,
+        Self::ClockJump,
+        Self::ClockRate,
+        Self::ClockRestore,
     ];
 
     /// Its name in schedules and histories.

@@ -25,7 +25,9 @@ mod time_span;
 
 pub use block::{Block, BlockError};
 pub use fault::{Fault, UnknownFault};
-pub use faults::{Act, FaultInfo, Host, HostError, Needs, Operating, Pending, Seen, Starting};
+pub use faults::{
+    Act, Bending, Damage, FaultInfo, Host, HostError, Needs, Operating, Pending, Seen, Starting,
+};
 pub use generator::{GeneratorOptions, Mix, generate};
 pub use network::{DoorCounters, Network, NetworkError};
 pub use pattern::Pattern;
@@ -33,4 +35,4 @@ pub use process::{Exit, Output, Process, Stream, process_state};
 pub use schedule::{Schedule, ScheduleError, Step};
 pub use scheduler::{Due, Missed, Resolved, Scheduler};
 pub use target::{Bindings, LinkTarget, Target};
-pub use time_span::TimeSpan;
+pub use time_span::{Jump, TimeSpan};

@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use usurper_history::NodeId;
+use usurper_history::{
+    Effect, NodeId,
+    control::{ClockName, DiskError, DiskOp, FailpointAct},
+};
 
 use crate::{
     fault::Fault,
     faults::Needs,
     pattern::Pattern,
     target::{LinkTarget, Target},
-    time_span::TimeSpan,
+    time_span::{Jump, TimeSpan},
 };
 
 /// The steps of a run, in their order.
@@ -42,6 +45,38 @@ pub struct Step {
     /// For `advance`: how many transactions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<TimeSpan>,
+    /// How often, and no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// For `failpoint`: the moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<String>,
+    /// For `failpoint`: what happens then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<FailpointAct>,
+    /// For `disk-fail`: what fails; syncs if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub op: Option<DiskOp>,
+    /// For `disk-fail`: with what; `eio` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<DiskError>,
+    /// For `disk-flip`: which byte of the log, from 0; the middle one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub byte: Option<u64>,
+    /// For `disk-truncate`: how many bytes; 1 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// For the clock faults: which one; `timer` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockName>,
+    /// For `clock-jump`: how far, and whether forwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jump: Option<Jump>,
+    /// For `clock-rate`: a multiple of real time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<f64>,
     /// The run's verdict does not depend on whether this step ran.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
@@ -71,6 +106,17 @@ impl Step {
             target,
             links: Vec::new(),
             by: None,
+            delay: None,
+            count: None,
+            point: None,
+            act: None,
+            op: None,
+            error: None,
+            byte: None,
+            bytes: None,
+            clock: None,
+            jump: None,
+            speed: None,
             optional: false,
             on: None,
         }
@@ -120,6 +166,7 @@ impl Step {
         if self.by.is_some() && self.fault != Fault::Advance {
             return Err(format!("`{}` takes no `by`", info.name));
         }
+        self.validate_keys()?;
         let ends = self.links.iter().flat_map(|link| [&link.from, &link.to]);
         for target in self.target.iter().chain(ends) {
             match target {
@@ -136,5 +183,35 @@ impl Step {
             }
         }
         Ok(())
+    }
+
+    /// What it does to the nodes and links that it names.
+    pub fn effect(&self) -> Effect {
+        self.fault.effect(self)
+    }
+
+    /// The keys that only some faults take.
+    fn validate_keys(&self) -> Result<(), String> {
+        let given = [
+            ("delay", self.delay.is_some()),
+            ("count", self.count.is_some()),
+            ("point", self.point.is_some()),
+            ("act", self.act.is_some()),
+            ("op", self.op.is_some()),
+            ("error", self.error.is_some()),
+            ("byte", self.byte.is_some()),
+            ("bytes", self.bytes.is_some()),
+            ("clock", self.clock.is_some()),
+            ("jump", self.jump.is_some()),
+            ("speed", self.speed.is_some()),
+        ];
+        let mut given = given.iter().filter(|(_, given)| *given).map(|(key, _)| *key);
+        if let Some(key) = given.find(|key| !self.fault.keys().contains(key)) {
+            return Err(format!("`{}` takes no `{key}`", self.fault));
+        }
+        if self.count == Some(0) {
+            return Err("`count` starts at 1".to_owned());
+        }
+        self.fault.check(self)
     }
 }

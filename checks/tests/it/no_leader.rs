@@ -142,6 +142,32 @@ fn a_degraded_majority_is_not_bound() {
 }
 
 #[test]
+fn a_node_is_degraded_until_each_aspect_of_it_is_restored() {
+    let restored = |aspect: &str| {
+        format!(
+            "1000 n1 role looking
+             1000 begin 1 disk-slow degraded n1 n2 aspect=disk
+             1000 end 1 disk-slow degraded n1 n2 aspect=disk
+             1100 begin 2 clock-rate degraded n1 n2 aspect=clock
+             1100 end 2 clock-rate degraded n1 n2 aspect=clock
+             1200 begin 3 disk-restore restored n1 n2 aspect=disk
+             1200 end 3 disk-restore restored n1 n2 aspect=disk
+             9000 begin 4 restore restored n1 n2 {aspect}
+             9000 end 4 restore restored n1 n2 {aspect}
+             20000 phase stop"
+        )
+    };
+    booted(&restored("aspect=disk"), "valid");
+    for all in ["aspect=clock", ""] {
+        booted(
+            &restored(all),
+            "invalid
+             - nobody led for 11 s although n1, n2 and n3 were up and connected (at most 5 s are allowed)",
+        );
+    }
+}
+
+#[test]
 fn every_impairment_ends_with_its_repair() {
     let repaired = |impair: &str, repair: &str| {
         format!(

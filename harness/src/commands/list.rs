@@ -69,12 +69,15 @@ fn systems(args: &ListArgs) -> Vec<Value> {
     let option = |param: &usurper_node::ParamInfo| {
         format!("{} (default {}): {}", param.name, param.default, param.summary)
     };
+    let failpoint =
+        |point: &usurper_node::FailpointInfo| format!("{}: {}", point.name, point.summary);
     all.map(|system| {
         json!({
             "name": system.name(),
             "summary": system.summary(),
             "options": system.params().iter().map(option).collect::<Vec<_>>(),
             "events": system.events(),
+            "failpoints": system.failpoints().iter().map(failpoint).collect::<Vec<_>>(),
         })
     })
     .collect()
@@ -135,6 +138,7 @@ fn faults(args: &ListArgs) -> Result<Vec<Value>, Failure> {
             "name": info.name,
             "summary": info.summary,
             "needs": info.needs.name(),
+            "options": fault.keys(),
             "undone-by": info.undo.map(Fault::name),
         })
     });

@@ -9,6 +9,10 @@ mod etcd;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
+mod run;
+#[cfg(test)]
 mod runs;
 #[cfg(test)]
 mod support;

@@ -7,6 +7,7 @@
 mod discovery;
 mod durable;
 mod election;
+mod failpoint;
 mod heartbeat;
 mod message;
 mod node;
@@ -14,6 +15,7 @@ mod options;
 mod prevote;
 mod state;
 
+pub(crate) use failpoint::FAILPOINTS;
 pub use message::{Message, Standing, Vote};
 pub use node::Fle;
 pub(crate) use options::{DEFECTS, PARAMS, timing};

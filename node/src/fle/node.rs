@@ -7,10 +7,11 @@ use std::{collections::BTreeMap, mem};
 
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Map, Value, json};
-use usurper_history::{Event, NodeId, Role, Zxid};
+use usurper_history::{Event, NodeId, Role, Zxid, control::ClockName};
 
 use super::{
     durable::{Change, Durable},
+    failpoint::Moment,
     message::{Message, Standing, Vote},
     options::Options,
     prevote::Report,
@@ -84,6 +85,14 @@ impl Protocol for Fle {
 
     fn envelope(&self) -> (u64, Role) {
         (self.durable.current_epoch, self.state.role())
+    }
+
+    fn clock(&self) -> ClockName {
+        self.options.timers
+    }
+
+    fn retries_failed_sync(&self) -> bool {
+        self.options.defects.retry_failed_sync
     }
 }
 
@@ -221,6 +230,7 @@ impl Fle {
         let counter = if last.epoch == epoch { last.counter + steps } else { steps };
         let zxid = Zxid { epoch, counter };
         self.log(zxid);
+        self.at(Moment::ZxidSynced);
         // A vote for oneself speaks of what is logged.
         let own = self.own_vote();
         if let State::Looking(looking) = &self.state
@@ -289,6 +299,7 @@ impl Fle {
         if elected && self.options.defects.no_hb_after_elected {
             self.hit("no-hb-after-elected", "established");
         }
+        self.at(Moment::Established);
         self.beat();
     }
 
@@ -329,7 +340,14 @@ impl Fle {
         let from = self.durable.accepted_epoch;
         assert!(epoch > from, "an accepted epoch never decreases and is bound to one leader");
         let change = Change::Accepted { epoch, leader };
-        self.persist(change, persisted("accepted-epoch", epoch, Some(leader)));
+        if self.options.defects.promise_not_synced {
+            // The next sync of something else will make it durable, if there is one.
+            self.hit("promise-not-synced", "accept");
+            self.put(Output::Write(change.encode()));
+            self.durable.apply(change);
+        } else {
+            self.persist(change, persisted("accepted-epoch", epoch, Some(leader)));
+        }
         self.epoch_seen = self.epoch_seen.max(epoch);
         self.note_change("accepted-epoch", from, epoch, cause);
     }
@@ -349,6 +367,11 @@ impl Fle {
 
     fn persist(&mut self, change: Change, event: Event) {
         self.outputs.push(Output::Write(change.encode()));
+        self.at(match change {
+            Change::Accepted { .. } => Moment::AcceptWritten,
+            Change::CurrentEpoch(_) => Moment::EpochWritten,
+            Change::Zxid(_) => Moment::ZxidWritten,
+        });
         let stamped = self.stamp(event);
         self.outputs.push(Output::Sync(vec![stamped]));
         self.durable.apply(change);
@@ -407,6 +430,10 @@ impl Fle {
         });
     }
 
+    pub(super) fn put(&mut self, output: Output<Message, Timer>) {
+        self.outputs.push(output);
+    }
+
     pub(super) fn emit(&mut self, event: Event) {
         let stamped = self.stamp(event);
         self.outputs.push(Output::Event(stamped));
@@ -448,6 +475,8 @@ impl Fle {
             ("no-hb-after-elected", defects.no_hb_after_elected),
             ("config-leader-on-boot", defects.config_leader_on_boot),
             ("hb-from-anyone", defects.hb_from_anyone),
+            ("promise-not-synced", defects.promise_not_synced),
+            ("retry-failed-sync", defects.retry_failed_sync),
         ]
         .into_iter()
         .filter(|(_, on)| *on)

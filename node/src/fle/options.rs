@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use usurper_history::{NodeId, Timing};
+use usurper_history::{NodeId, Timing, control::ClockName};
 
 use crate::{
     params::{DefectInfo, OptionError, ParamInfo, Params, nearest},
@@ -50,6 +50,11 @@ pub(crate) const PARAMS: &[ParamInfo] = &[
         default: "0",
         summary: "counter of the logged zxid that a node with an empty data directory starts from",
     },
+    ParamInfo {
+        name: "timers",
+        default: "monotonic",
+        summary: "the clock that timers run on: `monotonic`, or `wall`, which somebody may set",
+    },
 ];
 
 pub(crate) const DEFECTS: &[DefectInfo] = &[
@@ -71,6 +76,18 @@ pub(crate) const DEFECTS: &[DefectInfo] = &[
         source: "catalogue F-022: any heartbeat resets the follower's timer",
         checks: &["stale-leader-heartbeat", "dual-leaders"],
     },
+    DefectInfo {
+        name: "promise-not-synced",
+        summary: "an accepted epoch is written and acknowledged, but not synced",
+        source: "catalogue 0.3: what is not synced is lost with the power",
+        checks: &["dual-leaders"],
+    },
+    DefectInfo {
+        name: "retry-failed-sync",
+        summary: "a sync that failed is tried again, and taken at its word when it succeeds",
+        source: "catalogue F-075: fsync-gate, where the second sync succeeds and saves nothing",
+        checks: &["dual-leaders"],
+    },
 ];
 
 /// The defects that are switched on.
@@ -79,6 +96,8 @@ pub(crate) struct Defects {
     pub(crate) no_hb_after_elected: bool,
     pub(crate) config_leader_on_boot: bool,
     pub(crate) hb_from_anyone: bool,
+    pub(crate) promise_not_synced: bool,
+    pub(crate) retry_failed_sync: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -94,6 +113,8 @@ pub(crate) struct Options {
     pub(crate) notify_min: Duration,
     pub(crate) notify_max: Duration,
     pub(crate) config_leader: NodeId,
+    /// What timers run on.
+    pub(crate) timers: ClockName,
     pub(crate) initial_counter: u64,
     pub(crate) defects: Defects,
     pub(crate) params: Params,
@@ -122,6 +143,11 @@ impl Options {
         let initial_counter = params.read("initial-zxid", "a number below 2^63", |text| {
             text.parse().ok().filter(|counter| *counter < 1 << 63)
         })?;
+        let timers = params.read("timers", "`monotonic` or `wall`", |text| match text {
+            "monotonic" => Some(ClockName::Timer),
+            "wall" => Some(ClockName::Wall),
+            _ => None,
+        })?;
         let notify_min = params.duration("notify-min")?;
         Ok(Self {
             heartbeat,
@@ -131,6 +157,7 @@ impl Options {
             notify_min,
             notify_max: params.duration("notify-max")?.max(notify_min),
             config_leader,
+            timers,
             initial_counter,
             defects: defects(&setup.defects)?,
             params,
@@ -145,6 +172,8 @@ fn defects(names: &[String]) -> Result<Defects, OptionError> {
             "no-hb-after-elected" => defects.no_hb_after_elected = true,
             "config-leader-on-boot" => defects.config_leader_on_boot = true,
             "hb-from-anyone" => defects.hb_from_anyone = true,
+            "promise-not-synced" => defects.promise_not_synced = true,
+            "retry-failed-sync" => defects.retry_failed_sync = true,
             _ => {
                 return Err(OptionError::Unknown {
                     what: "defect",

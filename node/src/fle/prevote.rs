@@ -11,6 +11,7 @@
 use usurper_history::NodeId;
 
 use super::{
+    failpoint::Moment,
     message::Message,
     node::Fle,
     state::{FollowerPhase, Following, State, Timer},
@@ -114,6 +115,7 @@ impl Fle {
             self.reports.iter().filter(|(_, report)| fresh(report)).map(|(id, _)| *id).collect();
         reporters.push(self.id);
         if reporters.len() >= self.quorum() {
+            self.at(Moment::PrevoteQuorum);
             self.broadcast(&Message::ObjectiveDown { leader, epoch, reporters });
             self.look("the leader is objectively down");
         }

@@ -136,7 +136,9 @@ fn no_combination_of_defects_crashes_a_node() {
             let _peace = run_peace(&mut sim);
             hits += sim.invariants.defect_hits.len();
         }
-        assert!(hits > 0, "{on:?} never changed anything");
+        // The simulated disk never fails; real processes show what this one does.
+        let hidden = on == ["retry-failed-sync"];
+        assert_eq!(hits > 0, !hidden, "{on:?} changed the node {hits} times");
     }
 }
 
