@@ -21,7 +21,8 @@ use usurper_history::{
     Record, Trigger, Writer, sort_file,
 };
 use usurper_nemesis::{
-    Act, Due, Fault, Network, Output, Process, Resolved, Scheduler, Step, Stream,
+    Act, Due, Fault, Needs, Network, NetworkOptions, Output, Process, Resolved, Scheduler, Step,
+    Stream,
 };
 
 use crate::{
@@ -61,7 +62,7 @@ pub(crate) enum Incoming {
         read_ns: u64,
     },
     /// A step that was begun has ended.
-    Ended(Ended),
+    Ended(Box<Ended>),
 }
 
 /// The state of one node's process.
@@ -158,7 +159,8 @@ impl<'a> Controller<'a> {
         };
         let writer = Writer::create(&dir.history(), &header).map_err(Failure::harness)?;
         let hint = plan.seed ^ u64::from(std::process::id()).wrapping_mul(0x9e37_79b9);
-        let network = Network::open(&node_ids, hint).await.map_err(Failure::harness)?;
+        let options = NetworkOptions { hint, seed: plan.seed, wire: system.wire() };
+        let network = Network::open_with(&node_ids, options).await.map_err(Failure::harness)?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         Ok(Self {
             plan,
@@ -241,7 +243,7 @@ impl<'a> Controller<'a> {
             Incoming::Output { node, inc, output, read_ns } => {
                 self.handle_output(node, inc, output, read_ns)
             }
-            Incoming::Ended(ended) => self.handle_ended(ended),
+            Incoming::Ended(ended) => self.handle_ended(*ended),
         }
     }
 
@@ -267,6 +269,7 @@ impl<'a> Controller<'a> {
                 state.process = None;
                 state.frozen = false;
                 state.ready.send_replace(false);
+                self.network.set_pid(node, None);
                 let stderr = if expected { None } else { self.stderr_tail(node) };
                 let (code, signal) = (exit.code, exit.signal);
                 self.record(Body::Harness(HarnessEvent::Exit {
@@ -401,6 +404,7 @@ impl<'a> Controller<'a> {
             .with_context(|| format!("cannot start `{}`", launch.program.display()))
             .map_err(Failure::harness)?;
         let pid = process.pid();
+        self.network.set_pid(node, Some(pid));
         let state = NodeState {
             inc,
             process: Some(process),
@@ -435,8 +439,9 @@ impl<'a> Controller<'a> {
         let info = step.fault.info();
         let asked = resolved.clone().unwrap_or_default();
         let (nodes, misfit) = step.fault.fitting(&asked.nodes, self);
-        let no_link = (info.effect == Effect::Cut && asked.links.is_empty())
-            .then(|| "there is no link to cut".to_owned());
+        let on_links = info.needs == Needs::Links || info.effect == Effect::Cut;
+        let no_link =
+            (on_links && asked.links.is_empty()).then(|| "there is no such link".to_owned());
         let reason = resolved.err().or(misfit).or(no_link);
         let record = FaultRecord {
             id: self.steps_begun,
@@ -465,7 +470,7 @@ impl<'a> Controller<'a> {
             step.fault.begin(&act, self).map_err(|error| Failure::harness(anyhow!(error)))?;
         let sender = self.sender.clone();
         tokio::spawn(async move {
-            let ended = act::seen(index, record, pending.await);
+            let ended = Box::new(act::seen(index, record, pending.await));
             // The loop outlives its tasks, except when it is dropped with them.
             let _ = sender.send(Incoming::Ended(ended)).await;
         });
@@ -506,11 +511,11 @@ impl<'a> Controller<'a> {
         if !self.until(quiet, HEAL_MAX).await? {
             return Err(Failure::harness(anyhow!("a fault step did not end in {HEAL_MAX:?}")));
         }
-        let cut = self.network.cut_links();
+        let faulty = self.network.faulty_links();
         let frozen = self.nodes_where(|state| state.frozen);
         let down = self.nodes_where(|state| state.process.is_none() && state.expected_exit);
         let steps = [
-            (Fault::Heal, Resolved { nodes: Vec::new(), links: cut }),
+            (Fault::Heal, Resolved { nodes: Vec::new(), links: faulty }),
             (Fault::Resume, Resolved { nodes: frozen, links: Vec::new() }),
             (Fault::Restart, Resolved { nodes: down, links: Vec::new() }),
         ];
@@ -525,7 +530,8 @@ impl<'a> Controller<'a> {
         let down = self.nodes_where(|state| {
             state.expected_exit && (state.process.is_none() || !*state.ready.borrow())
         });
-        if healed && frozen.is_empty() && down.is_empty() && self.network.cut_links().is_empty() {
+        if healed && frozen.is_empty() && down.is_empty() && self.network.faulty_links().is_empty()
+        {
             return Ok(());
         }
         let left: Vec<_> = frozen.iter().chain(&down).map(ToString::to_string).collect();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use usurper_checks::CHECKS;
 use usurper_history::NodeId;
-use usurper_nemesis::{Block, GeneratorOptions, Mix, Schedule, Step, TimeSpan, generate};
+use usurper_nemesis::{Block, GeneratorOptions, Mix, Schedule, Step, TimeSpan, Wire, generate};
 
 use crate::{
     failure::Failure,
@@ -208,6 +208,11 @@ impl Plan {
             if !system.supports(step.fault) {
                 let (fault, system) = (step.fault, &self.system);
                 return Err(Failure::usage(anyhow!("system `{system}` cannot do `{fault}` yet")));
+            }
+            if step.needs_frames() && system.wire() == Wire::Bytes {
+                let (fault, system) = (step.fault, &self.system);
+                let error = anyhow!("`{fault}` cannot tell the messages of `{system}` apart");
+                return Err(Failure::usage(error).with_hint("leave out `kinds`"));
             }
         }
         system.timing(self)?;

@@ -8,6 +8,8 @@ use usurper_history::NodeId;
 use crate::{
     fault::Fault,
     faults::Needs,
+    holds,
+    link::{ByteRate, MessageKind},
     pattern::Pattern,
     target::{LinkTarget, Target},
     time_span::TimeSpan,
@@ -42,6 +44,23 @@ pub struct Step {
     /// For `advance`: how many transactions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<u64>,
+    /// For link faults: only messages of these kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<MessageKind>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<TimeSpan>,
+    /// For `delay`: by how much more, by chance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<TimeSpan>,
+    /// For `throttle`: bytes per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<ByteRate>,
+    /// Of one message, above 0 and up to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+    /// How many messages, and no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
     /// The run's verdict does not depend on whether this step ran.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
@@ -71,6 +90,12 @@ impl Step {
             target,
             links: Vec::new(),
             by: None,
+            kinds: Vec::new(),
+            delay: None,
+            jitter: None,
+            rate: None,
+            probability: None,
+            count: None,
             optional: false,
             on: None,
         }
@@ -96,7 +121,13 @@ impl Step {
                 return Err(ScheduleError { number, name, problem });
             }
         }
-        Ok(())
+        match holds::release_of_nothing(steps) {
+            Some((index, problem)) => {
+                let name = steps[index].name.clone();
+                Err(ScheduleError { number: index + 1, name, problem })
+            }
+            None => Ok(()),
+        }
     }
 
     fn validate(&self, nodes: &[NodeId], earlier: &BTreeSet<&str>) -> Result<(), String> {
@@ -113,13 +144,14 @@ impl Step {
         if info.needs == Needs::Links && self.links.is_empty() {
             return Err(format!("`{}` needs `links`, for example [\"n1->n2\"]", info.name));
         }
-        let takes_links = matches!(self.fault, Fault::Cut | Fault::Heal);
+        let takes_links = info.needs == Needs::Links || self.fault == Fault::Heal;
         if !self.links.is_empty() && !takes_links {
             return Err(format!("`{}` takes no `links`", info.name));
         }
         if self.by.is_some() && self.fault != Fault::Advance {
             return Err(format!("`{}` takes no `by`", info.name));
         }
+        self.validate_keys()?;
         let ends = self.links.iter().flat_map(|link| [&link.from, &link.to]);
         for target in self.target.iter().chain(ends) {
             match target {
@@ -136,5 +168,33 @@ impl Step {
             }
         }
         Ok(())
+    }
+
+    /// Whether it can be done only to links that carry our own frames.
+    pub fn needs_frames(&self) -> bool {
+        self.fault.needs_frames() || !self.kinds.is_empty()
+    }
+
+    /// The keys that only some faults take.
+    fn validate_keys(&self) -> Result<(), String> {
+        let given = [
+            ("kinds", !self.kinds.is_empty()),
+            ("delay", self.delay.is_some()),
+            ("jitter", self.jitter.is_some()),
+            ("rate", self.rate.is_some()),
+            ("probability", self.probability.is_some()),
+            ("count", self.count.is_some()),
+        ];
+        let mut given = given.iter().filter(|(_, given)| *given).map(|(key, _)| *key);
+        if let Some(key) = given.find(|key| !self.fault.keys().contains(key)) {
+            return Err(format!("`{}` takes no `{key}`", self.fault));
+        }
+        if self.probability.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
+            return Err("`probability` is above 0 and at most 1".to_owned());
+        }
+        if self.count == Some(0) {
+            return Err("`count` starts at 1".to_owned());
+        }
+        self.fault.check(self)
     }
 }

@@ -7,7 +7,7 @@ use std::{ffi::OsString, future::Future, net::SocketAddr, path::Path, path::Path
 
 use serde_json::Value;
 use usurper_history::{Clock, NodeId, OpType, Record, Timing};
-use usurper_nemesis::{Fault, Network, Stream};
+use usurper_nemesis::{Fault, Network, Stream, Wire};
 use usurper_node::{DefectInfo, ParamInfo};
 
 use crate::{failure::Failure, plan::Plan};
@@ -21,6 +21,8 @@ pub(crate) trait System: Sync {
     fn defects(&self) -> &'static [DefectInfo];
     fn params(&self) -> &'static [ParamInfo];
     fn supports(&self, fault: Fault) -> bool;
+    /// What its nodes send each other, as far as the network can tell.
+    fn wire(&self) -> Wire;
     /// Whether [`System::operate`] works.
     fn has_client(&self) -> bool;
     /// The timeouts in force, from which liveness bounds derive.

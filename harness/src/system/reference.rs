@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::LazyLock, time::Duration};
 
 use anyhow::{Context, anyhow};
 use usurper_history::{NodeId, OpType, Record, Timing};
-use usurper_nemesis::{Fault, Stream};
+use usurper_nemesis::{Fault, Stream, Wire};
 use usurper_node::{DefectInfo, ParamInfo, SystemInfo, client};
 
 use super::{Launch, LineReader, NodeSpec, Operated, Operating, Operation, Reading, System};
@@ -43,6 +43,10 @@ impl System for Reference {
 
     fn supports(&self, _: Fault) -> bool {
         true
+    }
+
+    fn wire(&self) -> Wire {
+        Wire::Frames
     }
 
     fn has_client(&self) -> bool {

@@ -2,17 +2,28 @@
 //! have taken effect.
 
 mod advance;
+mod blackhole;
+mod corrupt;
 mod cut;
+mod delay;
+mod duplicate;
 mod halves;
 mod heal;
+mod hold;
 mod isolate;
 mod kill;
 mod links;
+mod loss;
 mod pause;
+mod refuse;
+mod release;
+mod reorder;
+mod reset;
 mod restart;
 mod resume;
 mod signal;
 mod terminate;
+mod throttle;
 mod wait;
 
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -60,6 +71,24 @@ pub(crate) trait Inject: Sync {
     /// Why it cannot be done to a node now.
     fn misfit(&self, _node: NodeId, _host: &dyn Host) -> Option<&'static str> {
         None
+    }
+
+    /// The keys of a step that it takes beyond whom it hits.
+    fn keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether it needs links that carry frames, and not just bytes.
+    fn needs_frames(&self) -> bool {
+        false
+    }
+
+    /// What is missing or wrong in a step, beyond what every step is checked for.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn check(&self, _step: &Step) -> Result<(), String> {
+        Ok(())
     }
 
     /// Does it, as far as that takes no time, and returns what will have seen its effect.
@@ -131,11 +160,20 @@ pub struct Seen {
     pub refused: Option<String>,
     /// Client operations that ended with it.
     pub ops: Vec<OpRecord>,
+    /// What it has turned out to do to its nodes and links, where that is not what was announced.
+    pub effect: Option<Effect>,
 }
 
 impl Seen {
     fn new(acted_ns: u64) -> Self {
-        Self { acted_ns, proofs: Vec::new(), unclear: Vec::new(), refused: None, ops: Vec::new() }
+        Self {
+            acted_ns,
+            proofs: Vec::new(),
+            unclear: Vec::new(),
+            refused: None,
+            ops: Vec::new(),
+            effect: None,
+        }
     }
 
     fn add(&mut self, seen: Result<String, String>) {
@@ -166,6 +204,20 @@ impl Fault {
         self.inject().begin(act, host)
     }
 
+    /// The keys of a step that it takes beyond whom it hits.
+    pub fn keys(self) -> &'static [&'static str] {
+        self.inject().keys()
+    }
+
+    /// Whether it needs links that carry our own frames.
+    pub fn needs_frames(self) -> bool {
+        self.inject().needs_frames()
+    }
+
+    pub(crate) fn check(self, step: &Step) -> Result<(), String> {
+        self.inject().check(step)
+    }
+
     /// What there is to know about this fault.
     pub fn info(self) -> &'static FaultInfo {
         match self {
@@ -175,6 +227,17 @@ impl Fault {
             Self::Pause => &pause::INFO,
             Self::Resume => &resume::INFO,
             Self::Cut => &cut::INFO,
+            Self::Blackhole => &blackhole::INFO,
+            Self::Reset => &reset::INFO,
+            Self::Refuse => &refuse::INFO,
+            Self::Delay => &delay::INFO,
+            Self::Loss => &loss::INFO,
+            Self::Throttle => &throttle::INFO,
+            Self::Duplicate => &duplicate::INFO,
+            Self::Reorder => &reorder::INFO,
+            Self::Corrupt => &corrupt::INFO,
+            Self::Hold => &hold::INFO,
+            Self::Release => &release::INFO,
             Self::Isolate => &isolate::INFO,
             Self::Halves => &halves::INFO,
             Self::Heal => &heal::INFO,
@@ -191,6 +254,17 @@ impl Fault {
             Self::Pause => &pause::Pause,
             Self::Resume => &resume::Resume,
             Self::Cut => &cut::Cut,
+            Self::Blackhole => &blackhole::Blackhole,
+            Self::Reset => &reset::Reset,
+            Self::Refuse => &refuse::Refuse,
+            Self::Delay => &delay::Delay,
+            Self::Loss => &loss::Loss,
+            Self::Throttle => &throttle::Throttle,
+            Self::Duplicate => &duplicate::Duplicate,
+            Self::Reorder => &reorder::Reorder,
+            Self::Corrupt => &corrupt::Corrupt,
+            Self::Hold => &hold::Hold,
+            Self::Release => &release::Release,
             Self::Isolate => &isolate::Isolate,
             Self::Halves => &halves::Halves,
             Self::Heal => &heal::Heal,

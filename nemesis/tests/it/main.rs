@@ -3,8 +3,12 @@
 #[cfg(test)]
 mod generator;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
 mod scheduler;
+#[cfg(test)]
+mod wires;
