@@ -1,6 +1,8 @@
 //! Real sockets and real processes: each fault bites, and each one heals.
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod generator;
 #[cfg(test)]
 mod links;
@@ -10,5 +12,7 @@ mod network;
 mod process;
 #[cfg(test)]
 mod scheduler;
+#[cfg(test)]
+mod stock;
 #[cfg(test)]
 mod wires;
