@@ -21,7 +21,8 @@ use usurper_history::{
     NodeRecord, Outcome, Phase, Record, Role, Trigger, Writer, sort_file,
 };
 use usurper_nemesis::{
-    Act, Due, Fault, Network, Output, Process, Resolved, Scheduler, Step, Stream,
+    Act, Due, Fault, Needs, Network, NetworkOptions, Output, Process, Resolved, Scheduler, Step,
+    Stream,
 };
 
 use crate::{
@@ -170,7 +171,8 @@ impl<'a> Controller<'a> {
         };
         let writer = Writer::create(&dir.history(), &header).map_err(Failure::harness)?;
         let hint = plan.seed ^ u64::from(std::process::id()).wrapping_mul(0x9e37_79b9);
-        let network = Network::open(&node_ids, hint).await.map_err(Failure::harness)?;
+        let options = NetworkOptions { hint, seed: plan.seed, wire: system.wire() };
+        let network = Network::open_with(&node_ids, options).await.map_err(Failure::harness)?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         Ok(Self {
             plan,
@@ -291,6 +293,7 @@ impl<'a> Controller<'a> {
                 state.process = None;
                 state.frozen = false;
                 state.ready.send_replace(false);
+                self.network.set_pid(node, None);
                 let stderr = if expected { None } else { self.stderr_tail(node) };
                 let (code, signal) = (exit.code, exit.signal);
                 self.record(Body::Harness(HarnessEvent::Exit {
@@ -444,6 +447,7 @@ impl<'a> Controller<'a> {
             .with_context(|| format!("cannot start `{}`", launch.program.display()))
             .map_err(Failure::harness)?;
         let pid = process.pid();
+        self.network.set_pid(node, Some(pid));
         let state = NodeState {
             inc,
             process: Some(process),
@@ -478,8 +482,9 @@ impl<'a> Controller<'a> {
         let info = step.fault.info();
         let asked = resolved.clone().unwrap_or_default();
         let (nodes, misfit) = step.fault.fitting(&asked.nodes, self);
-        let no_link = (step.effect() == Effect::Cut && asked.links.is_empty())
-            .then(|| "there is no link to cut".to_owned());
+        let on_links = info.needs == Needs::Links || step.effect() == Effect::Cut;
+        let no_link =
+            (on_links && asked.links.is_empty()).then(|| "there is no such link".to_owned());
         let reason = resolved.err().or(misfit).or(no_link);
         let record = FaultRecord {
             id: self.steps_begun,
@@ -509,9 +514,9 @@ impl<'a> Controller<'a> {
             step.fault.begin(&act, self).map_err(|error| Failure::harness(anyhow!(error)))?;
         let sender = self.sender.clone();
         tokio::spawn(async move {
-            let ended = act::seen(index, record, pending.await);
+            let ended = Box::new(act::seen(index, record, pending.await));
             // The loop outlives its tasks, except when it is dropped with them.
-            let _ = sender.send(Incoming::Ended(Box::new(ended))).await;
+            let _ = sender.send(Incoming::Ended(ended)).await;
         });
         self.writer.append(&begun).map_err(Failure::harness)?;
         self.seen(&begun);
@@ -556,9 +561,9 @@ impl<'a> Controller<'a> {
         if !self.until(quiet, HEAL_MAX).await? {
             return Err(Failure::harness(anyhow!("a fault step did not end in {HEAL_MAX:?}")));
         }
-        let cut = self.network.cut_links();
+        let faulty = self.network.faulty_links();
         let frozen = self.nodes_where(|state| state.frozen);
-        self.undo(Fault::Heal, Resolved { nodes: Vec::new(), links: cut })?;
+        self.undo(Fault::Heal, Resolved { nodes: Vec::new(), links: faulty })?;
         self.undo(Fault::Resume, Resolved { nodes: frozen, links: Vec::new() })?;
         // A stopped process cannot be told anything, so this comes after it runs.
         let mut healed = self.until(quiet, HEAL_MAX).await?;
@@ -582,7 +587,7 @@ impl<'a> Controller<'a> {
             state.expected_exit && (state.process.is_none() || !*state.ready.borrow())
         });
         let right = frozen.is_empty() && down.is_empty() && bent.is_empty();
-        if healed && right && self.network.cut_links().is_empty() {
+        if healed && right && self.network.faulty_links().is_empty() {
             return Ok(());
         }
         let left: Vec<_> =

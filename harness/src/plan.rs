@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use usurper_checks::CHECKS;
 use usurper_history::NodeId;
-use usurper_nemesis::{Block, Fault, GeneratorOptions, Mix, Schedule, Step, TimeSpan, generate};
+use usurper_nemesis::{
+    Block, Fault, GeneratorOptions, Mix, Schedule, Step, TimeSpan, Wire, generate,
+};
 
 use crate::{
     failure::Failure,
@@ -218,6 +220,11 @@ impl Plan {
                     let list = format!("usurper list systems --system {}", self.system);
                     return Err(Failure::unknown("failpoint", point, known(), &list));
                 }
+            }
+            if step.needs_frames() && system.wire() == Wire::Bytes {
+                let (fault, system) = (step.fault, &self.system);
+                let error = anyhow!("`{fault}` cannot tell the messages of `{system}` apart");
+                return Err(Failure::usage(error).with_hint("leave out `kinds`"));
             }
         }
         system.timing(self)?;

@@ -15,6 +15,8 @@ mod door;
 mod fault;
 mod faults;
 mod generator;
+mod holds;
+mod link;
 mod network;
 mod pattern;
 mod process;
@@ -29,7 +31,10 @@ pub use faults::{
     Act, Bending, Damage, FaultInfo, Host, HostError, Needs, Operating, Pending, Seen, Starting,
 };
 pub use generator::{GeneratorOptions, Mix, generate};
-pub use network::{DoorCounters, Network, NetworkError};
+pub use link::{
+    ByteRate, Chance, Condition, Kinds, LinkStats, MessageKind, Released, TooMany, Wire,
+};
+pub use network::{Answer, DoorCounters, InstallError, Network, NetworkError, NetworkOptions};
 pub use pattern::Pattern;
 pub use process::{Exit, Output, Process, Stream, process_state};
 pub use schedule::{Schedule, ScheduleError, Step};

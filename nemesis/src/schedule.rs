@@ -11,6 +11,8 @@ use usurper_history::{
 use crate::{
     fault::Fault,
     faults::Needs,
+    holds,
+    link::{ByteRate, MessageKind},
     pattern::Pattern,
     target::{LinkTarget, Target},
     time_span::{Jump, TimeSpan},
@@ -77,6 +79,18 @@ pub struct Step {
     /// For `clock-rate`: a multiple of real time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed: Option<f64>,
+    /// For link faults: only messages of these kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<MessageKind>,
+    /// For `delay`: by how much more, by chance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<TimeSpan>,
+    /// For `throttle`: bytes per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<ByteRate>,
+    /// Of one message, above 0 and up to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
     /// The run's verdict does not depend on whether this step ran.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
@@ -117,6 +131,10 @@ impl Step {
             clock: None,
             jump: None,
             speed: None,
+            kinds: Vec::new(),
+            jitter: None,
+            rate: None,
+            probability: None,
             optional: false,
             on: None,
         }
@@ -142,7 +160,13 @@ impl Step {
                 return Err(ScheduleError { number, name, problem });
             }
         }
-        Ok(())
+        match holds::release_of_nothing(steps) {
+            Some((index, problem)) => {
+                let name = steps[index].name.clone();
+                Err(ScheduleError { number: index + 1, name, problem })
+            }
+            None => Ok(()),
+        }
     }
 
     fn validate(&self, nodes: &[NodeId], earlier: &BTreeSet<&str>) -> Result<(), String> {
@@ -159,7 +183,7 @@ impl Step {
         if info.needs == Needs::Links && self.links.is_empty() {
             return Err(format!("`{}` needs `links`, for example [\"n1->n2\"]", info.name));
         }
-        let takes_links = matches!(self.fault, Fault::Cut | Fault::Heal);
+        let takes_links = info.needs == Needs::Links || self.fault == Fault::Heal;
         if !self.links.is_empty() && !takes_links {
             return Err(format!("`{}` takes no `links`", info.name));
         }
@@ -190,6 +214,11 @@ impl Step {
         self.fault.effect(self)
     }
 
+    /// Whether it can be done only to links that carry our own frames.
+    pub fn needs_frames(&self) -> bool {
+        self.fault.needs_frames() || !self.kinds.is_empty()
+    }
+
     /// The keys that only some faults take.
     fn validate_keys(&self) -> Result<(), String> {
         let given = [
@@ -204,10 +233,17 @@ impl Step {
             ("clock", self.clock.is_some()),
             ("jump", self.jump.is_some()),
             ("speed", self.speed.is_some()),
+            ("kinds", !self.kinds.is_empty()),
+            ("jitter", self.jitter.is_some()),
+            ("rate", self.rate.is_some()),
+            ("probability", self.probability.is_some()),
         ];
         let mut given = given.iter().filter(|(_, given)| *given).map(|(key, _)| *key);
         if let Some(key) = given.find(|key| !self.fault.keys().contains(key)) {
             return Err(format!("`{}` takes no `{key}`", self.fault));
+        }
+        if self.probability.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
+            return Err("`probability` is above 0 and at most 1".to_owned());
         }
         if self.count == Some(0) {
             return Err("`count` starts at 1".to_owned());

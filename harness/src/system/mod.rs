@@ -7,7 +7,7 @@ use std::{ffi::OsString, future::Future, net::SocketAddr, path::Path, path::Path
 
 use serde_json::Value;
 use usurper_history::{Clock, NodeId, OpType, Record, Timing, control::Command};
-use usurper_nemesis::{Bending, Fault, Network, Stream};
+use usurper_nemesis::{Bending, Fault, Network, Stream, Wire};
 use usurper_node::{DefectInfo, FailpointInfo, ParamInfo};
 
 use crate::{failure::Failure, plan::Plan};
@@ -34,6 +34,8 @@ pub(crate) trait System: Sync {
         let why = format!("a node of `{}` cannot be told", self.name());
         Box::pin(std::future::ready(Err(why)))
     }
+    /// What its nodes send each other, as far as the network can tell.
+    fn wire(&self) -> Wire;
     /// Whether [`System::operate`] works.
     fn has_client(&self) -> bool;
     /// The timeouts in force, from which liveness bounds derive.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::LazyLock, time::Duration};
 
 use anyhow::{Context, anyhow};
 use usurper_history::{NodeId, OpType, Record, Timing, control::Command};
-use usurper_nemesis::{Bending, Fault, Stream};
+use usurper_nemesis::{Bending, Fault, Stream, Wire};
 use usurper_node::{DefectInfo, FailpointInfo, ParamInfo, SystemInfo, client, machine, store};
 
 use super::{Launch, LineReader, NodeSpec, Operated, Operating, Operation, Reading, System};
@@ -57,6 +57,10 @@ impl System for Reference {
         Box::pin(
             async move { machine::call(&name, &command).await.map_err(|error| error.to_string()) },
         )
+    }
+
+    fn wire(&self) -> Wire {
+        Wire::Frames
     }
 
     fn has_client(&self) -> bool {

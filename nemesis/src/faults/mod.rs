@@ -2,31 +2,42 @@
 //! have taken effect.
 
 mod advance;
+mod blackhole;
 mod clock_jump;
 mod clock_rate;
 mod clock_restore;
+mod corrupt;
 mod cut;
 mod damage;
+mod delay;
 mod disk_fail;
 mod disk_flip;
 mod disk_restore;
 mod disk_slow;
 mod disk_stall;
 mod disk_truncate;
+mod duplicate;
 mod failpoint;
 mod failpoint_release;
 mod halves;
 mod heal;
+mod hold;
 mod isolate;
 mod kill;
 mod links;
+mod loss;
 mod machine;
 mod pause;
 mod power;
+mod refuse;
+mod release;
+mod reorder;
+mod reset;
 mod restart;
 mod resume;
 mod signal;
 mod terminate;
+mod throttle;
 mod wait;
 mod wipe;
 
@@ -87,6 +98,11 @@ pub(crate) trait Inject: Sync {
     /// The keys of a step that it takes beyond whom it hits.
     fn keys(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// Whether it needs links that carry frames, and not just bytes.
+    fn needs_frames(&self) -> bool {
+        false
     }
 
     /// What is missing or wrong in a step, beyond what every step is checked for.
@@ -190,11 +206,20 @@ pub struct Seen {
     pub refused: Option<String>,
     /// Client operations that ended with it.
     pub ops: Vec<OpRecord>,
+    /// What it has turned out to do to its nodes and links, where that is not what was announced.
+    pub effect: Option<Effect>,
 }
 
 impl Seen {
     fn new(acted_ns: u64) -> Self {
-        Self { acted_ns, proofs: Vec::new(), unclear: Vec::new(), refused: None, ops: Vec::new() }
+        Self {
+            acted_ns,
+            proofs: Vec::new(),
+            unclear: Vec::new(),
+            refused: None,
+            ops: Vec::new(),
+            effect: None,
+        }
     }
 
     fn add(&mut self, seen: Result<String, String>) {
@@ -234,6 +259,11 @@ impl Fault {
         self.inject().effect(step)
     }
 
+    /// Whether it needs links that carry our own frames.
+    pub fn needs_frames(self) -> bool {
+        self.inject().needs_frames()
+    }
+
     pub(crate) fn check(self, step: &Step) -> Result<(), String> {
         self.inject().check(step)
     }
@@ -257,6 +287,17 @@ impl Fault {
             Self::Pause => &pause::INFO,
             Self::Resume => &resume::INFO,
             Self::Cut => &cut::INFO,
+            Self::Blackhole => &blackhole::INFO,
+            Self::Reset => &reset::INFO,
+            Self::Refuse => &refuse::INFO,
+            Self::Delay => &delay::INFO,
+            Self::Loss => &loss::INFO,
+            Self::Throttle => &throttle::INFO,
+            Self::Duplicate => &duplicate::INFO,
+            Self::Reorder => &reorder::INFO,
+            Self::Corrupt => &corrupt::INFO,
+            Self::Hold => &hold::INFO,
+            Self::Release => &release::INFO,
             Self::Isolate => &isolate::INFO,
             Self::Halves => &halves::INFO,
             Self::Heal => &heal::INFO,
@@ -286,6 +327,17 @@ impl Fault {
             Self::Pause => &pause::Pause,
             Self::Resume => &resume::Resume,
             Self::Cut => &cut::Cut,
+            Self::Blackhole => &blackhole::Blackhole,
+            Self::Reset => &reset::Reset,
+            Self::Refuse => &refuse::Refuse,
+            Self::Delay => &delay::Delay,
+            Self::Loss => &loss::Loss,
+            Self::Throttle => &throttle::Throttle,
+            Self::Duplicate => &duplicate::Duplicate,
+            Self::Reorder => &reorder::Reorder,
+            Self::Corrupt => &corrupt::Corrupt,
+            Self::Hold => &hold::Hold,
+            Self::Release => &release::Release,
             Self::Isolate => &isolate::Isolate,
             Self::Halves => &halves::Halves,
             Self::Heal => &heal::Heal,

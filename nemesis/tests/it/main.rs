@@ -1,10 +1,18 @@
 //! Real sockets and real processes: each fault bites, and each one heals.
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod generator;
+#[cfg(test)]
+mod links;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
 mod scheduler;
+#[cfg(test)]
+mod stock;
+#[cfg(test)]
+mod wires;
