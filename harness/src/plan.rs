@@ -12,7 +12,7 @@ use usurper_nemesis::{Block, GeneratorOptions, Mix, Schedule, Step, TimeSpan, ge
 
 use crate::{
     failure::Failure,
-    scenario::Scenario,
+    scenario::{Scenario, Source},
     system::{self, System},
 };
 
@@ -69,11 +69,13 @@ impl Plan {
         wishes: &Wishes,
         seed: u64,
     ) -> Result<Self, Failure> {
+        let source =
+            scenario.as_ref().map(|(_, scenario)| scenario.source.clone()).unwrap_or_default();
         let plan = match scenario {
             Some((name, scenario)) => Self::of_scenario(name, scenario, wishes, seed)?,
             None => Self::of_random(wishes, seed)?,
         };
-        plan.validate()?;
+        plan.validate(&source)?;
         Ok(plan)
     }
 
@@ -171,7 +173,7 @@ impl Plan {
     }
 
     /// Refuses what cannot run, before anything starts.
-    fn validate(&self) -> Result<(), Failure> {
+    pub(crate) fn validate(&self, source: &Source) -> Result<(), Failure> {
         if self.nodes == 0 {
             return Err(Failure::usage(anyhow!("a cluster of 0 nodes has nothing to break"))
                 .with_hint("1 works, 3 is usual"));
@@ -202,7 +204,9 @@ impl Plan {
         if let Some(node) = self.node_params.keys().find(|node| !nodes.contains(node)) {
             return Err(Failure::usage(anyhow!("there is no node `{node}` to give options to")));
         }
-        Step::validate_all(&self.steps, &nodes).map_err(Failure::usage)?;
+        Step::validate_all(&self.steps, &nodes)
+            .and_then(|()| Step::validate_time(&self.steps, self.time.0))
+            .map_err(|error| source.failure(error))?;
         for step in &self.steps {
             if !system.supports(step.fault) {
                 let (fault, system) = (step.fault, &self.system);

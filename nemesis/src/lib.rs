@@ -11,6 +11,7 @@
 //! - [`Process`] is one node's process.
 
 mod block;
+mod condition;
 mod door;
 mod fault;
 mod generator;
@@ -18,7 +19,10 @@ mod network;
 mod pattern;
 mod process;
 mod schedule;
+mod schedule_check;
 mod scheduler;
+pub mod shape;
+mod suggest;
 mod target;
 mod time_span;
 
@@ -28,7 +32,9 @@ pub use generator::{GeneratorOptions, Mix, generate};
 pub use network::{DoorCounters, Network, NetworkError};
 pub use pattern::Pattern;
 pub use process::{Exit, Output, Process, Stream, process_state};
-pub use schedule::{Schedule, ScheduleError, Step};
+pub use schedule::{Schedule, Step};
+pub use schedule_check::ScheduleError;
 pub use scheduler::{Due, Missed, Resolved, Scheduler};
+pub use shape::{Cut, Shape, ShapeInfo};
 pub use target::{Bindings, LinkTarget, Target};
 pub use time_span::TimeSpan;

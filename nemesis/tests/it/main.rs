@@ -8,3 +8,5 @@ mod network;
 mod process;
 #[cfg(test)]
 mod scheduler;
+#[cfg(test)]
+mod triggers;
