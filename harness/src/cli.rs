@@ -25,6 +25,16 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run scenarios without and with their defects: green without, red with.
     Prove(ProveArgs),
+    /// Do a stored run again, and say how often it fails the same way.
+    ///
+    /// Exit codes: 1 if it failed at least once, 0 if it never did, 3 if it never did but not every
+    /// replay could be judged.
+    Replay(ReplayArgs),
+    /// Find the fewest steps with which a stored run still fails, and write them as a scenario.
+    ///
+    /// It can be stopped with Ctrl-C; the same command goes on where it was. Exit codes: 0 when a
+    /// scenario was written, 3 when the run does not fail again.
+    Shrink(ShrinkArgs),
     /// Judge a history, or the history of a run.
     Check(CheckArgs),
     /// Print what `run` would do, and do nothing.
@@ -129,6 +139,56 @@ pub(crate) struct ProveArgs {
     pub(crate) store: PathBuf,
     #[arg(long, value_enum, default_value_t)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The run's directory, in whatever store (`store/latest`).
+    pub(crate) run: PathBuf,
+    /// How often to do it again.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) repeat: u32,
+    /// How many replays go on side by side [default: twice the cores]
+    #[arg(long)]
+    pub(crate) jobs: Option<usize>,
+    /// Count only this check [default: any that the run failed]
+    #[arg(long, value_name = "CHECK")]
+    pub(crate) check: Option<String>,
+    /// The program of the system under test, instead of the run's.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) bin: Option<PathBuf>,
+    /// Keep every replay in the store.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Where the replays are stored.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShrinkArgs {
+    /// The run's directory, in whatever store (`store/latest`).
+    pub(crate) run: PathBuf,
+    /// How often a smaller schedule is run before a step is left out for good.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..1000))]
+    pub(crate) repeat: u32,
+    /// How many runs go on side by side [default: four times the cores]
+    #[arg(long)]
+    pub(crate) jobs: Option<usize>,
+    /// How long the search may take.
+    #[arg(long, default_value = "3m")]
+    pub(crate) budget: TimeSpan,
+    /// Where the scenario is written [default: `shrunk.toml` in the run's directory]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Only this check must fail [default: any that the run failed]
+    #[arg(long, value_name = "CHECK")]
+    pub(crate) check: Option<String>,
+    /// The program of the system under test, instead of the run's.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) bin: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

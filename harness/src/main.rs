@@ -1,17 +1,23 @@
 //! `usurper`: starts real clusters, breaks them, and says who should not be leading.
 
 mod act;
+mod again;
+mod answers;
 mod cli;
 mod commands;
 mod controller;
 mod execute;
 mod failure;
+mod oracle;
 mod output;
 mod plan;
 mod reporter;
 mod scenario;
+mod side_by_side;
 mod signals;
+mod statistics;
 mod store;
+mod stored;
 mod summary;
 mod system;
 
@@ -28,6 +34,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run(&args),
         Command::Prove(args) => commands::prove(&args),
+        Command::Replay(args) => commands::replay(&args),
+        Command::Shrink(args) => commands::shrink(&args),
         Command::Check(args) => commands::check(&args),
         Command::Plan(args) => commands::plan(&args),
         Command::List(args) => commands::list(&args),

@@ -33,7 +33,7 @@ pub(crate) struct Scenario {
     /// One sentence.
     pub(crate) summary: String,
     /// What happens, why, and where it was met: for a person.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) story: String,
     pub(crate) system: String,
     #[serde(default = "three")]
@@ -43,21 +43,21 @@ pub(crate) struct Scenario {
     /// How long to watch once all steps are done and everything is healed.
     pub(crate) settle: TimeSpan,
     /// The defects that `--with-defect` switches on.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) defects: Vec<String>,
     /// The checks that must be invalid then.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) expect: Vec<String>,
     /// Options of every node of the system.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) params: BTreeMap<String, String>,
     /// Options of single nodes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) node_params: BTreeMap<NodeId, BTreeMap<String, String>>,
     /// Options of checks that differ from the defaults.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) checks: BTreeMap<String, BTreeMap<String, toml::Value>>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) steps: Schedule,
     /// Where it was read, so that a step that cannot run is shown with its line.
     #[serde(skip)]

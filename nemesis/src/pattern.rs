@@ -150,6 +150,18 @@ impl Pattern {
         captures
     }
 
+    /// Every captured name that it mentions, be it to capture or to compare.
+    pub(crate) fn mentions(&self) -> Vec<&str> {
+        let leaves = self.leaves().into_iter();
+        let operands =
+            leaves.flat_map(|leaf| leaf.conditions.values().flat_map(Condition::operands));
+        let names = operands.filter_map(|operand| match operand {
+            Operand::Captured(name) => Some(name.as_str()),
+            Operand::Value(_) => None,
+        });
+        names.collect()
+    }
+
     /// Checks that there are such records and that they have these fields.
     pub(crate) fn validate(&self, known: &Known<'_>) -> Result<(), Problem> {
         match self {

@@ -9,4 +9,6 @@ mod process;
 #[cfg(test)]
 mod scheduler;
 #[cfg(test)]
+mod shrink;
+#[cfg(test)]
 mod triggers;
