@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use usurper_nemesis::TimeSpan;
+use usurper_nemesis::{Majority, TimeSpan};
 
 use crate::{failure::Failure, plan::Wishes};
 
@@ -80,6 +80,21 @@ pub(crate) struct PlanArgs {
     /// From one random fault to the next [default: 2s]
     #[arg(long)]
     pub(crate) interval: Option<TimeSpan>,
+    /// Random faults that may overlap, as expected faults per minute: `kill=10,pause=5`, `all=6`.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "FAULT=NUMBER,…",
+        value_parser = key_value,
+        conflicts_with_all = ["faults", "interval"]
+    )]
+    pub(crate) rate: Vec<(String, String)>,
+    /// With `--rate`: leave a majority up, running and connected at every moment.
+    #[arg(long, requires = "rate", conflicts_with = "break_majority")]
+    pub(crate) keep_majority: bool,
+    /// With `--rate`: leave no majority, at least once.
+    #[arg(long, requires = "rate")]
+    pub(crate) break_majority: bool,
     /// How long faults go on, at most [default: the scenario's, or 12s]
     #[arg(long)]
     pub(crate) time: Option<TimeSpan>,
@@ -243,6 +258,12 @@ impl PlanArgs {
             with_defect: self.with_defect,
             faults: self.faults.clone(),
             interval: self.interval,
+            rates: self.rate.clone(),
+            majority: match (self.keep_majority, self.break_majority) {
+                (true, _) => Majority::Keep,
+                (_, true) => Majority::Break,
+                _ => Majority::Any,
+            },
             time: self.time,
             settle: self.settle,
             params: self.param.iter().cloned().collect(),

@@ -6,7 +6,7 @@
 //!
 //! - [`schedule`](Schedule) is data: steps, each `at` a time or `on` an event.
 //! - [`Scheduler`] is the pure function that turns records into due steps.
-//! - [`generate`] makes a schedule from a seed.
+//! - [`generate`] and [`generate_rates`] make a schedule from a seed.
 //! - [`what_was_done`] makes a schedule from a run, which does it again.
 //! - [`shrink()`] finds the fewest steps that still fail.
 //! - [`shape`] says which links a partition cuts.
@@ -18,6 +18,7 @@ mod condition;
 mod door;
 mod fault;
 mod generator;
+mod generator_rates;
 mod network;
 mod pattern;
 mod process;
@@ -34,6 +35,7 @@ mod time_span;
 pub use block::{Block, BlockError};
 pub use fault::{Fault, FaultInfo, UnknownFault};
 pub use generator::{GeneratorOptions, Mix, generate};
+pub use generator_rates::{Majority, RateOptions, generate_rates};
 pub use network::{DoorCounters, Network, NetworkError};
 pub use pattern::Pattern;
 pub use process::{Exit, Output, Process, Stream, process_state};

@@ -61,12 +61,13 @@ impl Step {
         };
         let names: Vec<_> = steps.iter().filter_map(|step| step.name.as_deref()).collect();
         let faults: Vec<_> = Fault::ALL.iter().map(|info| info.name).collect();
+        let places = places_of(steps);
         let mut earlier = BTreeSet::new();
         let mut captured = BTreeMap::new();
         for (index, step) in steps.iter().enumerate() {
             let known = Known { nodes, steps: &names, faults: &faults, captured: &captured };
             step.validate(&known, &earlier).map_err(|wrong| error(index, wrong))?;
-            undoes_something(steps, index).map_err(|wrong| error(index, wrong))?;
+            undoes_something(steps, &places, index).map_err(|wrong| error(index, wrong))?;
             if let Some(pattern) = &step.on {
                 for (name, node) in pattern.captures() {
                     captured.entry(name).or_insert(node);
@@ -204,7 +205,11 @@ impl Step {
 /// Refuses a step that undoes what no earlier step did.
 ///
 /// A node that ended by itself can be restarted, so a restart is not asked for its kill.
-fn undoes_something(steps: &[Step], index: usize) -> Result<(), Wrong> {
+fn undoes_something(
+    steps: &[Step],
+    places: &BTreeMap<&str, usize>,
+    index: usize,
+) -> Result<(), Wrong> {
     let step = &steps[index];
     let undone: Vec<_> = (Fault::ALL.iter())
         .filter(|info| info.undo == Some(step.fault))
@@ -216,39 +221,38 @@ fn undoes_something(steps: &[Step], index: usize) -> Result<(), Wrong> {
     let does = |other: &&Step| undone.contains(&other.fault.name());
     let name = step.fault.name();
     // By time, not by place: a step with `at` may stand anywhere.
-    let comes_before = |(place, other): &(usize, &Step)| match (step.at, other.at) {
+    let comes_before = |place: usize| match (step.at, steps[place].at) {
         (Some(at), Some(other)) => other <= at,
-        _ => *place < index || step.track != other.track,
+        _ => place < index || step.track != steps[place].track,
     };
-    let earlier: Vec<_> =
-        steps.iter().enumerate().filter(comes_before).map(|(_, s)| s).filter(does).collect();
-    if earlier.is_empty() {
-        let list = undone.join("` or `");
+    // The nearest ones first, because the one that is undone mostly is.
+    let earlier = || {
+        let places = (0..index).rev().chain(index + 1..steps.len());
+        places.filter(|place| comes_before(*place)).map(|place| &steps[place]).filter(does)
+    };
+    let list = undone.join("` or `");
+    if earlier().next().is_none() {
         let what = format!("`{name}` undoes nothing: no step before it does `{list}`");
         return Err(wrong("do", what));
     }
     for target in step.targets() {
         match target {
             Target::Step(hit) => {
-                let named = steps.iter().find(|other| other.name.as_deref() == Some(hit));
-                if let Some(named) = named.filter(|named| !does(named)) {
-                    let fault = named.fault;
-                    return Err(wrong(
-                        "target",
-                        format!("`{name}` does not undo `{fault}` of step `{hit}`"),
-                    ));
+                if let Some(named) = places.get(hit.as_str()).map(|place| &steps[*place])
+                    && !does(&named)
+                {
+                    let what = format!("`{name}` does not undo `{}` of step `{hit}`", named.fault);
+                    return Err(wrong("target", what));
                 }
             }
             // A partition heals around nodes that it does not name.
             Target::Node(node) if step.fault == Fault::Resume => {
-                let may_hit = |other: &&&Step| {
+                let may_hit = |other: &Step| {
                     other.targets().iter().any(|t| !matches!(t, Target::Node(n) if n != node))
                 };
-                if !earlier.iter().any(|other| may_hit(&other)) {
-                    return Err(wrong(
-                        "target",
-                        format!("no step before it does `{}` to {node}", undone.join("` or `")),
-                    ));
+                if !earlier().any(may_hit) {
+                    let what = format!("no step before it does `{list}` to {node}");
+                    return Err(wrong("target", what));
                 }
             }
             _ => {}
@@ -260,16 +264,18 @@ fn undoes_something(steps: &[Step], index: usize) -> Result<(), Wrong> {
 /// The first step that waits for itself, or for a step that waits for it.
 fn first_that_never_runs(steps: &[Step]) -> Option<(usize, Wrong)> {
     let mut can_end = vec![false; steps.len()];
-    let place = |name: &str| steps.iter().position(|step| step.name.as_deref() == Some(name));
+    let places: BTreeMap<_, _> = places_of(steps);
     loop {
         let before = can_end.clone();
+        // Whether every step so far can end, by track.
+        let mut tracks: BTreeMap<Option<&str>, bool> = BTreeMap::new();
         for (index, step) in steps.iter().enumerate() {
-            let free =
-                step.at.is_some() || (0..index).all(|i| steps[i].track != step.track || can_end[i]);
-            let comes = |name: &str| place(name).is_some_and(|i| can_end[i]);
+            let track = tracks.entry(step.track.as_deref()).or_insert(true);
+            let comes = |name: &str| places.get(name).is_some_and(|i| can_end[*i]);
             let triggered = step.on.as_ref().is_none_or(|on| on.can_come(&comes));
             // One that gives up after a while goes on without its event.
-            can_end[index] = free && (triggered || step.within.is_some());
+            can_end[index] = (step.at.is_some() || *track) && (triggered || step.within.is_some());
+            *track &= can_end[index];
         }
         if can_end == before {
             break;
@@ -280,6 +286,12 @@ fn first_that_never_runs(steps: &[Step]) -> Option<(usize, Wrong)> {
     let what = format!("it can never run: it waits for step `{waits}`, which waits for it");
     let hint = "put the steps in tracks of their own (`track = \"…\"`), or wait for an earlier one";
     Some((index, wrong_with("on", what, hint)))
+}
+
+fn places_of(steps: &[Step]) -> BTreeMap<&str, usize> {
+    let named = steps.iter().enumerate().filter_map(|(i, step)| Some((step.name.as_deref()?, i)));
+    // Of two of the same name, which is refused elsewhere, the first.
+    named.rev().collect()
 }
 
 /// Whether a fault cuts links by a shape, and which.

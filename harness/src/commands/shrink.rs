@@ -186,12 +186,7 @@ fn scenario_text(runs: &Runs, args: &ShrinkArgs, confirmed: &Confirmed) -> Resul
         Some((check.clone(), options))
     });
     let scenario = Scenario {
-        summary: format!(
-            "{} fails {} after {} steps.",
-            plan.system,
-            checks.join(", "),
-            smallest.steps.len()
-        ),
+        summary: summary_of(plan, &checks, smallest.steps.len()),
         story: format!(
             "Shrunk from the run {} with seed {}.\nIt fails {rate} of its replays.\n",
             args.run.display(),
@@ -211,6 +206,15 @@ fn scenario_text(runs: &Runs, args: &ShrinkArgs, confirmed: &Confirmed) -> Resul
     };
     let text = toml::to_string_pretty(&scenario).context("cannot write the scenario");
     text.map_err(Failure::harness)
+}
+
+fn summary_of(plan: &Plan, checks: &[String], steps: usize) -> String {
+    let after = match steps {
+        0 => "without any fault".to_owned(),
+        1 => "after one step".to_owned(),
+        _ => format!("after {steps} steps"),
+    };
+    format!("{} fails {} {after}.", plan.system, checks.join(", "))
 }
 
 fn show(runs: &Runs, shrunk: &Shrunk, confirmed: &Confirmed, path: &Path) {
