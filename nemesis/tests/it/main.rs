@@ -7,6 +7,8 @@ mod network;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod scheduler;
 #[cfg(test)]
 mod shrink;
