@@ -1,6 +1,8 @@
 //! `usurper`: starts real clusters, breaks them, and says who should not be leading.
 
 mod act;
+mod again;
+mod answers;
 mod cli;
 mod commands;
 mod controller;
@@ -8,13 +10,17 @@ mod execute;
 mod failure;
 mod host;
 mod machine;
+mod oracle;
 mod output;
 mod plan;
 mod report;
 mod reporter;
 mod scenario;
+mod side_by_side;
 mod signals;
+mod statistics;
 mod store;
+mod stored;
 mod summary;
 mod system;
 
@@ -31,6 +37,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run(&args),
         Command::Prove(args) => commands::prove(&args),
+        Command::Replay(args) => commands::replay(&args),
+        Command::Shrink(args) => commands::shrink(&args),
         Command::Check(args) => commands::check(&args),
         Command::Report(args) => commands::report(&args),
         Command::Plan(args) => commands::plan(&args),

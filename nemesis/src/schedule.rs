@@ -1,17 +1,13 @@
 //! A schedule: steps, each with when it runs, what it does, and to whom. Plain data.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use usurper_history::{
-    Effect, NodeId,
+    Effect,
     control::{ClockName, DiskError, DiskOp, FailpointAct},
 };
 
 use crate::{
     fault::Fault,
-    faults::Needs,
-    holds,
     link::{ByteRate, MessageKind},
     pattern::Pattern,
     target::{LinkTarget, Target},
@@ -24,20 +20,33 @@ pub type Schedule = Vec<Step>;
 /// One step.
 ///
 /// A step with `at` runs at that time and waits for nobody. Any other step waits until all steps
-/// before it in the list have ended; with `on`, also for an event that happens after the step before
-/// it has begun.
+/// before it in its track have ended; with `on`, also for an event that happens after the step
+/// before it in its track has begun. Tracks run side by side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Step {
-    /// By which later steps can name whom this one hit (`step:NAME`).
+    /// By which other steps can name this one, or whom it hit (`step:NAME`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The steps of one track run one after another; those without one are a track, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track: Option<String>,
     /// Time since the run phase began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<TimeSpan>,
     /// How long to wait once the step could run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<TimeSpan>,
+    /// How long `on` may take, from when the step is armed; then the step is missed, and the steps
+    /// after it go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<TimeSpan>,
+    /// From the begin of one repetition to the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<TimeSpan>,
+    /// How often the step runs; with `on` and without `every`, each time waits for its own event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
     #[serde(rename = "do")]
     pub fault: Fault,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,19 +103,9 @@ pub struct Step {
     /// The run's verdict does not depend on whether this step ran.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
-    /// The event to wait for. Last, because TOML wants tables after values.
+    /// What to wait for. Last, because TOML wants tables after values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<Pattern>,
-}
-
-/// A schedule that cannot run.
-#[derive(Debug, thiserror::Error)]
-#[error("step {number}{}: {problem}", name.as_ref().map(|name| format!(" (`{name}`)")).unwrap_or_default())]
-pub struct ScheduleError {
-    /// Its place in the list, from 1.
-    pub number: usize,
-    pub name: Option<String>,
-    pub problem: String,
 }
 
 impl Step {
@@ -114,8 +113,12 @@ impl Step {
     pub fn new(fault: Fault, target: Option<Target>) -> Self {
         Self {
             name: None,
+            track: None,
             at: None,
             after: None,
+            within: None,
+            every: None,
+            times: None,
             fault,
             target,
             links: Vec::new(),
@@ -140,73 +143,10 @@ impl Step {
         }
     }
 
-    /// Checks every step against a cluster before anything starts.
-    ///
-    /// # Errors
-    /// The first step that names what does not exist, or lacks what its fault needs.
-    pub fn validate_all(steps: &[Self], nodes: &[NodeId]) -> Result<(), ScheduleError> {
-        let mut names = BTreeSet::new();
-        for (index, step) in steps.iter().enumerate() {
-            let number = index + 1;
-            step.validate(nodes, &names).map_err(|problem| ScheduleError {
-                number,
-                name: step.name.clone(),
-                problem,
-            })?;
-            if let Some(name) = &step.name
-                && !names.insert(name.as_str())
-            {
-                let (name, problem) = (step.name.clone(), "the name is taken".to_owned());
-                return Err(ScheduleError { number, name, problem });
-            }
-        }
-        match holds::release_of_nothing(steps) {
-            Some((index, problem)) => {
-                let name = steps[index].name.clone();
-                Err(ScheduleError { number: index + 1, name, problem })
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn validate(&self, nodes: &[NodeId], earlier: &BTreeSet<&str>) -> Result<(), String> {
-        if self.at.is_some() && self.on.is_some() {
-            return Err("`at` and `on` exclude each other".to_owned());
-        }
-        if let Some(pattern) = &self.on {
-            pattern.validate(nodes)?;
-        }
-        let info = self.fault.info();
-        if info.needs == Needs::Target && self.target.is_none() {
-            return Err(format!("`{}` needs a `target`", info.name));
-        }
-        if info.needs == Needs::Links && self.links.is_empty() {
-            return Err(format!("`{}` needs `links`, for example [\"n1->n2\"]", info.name));
-        }
-        let takes_links = info.needs == Needs::Links || self.fault == Fault::Heal;
-        if !self.links.is_empty() && !takes_links {
-            return Err(format!("`{}` takes no `links`", info.name));
-        }
-        if self.by.is_some() && self.fault != Fault::Advance {
-            return Err(format!("`{}` takes no `by`", info.name));
-        }
-        self.validate_keys()?;
+    /// Every target that it names.
+    pub(crate) fn targets(&self) -> Vec<&Target> {
         let ends = self.links.iter().flat_map(|link| [&link.from, &link.to]);
-        for target in self.target.iter().chain(ends) {
-            match target {
-                Target::Node(node) if !nodes.contains(node) => {
-                    return Err(format!("there is no node `{node}` in this cluster"));
-                }
-                Target::Step(name) if !earlier.contains(name.as_str()) => {
-                    return Err(format!("there is no earlier step `{name}`"));
-                }
-                Target::Trigger if self.on.is_none() => {
-                    return Err("`trigger` needs an `on`".to_owned());
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        self.target.iter().chain(ends).flat_map(Target::parts).collect()
     }
 
     /// What it does to the nodes and links that it names.
@@ -219,8 +159,11 @@ impl Step {
         self.fault.needs_frames() || !self.kinds.is_empty()
     }
 
-    /// The keys that only some faults take.
-    fn validate_keys(&self) -> Result<(), String> {
+    /// Checks the keys that only some faults take.
+    ///
+    /// # Errors
+    /// What is wrong with the first one that does not fit.
+    pub(crate) fn validate_keys(&self) -> Result<(), String> {
         let given = [
             ("delay", self.delay.is_some()),
             ("count", self.count.is_some()),

@@ -138,10 +138,11 @@ fn a_fault_that_fits_nobody_is_skipped_with_its_reason() {
     let place = Place::new();
     let scenario = "summary = 'x'\nsystem = 'fle'\ntime = '20s'\nsettle = '100ms'\n\
         [[steps]]\ndo = 'wait'\non = { event = 'leader-elected', established = true }\n\
-        [[steps]]\ndo = 'resume'\ntarget = 'n1'\n\
+        [[steps]]\ndo = 'kill'\ntarget = 'n1'\n\
+        [[steps]]\ndo = 'pause'\ntarget = 'n1'\n\
         [[steps]]\ndo = 'restart'\ntarget = 'n2'\n";
     place.file("skip.toml", scenario);
-    place.usurper("run skip.toml").expect(0, &["n1 is not paused", "n2 runs already"]);
+    place.usurper("run skip.toml").expect(0, &["n1 does not run", "n2 runs already"]);
 }
 
 #[test]

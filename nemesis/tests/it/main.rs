@@ -11,8 +11,14 @@ mod network;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod scheduler;
 #[cfg(test)]
+mod shrink;
+#[cfg(test)]
 mod stock;
+#[cfg(test)]
+mod triggers;
 #[cfg(test)]
 mod wires;
