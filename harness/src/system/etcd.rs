@@ -62,8 +62,14 @@ impl System for Etcd {
     }
 
     fn supports(&self, fault: Fault) -> bool {
-        // A client of etcd's own that logs entries is not there yet.
-        fault != Fault::Advance && !fault.needs_frames()
+        // These need a node that plays along: its disk, its clocks, its failpoints are bent by
+        // itself. A client of etcd's own that logs entries is not there yet.
+        let plays_along = fault.aspect().is_some()
+            || matches!(
+                fault,
+                Fault::Power | Fault::DiskFlip | Fault::DiskTruncate | Fault::Advance
+            );
+        !plays_along && !fault.needs_frames()
     }
 
     fn wire(&self) -> Wire {
