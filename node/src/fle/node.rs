@@ -3,7 +3,10 @@
 //! The parts are in files of their own: `election` while looking, `discovery` while a quorum
 //! agrees on an epoch, `heartbeat` while there is a leader, `prevote` when it falls silent.
 
-use std::{collections::BTreeMap, mem};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Map, Value, json};
@@ -36,6 +39,10 @@ pub struct Fle {
     pub(super) epoch_seen: u64,
     /// Who says that the leader is down.
     pub(super) reports: BTreeMap<NodeId, Report>,
+    /// Peers whose connection was closed and is not up again.
+    pub(super) closed: BTreeSet<NodeId>,
+    /// For the defect `correction-majority-cumulative`: who ever named another leader.
+    pub(super) corrections: BTreeSet<NodeId>,
     leader_known: Option<NodeId>,
     pub(super) now: Tick,
     outputs: Vec<Output<Message, Timer>>,
@@ -53,7 +60,7 @@ impl Protocol for Fle {
         let vote = Vote { peer_epoch: 0, zxid: Zxid::default(), leader: setup.id };
         Ok(Self {
             id: setup.id,
-            members: setup.members.clone(),
+            members: options.members.clone(),
             options,
             rng: StdRng::seed_from_u64(seed),
             durable,
@@ -62,6 +69,8 @@ impl Protocol for Fle {
             state: State::Looking(super::election::undecided(vote)),
             epoch_seen: durable.accepted_epoch,
             reports: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            corrections: BTreeSet::new(),
             leader_known: None,
             now: Tick(0),
             outputs: Vec::new(),
@@ -77,6 +86,7 @@ impl Protocol for Fle {
             Input::Message { from, message } => self.receive(from, message),
             Input::Timer(timer) => self.fire(timer),
             Input::Connected(peer) => self.repair(peer),
+            Input::Disconnected(peer) => self.lose(peer),
             Input::Request { client, request } => self.serve(client, &request),
         }
         mem::take(&mut self.outputs)
@@ -112,7 +122,7 @@ impl Fle {
         self.emit(Event::NodeStart {
             persisted: self.durable.persisted(&self.members),
             fresh: self.fresh,
-            defects: self.defect_names(),
+            defects: self.options.defect_names.clone(),
             params: self.effective_params(),
         });
         if self.fresh && self.options.initial_counter > 0 {
@@ -120,16 +130,29 @@ impl Fle {
         }
         if self.options.defects.config_leader_on_boot {
             self.believe_configuration();
+        } else if self.options.defects.resume_as_leader
+            && self.durable.accepted_leader == Some(self.id)
+        {
+            self.resume();
         } else {
             self.look("started");
         }
     }
 
     fn receive(&mut self, from: NodeId, message: Message) {
-        if from == self.id || !self.members.contains(&from) {
+        if from == self.id {
             return;
         }
+        if !self.members.contains(&from) {
+            if !self.options.defects.non_member_votes_counted {
+                return;
+            }
+            self.hit("non-member-votes-counted", "a message");
+        }
         self.note_message("recv", from, &message);
+        if !matches!(message, Message::Heartbeat { .. }) {
+            self.take_for_a_heartbeat(from);
+        }
         match message {
             Message::Notification { round, vote, standing } => {
                 self.on_notification(from, round, vote, standing);
@@ -148,8 +171,8 @@ impl Fle {
             Message::Heartbeat { epoch, beat, sent_at } => {
                 self.on_heartbeat(from, epoch, beat, sent_at);
             }
-            Message::HeartbeatReply { epoch, sent_at, accepted, own_epoch, .. } => {
-                self.on_heartbeat_reply(from, epoch, sent_at, accepted, own_epoch);
+            Message::HeartbeatReply { epoch, sent_at, accepted, own_epoch, own_leader, .. } => {
+                self.on_heartbeat_reply(from, epoch, sent_at, accepted, own_epoch, own_leader);
             }
             Message::SubjectiveDown { leader, epoch } => {
                 self.on_subjective_down(from, leader, epoch);
@@ -175,12 +198,37 @@ impl Fle {
 
     /// A new connection may have replaced one that lost what was said.
     fn repair(&mut self, peer: NodeId) {
+        self.closed.remove(&peer);
+        self.take_for_a_heartbeat(peer);
         match &self.state {
             State::Looking(_) => self.notify(peer),
             State::Following(Following {
                 leader, phase: FollowerPhase::Discovery { .. }, ..
             }) if *leader == peer => self.send_follower_info(peer),
             _ => {}
+        }
+    }
+
+    /// A closed connection says nothing about a leader: heartbeats do.
+    fn lose(&mut self, peer: NodeId) {
+        self.closed.insert(peer);
+    }
+
+    /// The defect `tcp-alive-is-leader-alive`: the leader's process speaks, so the leader lives.
+    /// Rightly only its heartbeats count.
+    fn take_for_a_heartbeat(&mut self, from: NodeId) {
+        let now = self.now;
+        if let State::Following(Following {
+            leader,
+            phase: FollowerPhase::Broadcast { heard_at, suspect, .. },
+            ..
+        }) = &mut self.state
+            && self.options.defects.tcp_alive_is_leader_alive
+            && *leader == from
+        {
+            (*heard_at, *suspect) = (now, false);
+            self.set(Timer::Silence, now + self.options.down_after);
+            self.hit("tcp-alive-is-leader-alive", "its process speaks");
         }
     }
 
@@ -223,10 +271,11 @@ impl Fle {
         self.log(zxid);
         // A vote for oneself speaks of what is logged.
         let own = self.own_vote();
-        if let State::Looking(looking) = &self.state
-            && own > looking.vote
-        {
-            self.cast(own);
+        if let State::Looking(looking) = &self.state {
+            let vote = looking.vote;
+            if self.is_better(own, vote) {
+                self.cast(own);
+            }
         }
         zxid
     }
@@ -263,6 +312,17 @@ impl Fle {
         } else {
             self.become_follower(leader, vote, epoch, "configured");
         }
+    }
+
+    /// The defect `resume-as-leader`, instead of looking for a leader.
+    fn resume(&mut self) {
+        let epoch = self.durable.accepted_epoch;
+        self.hit("resume-as-leader", "start");
+        self.enter_epoch(epoch, "resumed");
+        let now = self.now;
+        let answered = self.peers().map(|peer| (peer, now)).collect();
+        let broadcast = Broadcast { epoch, beat: 0, answered, elected: false };
+        self.become_leader(self.own_vote(), broadcast, vec![self.id], "resumed");
     }
 
     pub(super) fn become_leader(
@@ -349,6 +409,14 @@ impl Fle {
 
     fn persist(&mut self, change: Change, event: Event) {
         self.outputs.push(Output::Write(change.encode()));
+        if self.options.defects.accepted_epoch_not_synced
+            && matches!(change, Change::Accepted { .. })
+        {
+            // A later sync, of something else, makes it durable after all.
+            self.hit("accepted-epoch-not-synced", "accepted");
+            self.durable.apply(change);
+            return;
+        }
         let stamped = self.stamp(event);
         self.outputs.push(Output::Sync(vec![stamped]));
         self.durable.apply(change);
@@ -440,19 +508,6 @@ impl Fle {
 
     pub(super) fn own_vote(&self) -> Vote {
         Vote { peer_epoch: self.durable.current_epoch, zxid: self.durable.zxid, leader: self.id }
-    }
-
-    fn defect_names(&self) -> Vec<String> {
-        let defects = self.options.defects;
-        [
-            ("no-hb-after-elected", defects.no_hb_after_elected),
-            ("config-leader-on-boot", defects.config_leader_on_boot),
-            ("hb-from-anyone", defects.hb_from_anyone),
-        ]
-        .into_iter()
-        .filter(|(_, on)| *on)
-        .map(|(name, _)| name.to_owned())
-        .collect()
     }
 
     fn effective_params(&self) -> Map<String, Value> {

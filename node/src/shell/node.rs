@@ -439,6 +439,7 @@ impl<P: Protocol> Node<P> {
                 self.peers.insert(id, None);
                 let op = if error.is_bad_frame() { "bad-frame" } else { "drop" };
                 self.note(op, Some(id), Some(&error.to_string()));
+                self.input(Input::Disconnected(id))?;
             }
             Who::Client if error.is_bad_frame() => self.stranger(error),
             Who::Client => {}
