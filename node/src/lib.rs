@@ -6,10 +6,12 @@
 mod args;
 pub mod client;
 pub mod fle;
+mod net;
 mod params;
 pub mod protocol;
 pub mod shell;
 pub mod store;
+mod switches;
 mod systems;
 mod wire;
 

@@ -3,38 +3,13 @@
 //! Every one of them is a switch beside the correct code in the same function, off by default, and
 //! says so in the history each time it changes what the node does.
 
-use crate::params::{DefectInfo, OptionError, nearest};
+use crate::{
+    net,
+    params::{OptionError, nearest},
+    switches::switches,
+};
 
-macro_rules! defects {
-    ($($field:ident => $name:literal, $summary:literal, $source:literal, [$($check:literal),+];)+) => {
-        pub(crate) const DEFECTS: &[DefectInfo] = &[$(
-            DefectInfo {
-                name: $name,
-                summary: $summary,
-                source: $source,
-                checks: &[$($check),+],
-            },
-        )+];
-
-        /// The defects that are switched on.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub(crate) struct Defects {
-            $(pub(crate) $field: bool,)+
-        }
-
-        impl Defects {
-            fn switch(&mut self, name: &str) -> bool {
-                match name {
-                    $($name => self.$field = true,)+
-                    _ => return false,
-                }
-                true
-            }
-        }
-    };
-}
-
-defects! {
+switches! {
     accepted_epoch_not_synced => "accepted-epoch-not-synced",
         "an epoch is accepted, and the leader told so, before the acceptance is on the disk",
         "catalogue F-010: NATS 7564, a vote that a loss of power takes back",
@@ -126,15 +101,19 @@ defects! {
 }
 
 impl Defects {
-    /// Reads the switches. Those of the transport are for the shell.
+    /// Reads the switches. Those of the transport are not for the protocol.
     pub(crate) fn new(names: &[String]) -> Result<Self, OptionError> {
         let mut defects = Self::default();
         for name in names {
-            if !defects.switch(name) {
+            let transport = net::DEFECTS.iter().any(|defect| defect.name == name);
+            if !transport && !defects.switch(name) {
                 return Err(OptionError::Unknown {
                     what: "defect",
                     name: name.clone(),
-                    nearest: nearest(name, DEFECTS.iter().map(|defect| defect.name)),
+                    nearest: nearest(
+                        name,
+                        DEFECTS.iter().chain(net::DEFECTS).map(|defect| defect.name),
+                    ),
                 });
             }
         }
