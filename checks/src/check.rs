@@ -39,12 +39,16 @@ pub struct CheckInfo {
 
 /// Every check that there is, by name.
 pub const CHECKS: &[CheckInfo] = &[
+    rules::cannot_rejoin::INFO,
+    rules::connection_storm::INFO,
     rules::crash::INFO,
+    rules::disruption::INFO,
     rules::dual_leaders::INFO,
     rules::election_loop::INFO,
     rules::mutual_follow::INFO,
     rules::no_leader::INFO,
     rules::stale_leader_heartbeat::INFO,
+    rules::zombie_leader::INFO,
 ];
 
 /// The options given to a check.

@@ -1,8 +1,12 @@
 //! The checks, one per file.
 
+pub(crate) mod cannot_rejoin;
+pub(crate) mod connection_storm;
 pub(crate) mod crash;
+pub(crate) mod disruption;
 pub(crate) mod dual_leaders;
 pub(crate) mod election_loop;
 pub(crate) mod mutual_follow;
 pub(crate) mod no_leader;
 pub(crate) mod stale_leader_heartbeat;
+pub(crate) mod zombie_leader;

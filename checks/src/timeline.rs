@@ -139,6 +139,16 @@ impl Timeline {
             && self.carries(Link { from: other, to: one })
     }
 
+    /// Whether two nodes certainly cannot answer each other: the second is down or stopped, or the
+    /// link between them is cut in some direction.
+    pub(crate) fn is_severed(&self, one: NodeId, other: NodeId) -> bool {
+        let process = self.nodes.get(&other);
+        let (there, back) = (Link { from: one, to: other }, Link { from: other, to: one });
+        process.is_some_and(|it| it.frozen || !it.ready)
+            || self.cut.contains(&there)
+            || self.cut.contains(&back)
+    }
+
     /// The established leader that the cluster can work with: it holds its role, is usable, is
     /// within a connected majority, and no later leader has been established.
     pub(crate) fn leader(&self) -> Option<NodeId> {

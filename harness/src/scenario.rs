@@ -18,14 +18,33 @@ macro_rules! shipped {
 /// Every shipped scenario: its name and its text.
 const SHIPPED: &[(&str, &str)] = &[
     shipped!("etcd/leader-paused-and-resumed"),
+    shipped!("fle/both-ends-dial"),
+    shipped!("fle/corrected-by-a-majority"),
+    shipped!("fle/corrected-by-one"),
+    shipped!("fle/dead-socket-in-the-poller"),
     shipped!("fle/elected-leader-never-speaks"),
+    shipped!("fle/equal-candidates"),
     shipped!("fle/failed-sync-tried-again"),
     shipped!("fle/healthy-cold-start"),
+    shipped!("fle/highest-rank-is-dead"),
     shipped!("fle/initial-leader-returns"),
+    shipped!("fle/joined-a-dead-leader"),
+    shipped!("fle/leader-cut-off-for-good"),
     shipped!("fle/leader-paused-and-resumed"),
+    shipped!("fle/leader-restarts-at-once"),
+    shipped!("fle/leader-stopped-with-open-sockets"),
+    shipped!("fle/map-keyed-by-the-wrong-address"),
+    shipped!("fle/members-of-different-rounds"),
+    shipped!("fle/old-tail-beats-new-epoch"),
     shipped!("fle/promise-lost-with-the-power"),
+    shipped!("fle/proposer-returns"),
+    shipped!("fle/reports-add-up"),
     shipped!("fle/rolling-restart"),
     shipped!("fle/second-death-after-rejoin"),
+    shipped!("fle/stranger-votes"),
+    shipped!("fle/survivors-wait-for-each-other"),
+    shipped!("fle/two-of-five-miss-the-leader"),
+    shipped!("fle/two-winners-of-one-round"),
 ];
 
 /// One scenario file.

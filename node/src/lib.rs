@@ -7,10 +7,12 @@ mod args;
 pub mod client;
 pub mod fle;
 pub mod machine;
+mod net;
 mod params;
 pub mod protocol;
 pub mod shell;
 pub mod store;
+mod switches;
 mod systems;
 mod wire;
 

@@ -93,6 +93,9 @@ pub enum Input<M, T> {
     Timer(T),
     /// A new connection with this peer carries messages. Those sent earlier may be lost.
     Connected(NodeId),
+    /// The connection with this peer was closed. Nothing follows from it that a silence would not
+    /// say, too: a process that is stopped keeps its connections.
+    Disconnected(NodeId),
     Request {
         client: ClientId,
         request: Request,

@@ -7,6 +7,7 @@ use usurper_history::Timing;
 use crate::{
     fle::{self, Fle},
     machine::FailpointInfo,
+    net,
     params::{DefectInfo, OptionError, ParamInfo, nearest},
     protocol::{Protocol, Setup},
     shell::{Place, ShellError, serve},
@@ -37,10 +38,24 @@ impl SystemInfo {
     }
 }
 
+const FLE_DEFECTS: [DefectInfo; fle::DEFECTS.len() + net::DEFECTS.len()] =
+    with_transport(fle::DEFECTS);
+
+/// The defects of a system, and then those of the transport that it runs on.
+const fn with_transport<const N: usize>(own: &[DefectInfo]) -> [DefectInfo; N] {
+    let mut all = [net::DEFECTS[0]; N];
+    let mut place = 0;
+    while place < N {
+        all[place] = if place < own.len() { own[place] } else { net::DEFECTS[place - own.len()] };
+        place += 1;
+    }
+    all
+}
+
 const SYSTEMS: &[SystemInfo] = &[SystemInfo {
     name: Fle::NAME,
     summary: "fast leader election with prevote, finalize wait and minimal discovery",
-    defects: fle::DEFECTS,
+    defects: &FLE_DEFECTS,
     params: fle::PARAMS,
     failpoints: fle::FAILPOINTS,
     events: &[

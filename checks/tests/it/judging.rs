@@ -127,7 +127,8 @@ fn checks_that_could_not_apply_are_listed() {
     let transcript = Transcript::new(RUN).without("heartbeat").asks("crash", json!({}));
     let verdict = transcript.judge().unwrap();
     let names: Vec<_> = verdict.not_applied.iter().map(|it| (&*it.check, &*it.needs)).collect();
-    assert_eq!(names, [("stale-leader-heartbeat", &["heartbeat".to_owned()][..])]);
+    let lacks = &["heartbeat".to_owned()][..];
+    assert_eq!(names, [("disruption", lacks), ("stale-leader-heartbeat", lacks)]);
     assert_eq!(verdict.judgement, Judgement::Valid);
 }
 

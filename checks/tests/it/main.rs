@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail loudly, as tests do")]
 
+mod cannot_rejoin;
+mod connection_storm;
 mod crash;
+mod disruption;
 mod dual_leaders;
 mod election_loop;
 mod judging;
@@ -11,3 +14,4 @@ mod no_leader;
 mod random;
 mod stale_leader_heartbeat;
 mod transcript;
+mod zombie_leader;

@@ -14,6 +14,8 @@
 //! 40 n2 term 2                   the envelope's term from here on
 //! 40 n2 persist current-epoch 2
 //! 50 n2 votes n1 2               an event that no check but completeness looks at
+//! 50 n2 dials n1                it begins a connection
+//! 50 n2 stranger n1 n3           it starts again, and is no member of what it takes for the members
 //! 50 n2 lose 3                   three events of the node are missing from here on
 //! 60 n2 config n1 n2             the membership changes
 //! 70 exit n1 ok                  (or `code 101`, `signal 11`)
@@ -193,6 +195,16 @@ impl Transcript {
             ["persist", what, value] => {
                 let fields = json!({"what": what, "value": number(value), "ok": true});
                 self.event(t, node, "persist", fields);
+            }
+            ["dials", peer] => {
+                self.event(t, node, "conn", json!({"op": "dial", "peer": peer}));
+            }
+            ["stranger", members @ ..] => {
+                self.renew(node);
+                let persisted = json!({"config": members});
+                let fields =
+                    json!({"persisted": persisted, "fresh": true, "defects": [], "params": {}});
+                self.event(t, node, "node-start", fields);
             }
             ["votes", candidate, term] => {
                 let fields =

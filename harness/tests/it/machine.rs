@@ -58,7 +58,7 @@ fn remembered(fault: &str, more: &[&str]) -> Value {
 
 #[test]
 fn power_takes_what_was_acknowledged_before_its_sync_and_a_kill_does_not() {
-    let defect = ["--defect", "promise-not-synced"];
+    let defect = ["--defect", "accepted-epoch-not-synced"];
     assert_eq!(remembered("power", &defect), 0);
     assert_ne!(remembered("kill", &defect), 0);
     assert_ne!(remembered("power", &[]), 0);

@@ -33,6 +33,10 @@ impl Fle {
         let votes: Vec<_> = looking.supporters().collect();
         let vote = looking.vote;
         let early = std::mem::take(&mut looking.early);
+        if self.options.defects.lead_on_votes_alone {
+            self.lead_at_once(vote, votes, early);
+            return;
+        }
         let discovery = Discovery {
             deadline: self.now + self.options.init_limit,
             accepted: BTreeMap::from([(self.id, self.durable.accepted_epoch)]),
@@ -55,6 +59,20 @@ impl Fle {
         self.set(Timer::Discovery, deadline);
         self.at(Moment::Won);
         self.propose();
+        for (follower, promise) in early {
+            self.on_follower_info(follower, promise);
+        }
+    }
+
+    /// The defect `lead-on-votes-alone`, instead of asking a quorum to accept the epoch.
+    fn lead_at_once(&mut self, vote: Vote, votes: Vec<NodeId>, early: BTreeMap<NodeId, Promise>) {
+        self.hit("lead-on-votes-alone", "the election was won");
+        let epoch = self.epoch_seen + 1;
+        self.accept(epoch, self.id, "won");
+        self.enter_epoch(epoch, "won");
+        let answered = votes.iter().map(|voter| (*voter, self.now)).collect();
+        let broadcast = Broadcast { epoch, beat: 0, answered, elected: true };
+        self.become_leader(vote, broadcast, votes, "votes");
         for (follower, promise) in early {
             self.on_follower_info(follower, promise);
         }

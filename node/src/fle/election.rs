@@ -11,7 +11,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use rand::RngExt;
-use usurper_history::{Event, NodeId};
+use usurper_history::{Event, NodeId, Zxid};
 
 use super::{
     failpoint::Moment,
@@ -37,7 +37,7 @@ pub(super) fn undecided(vote: Vote) -> Looking {
 impl Fle {
     /// Starts a new round.
     pub(super) fn look(&mut self, reason: &str) {
-        let vote = self.own_vote();
+        let vote = self.first_vote();
         self.enter(State::Looking(undecided(vote)), reason);
         self.know(None);
         self.reports.clear();
@@ -70,7 +70,6 @@ impl Fle {
     }
 
     fn on_ballot(&mut self, from: NodeId, round: u64, vote: Vote) {
-        let own = self.own_vote();
         let own_round = self.round;
         if round < own_round {
             // It adopts this round when it hears of it.
@@ -85,13 +84,16 @@ impl Fle {
             looking.ballots.insert(from, vote);
             looking.settled.remove(&from);
             self.back_off_anew();
-            self.cast(own.max(vote));
+            let own = self.first_vote();
+            let best = if self.is_better(vote, own) { vote } else { own };
+            self.cast(best);
             return;
         }
         let State::Looking(looking) = &mut self.state else { return };
         looking.ballots.insert(from, vote);
         looking.settled.remove(&from);
-        if vote > looking.vote {
+        let own = looking.vote;
+        if self.is_better(vote, own) {
             self.back_off_anew();
             self.cast(vote);
         } else {
@@ -107,9 +109,7 @@ impl Fle {
         };
         let own_round = self.round;
         let State::Looking(looking) = &mut self.state else { return };
-        looking
-            .settled
-            .insert(from, Settled { leader: vote.leader, epoch: vote.peer_epoch, leading });
+        looking.settled.insert(from, Settled { vote, round, leading });
         // The vote of a node that already follows an established leader speaks for that leader's
         // epoch, and for nobody who would have to win a new one.
         if round == own_round && !established {
@@ -117,7 +117,7 @@ impl Fle {
         } else {
             looking.ballots.remove(&from);
         }
-        if self.can_join(vote) {
+        if self.can_join(vote, round) {
             self.set_round(round.max(self.round), "joins a leader of another round");
             self.follow(vote, "a majority names this leader");
         } else {
@@ -127,16 +127,64 @@ impl Fle {
 
     /// Whether a majority outside this election names the same leader and epoch, and the leader
     /// itself is one of them: without its own word, nodes would go on electing a dead one.
-    fn can_join(&self, vote: Vote) -> bool {
+    ///
+    /// Only the leader and its epoch are compared: members that were elected, or joined, in
+    /// different rounds report different rounds and zxids for one and the same leader.
+    fn can_join(&mut self, vote: Vote, round: u64) -> bool {
         let State::Looking(looking) = &self.state else { return false };
-        let agrees =
-            |settled: &Settled| settled.leader == vote.leader && settled.epoch == vote.peer_epoch;
+        let agrees = |settled: &Settled| {
+            settled.vote.leader == vote.leader && settled.vote.peer_epoch == vote.peer_epoch
+        };
+        let quorum = self.quorum();
         let agreeing = looking.settled.values().filter(|settled| agrees(settled)).count();
+        let equal = looking.settled.values().filter(|it| it.vote == vote && it.round == round);
+        let equal = equal.count();
         let leader_agrees = looking
             .settled
             .get(&vote.leader)
             .is_some_and(|settled| settled.leading && agrees(settled));
-        vote.leader != self.id && agreeing >= self.quorum() && leader_agrees
+        if vote.leader == self.id || agreeing < quorum {
+            return false;
+        }
+        if !leader_agrees && self.options.defects.no_check_leader {
+            self.hit("no-check-leader", "joins without the leader's word");
+            return true;
+        }
+        if leader_agrees && equal < quorum && self.options.defects.settled_vote_full_compare {
+            self.hit("settled-vote-full-compare", "votes for one leader differ");
+            return false;
+        }
+        leader_agrees
+    }
+
+    /// The vote that a node begins a round with.
+    fn first_vote(&mut self) -> Vote {
+        let own = self.own_vote();
+        let first = *self.members.last().expect("a cluster has a member");
+        if self.options.defects.static_priority_election && first != self.id {
+            self.hit("static-priority-election", "nominates by rank");
+            return Vote { peer_epoch: 0, zxid: Zxid::default(), leader: first };
+        }
+        own
+    }
+
+    /// The order of candidates: the epoch that they were last in, then their log, then their id.
+    pub(super) fn is_better(&mut self, one: Vote, other: Vote) -> bool {
+        let better = one > other;
+        let defects = self.options.defects;
+        let (name, wrong) = if defects.zxid_only_order {
+            let key = |vote: Vote| (vote.zxid, vote.leader);
+            ("zxid-only-order", key(one) > key(other))
+        } else if defects.no_id_tiebreak {
+            let key = |vote: Vote| (vote.peer_epoch, vote.zxid);
+            ("no-id-tiebreak", key(one) > key(other))
+        } else {
+            return better;
+        };
+        if wrong != better {
+            self.hit(name, "compares candidates");
+        }
+        wrong
     }
 
     /// What a node that is not looking makes of one that is, beyond answering it.

@@ -11,9 +11,9 @@
 use usurper_history::{Event, NodeId};
 
 use super::{
+    defects::Defects,
     message::Message,
     node::Fle,
-    options::Defects,
     state::{Broadcast, FollowerPhase, Following, LeaderPhase, Leading, State, Timer},
 };
 use crate::protocol::Tick;
@@ -29,7 +29,11 @@ impl Fle {
             LeaderPhase::Broadcast(broadcast)
                 if self.followers_alive(broadcast) + 1 < self.quorum() =>
             {
-                self.look("no quorum answers the heartbeats");
+                if self.options.defects.no_leader_self_fence {
+                    self.hit("no-leader-self-fence", "no quorum answers");
+                } else {
+                    self.look("no quorum answers the heartbeats");
+                }
             }
             _ => {}
         }
@@ -90,6 +94,10 @@ impl Fle {
                 self.hit("hb-from-anyone", reason);
                 true
             }
+            Err(reason) if self.follows(from) && self.options.defects.no_epoch_in_heartbeat => {
+                self.hit("no-epoch-in-heartbeat", reason);
+                true
+            }
             Err(reason) => {
                 self.note_heartbeat("rejected", Some(from), epoch, from, Some(reason));
                 false
@@ -107,6 +115,10 @@ impl Fle {
         if !accepted {
             self.react_to_foreign_leader(from, epoch);
         }
+    }
+
+    fn follows(&self, leader: NodeId) -> bool {
+        matches!(&self.state, State::Following(following) if following.leader == leader)
     }
 
     /// Whether a heartbeat counts, or why not.
@@ -158,6 +170,10 @@ impl Fle {
     /// Somebody leads whom this node does not follow.
     fn react_to_foreign_leader(&mut self, from: NodeId, epoch: u64) {
         let deaf = self.options.defects.hb_from_anyone;
+        // Where corrections decide, the reply was one, and no epoch is compared.
+        if self.correcting() && !matches!(self.state, State::Looking(_)) {
+            return;
+        }
         let accepted = self.durable.accepted_epoch;
         match &self.state {
             State::Looking(_) => self.ask_again(),
@@ -200,9 +216,14 @@ impl Fle {
         sent_at: Tick,
         accepted: bool,
         own_epoch: u64,
+        own_leader: Option<NodeId>,
     ) {
         let deaf = self.options.defects.hb_from_anyone;
         self.epoch_seen = self.epoch_seen.max(own_epoch);
+        if self.correcting() && !accepted {
+            self.on_correction(from, own_leader, own_epoch);
+            return;
+        }
         let now = self.now;
         let State::Leading(Leading { phase: LeaderPhase::Broadcast(broadcast), .. }) =
             &mut self.state
@@ -220,6 +241,36 @@ impl Fle {
                 self.look("a node has accepted a higher epoch");
             }
         }
+    }
+
+    fn correcting(&self) -> bool {
+        let defects = self.options.defects;
+        defects.correction_single || defects.correction_majority_cumulative
+    }
+
+    /// The defects `correction-*`: a leader is told that another one leads, and yields to that one
+    /// whatever its epoch. The right rule is in `on_heartbeat_reply`: to a higher epoch at once, to
+    /// an equal or lower one never.
+    fn on_correction(&mut self, from: NodeId, named: Option<NodeId>, epoch: u64) {
+        let State::Leading(Leading { vote, phase: LeaderPhase::Broadcast(_) }) = &self.state else {
+            return;
+        };
+        let vote = *vote;
+        let Some(leader) = named.filter(|leader| *leader != self.id) else { return };
+        self.corrections.insert(from);
+        if self.options.defects.correction_single {
+            self.hit("correction-single", "one node knows another leader");
+        } else if self.corrections.len() >= self.quorum() {
+            self.hit("correction-majority-cumulative", "a majority knew another leader once");
+        } else {
+            return;
+        }
+        let epoch = epoch.max(self.durable.accepted_epoch);
+        if epoch > self.durable.accepted_epoch {
+            self.accept(epoch, leader, "corrected");
+        }
+        self.enter_epoch(epoch, "corrected");
+        self.become_follower(leader, vote, epoch, "corrected");
     }
 
     fn note_heartbeat(

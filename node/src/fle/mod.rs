@@ -4,6 +4,7 @@
 //! It replicates nothing. A client can advance the zxid of a node, which makes it a better
 //! candidate, and ask for its status.
 
+mod defects;
 mod discovery;
 mod durable;
 mod election;
@@ -15,8 +16,9 @@ mod options;
 mod prevote;
 mod state;
 
+pub(crate) use defects::DEFECTS;
 pub(crate) use failpoint::FAILPOINTS;
 pub use message::{Message, Standing, Vote};
 pub use node::Fle;
-pub(crate) use options::{DEFECTS, PARAMS, timing};
+pub(crate) use options::{PARAMS, timing};
 pub use state::Timer;

@@ -3,7 +3,10 @@
 //! The parts are in files of their own: `election` while looking, `discovery` while a quorum
 //! agrees on an epoch, `heartbeat` while there is a leader, `prevote` when it falls silent.
 
-use std::{collections::BTreeMap, mem};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Map, Value, json};
@@ -37,6 +40,10 @@ pub struct Fle {
     pub(super) epoch_seen: u64,
     /// Who says that the leader is down.
     pub(super) reports: BTreeMap<NodeId, Report>,
+    /// Peers whose connection was closed and is not up again.
+    pub(super) closed: BTreeSet<NodeId>,
+    /// For the defect `correction-majority-cumulative`: who ever named another leader.
+    pub(super) corrections: BTreeSet<NodeId>,
     leader_known: Option<NodeId>,
     pub(super) now: Tick,
     outputs: Vec<Output<Message, Timer>>,
@@ -54,7 +61,7 @@ impl Protocol for Fle {
         let vote = Vote { peer_epoch: 0, zxid: Zxid::default(), leader: setup.id };
         Ok(Self {
             id: setup.id,
-            members: setup.members.clone(),
+            members: options.members.clone(),
             options,
             rng: StdRng::seed_from_u64(seed),
             durable,
@@ -63,6 +70,8 @@ impl Protocol for Fle {
             state: State::Looking(super::election::undecided(vote)),
             epoch_seen: durable.accepted_epoch,
             reports: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            corrections: BTreeSet::new(),
             leader_known: None,
             now: Tick(0),
             outputs: Vec::new(),
@@ -78,6 +87,7 @@ impl Protocol for Fle {
             Input::Message { from, message } => self.receive(from, message),
             Input::Timer(timer) => self.fire(timer),
             Input::Connected(peer) => self.repair(peer),
+            Input::Disconnected(peer) => self.lose(peer),
             Input::Request { client, request } => self.serve(client, &request),
         }
         mem::take(&mut self.outputs)
@@ -121,7 +131,7 @@ impl Fle {
         self.emit(Event::NodeStart {
             persisted: self.durable.persisted(&self.members),
             fresh: self.fresh,
-            defects: self.defect_names(),
+            defects: self.options.defect_names.clone(),
             params: self.effective_params(),
         });
         if self.fresh && self.options.initial_counter > 0 {
@@ -129,16 +139,29 @@ impl Fle {
         }
         if self.options.defects.config_leader_on_boot {
             self.believe_configuration();
+        } else if self.options.defects.resume_as_leader
+            && self.durable.accepted_leader == Some(self.id)
+        {
+            self.resume();
         } else {
             self.look("started");
         }
     }
 
     fn receive(&mut self, from: NodeId, message: Message) {
-        if from == self.id || !self.members.contains(&from) {
+        if from == self.id {
             return;
         }
+        if !self.members.contains(&from) {
+            if !self.options.defects.non_member_votes_counted {
+                return;
+            }
+            self.hit("non-member-votes-counted", "a message");
+        }
         self.note_message("recv", from, &message);
+        if !matches!(message, Message::Heartbeat { .. }) {
+            self.take_for_a_heartbeat(from);
+        }
         match message {
             Message::Notification { round, vote, standing } => {
                 self.on_notification(from, round, vote, standing);
@@ -157,8 +180,8 @@ impl Fle {
             Message::Heartbeat { epoch, beat, sent_at } => {
                 self.on_heartbeat(from, epoch, beat, sent_at);
             }
-            Message::HeartbeatReply { epoch, sent_at, accepted, own_epoch, .. } => {
-                self.on_heartbeat_reply(from, epoch, sent_at, accepted, own_epoch);
+            Message::HeartbeatReply { epoch, sent_at, accepted, own_epoch, own_leader, .. } => {
+                self.on_heartbeat_reply(from, epoch, sent_at, accepted, own_epoch, own_leader);
             }
             Message::SubjectiveDown { leader, epoch } => {
                 self.on_subjective_down(from, leader, epoch);
@@ -184,12 +207,37 @@ impl Fle {
 
     /// A new connection may have replaced one that lost what was said.
     fn repair(&mut self, peer: NodeId) {
+        self.closed.remove(&peer);
+        self.take_for_a_heartbeat(peer);
         match &self.state {
             State::Looking(_) => self.notify(peer),
             State::Following(Following {
                 leader, phase: FollowerPhase::Discovery { .. }, ..
             }) if *leader == peer => self.send_follower_info(peer),
             _ => {}
+        }
+    }
+
+    /// A closed connection says nothing about a leader: heartbeats do.
+    fn lose(&mut self, peer: NodeId) {
+        self.closed.insert(peer);
+    }
+
+    /// The defect `tcp-alive-is-leader-alive`: the leader's process speaks, so the leader lives.
+    /// Rightly only its heartbeats count.
+    fn take_for_a_heartbeat(&mut self, from: NodeId) {
+        let now = self.now;
+        if let State::Following(Following {
+            leader,
+            phase: FollowerPhase::Broadcast { heard_at, suspect, .. },
+            ..
+        }) = &mut self.state
+            && self.options.defects.tcp_alive_is_leader_alive
+            && *leader == from
+        {
+            (*heard_at, *suspect) = (now, false);
+            self.set(Timer::Silence, now + self.options.down_after);
+            self.hit("tcp-alive-is-leader-alive", "its process speaks");
         }
     }
 
@@ -233,10 +281,11 @@ impl Fle {
         self.at(Moment::ZxidSynced);
         // A vote for oneself speaks of what is logged.
         let own = self.own_vote();
-        if let State::Looking(looking) = &self.state
-            && own > looking.vote
-        {
-            self.cast(own);
+        if let State::Looking(looking) = &self.state {
+            let vote = looking.vote;
+            if self.is_better(own, vote) {
+                self.cast(own);
+            }
         }
         zxid
     }
@@ -273,6 +322,17 @@ impl Fle {
         } else {
             self.become_follower(leader, vote, epoch, "configured");
         }
+    }
+
+    /// The defect `resume-as-leader`, instead of looking for a leader.
+    fn resume(&mut self) {
+        let epoch = self.durable.accepted_epoch;
+        self.hit("resume-as-leader", "start");
+        self.enter_epoch(epoch, "resumed");
+        let now = self.now;
+        let answered = self.peers().map(|peer| (peer, now)).collect();
+        let broadcast = Broadcast { epoch, beat: 0, answered, elected: false };
+        self.become_leader(self.own_vote(), broadcast, vec![self.id], "resumed");
     }
 
     pub(super) fn become_leader(
@@ -340,14 +400,7 @@ impl Fle {
         let from = self.durable.accepted_epoch;
         assert!(epoch > from, "an accepted epoch never decreases and is bound to one leader");
         let change = Change::Accepted { epoch, leader };
-        if self.options.defects.promise_not_synced {
-            // The next sync of something else will make it durable, if there is one.
-            self.hit("promise-not-synced", "accept");
-            self.put(Output::Write(change.encode()));
-            self.durable.apply(change);
-        } else {
-            self.persist(change, persisted("accepted-epoch", epoch, Some(leader)));
-        }
+        self.persist(change, persisted("accepted-epoch", epoch, Some(leader)));
         self.epoch_seen = self.epoch_seen.max(epoch);
         self.note_change("accepted-epoch", from, epoch, cause);
     }
@@ -372,6 +425,14 @@ impl Fle {
             Change::CurrentEpoch(_) => Moment::EpochWritten,
             Change::Zxid(_) => Moment::ZxidWritten,
         });
+        if self.options.defects.accepted_epoch_not_synced
+            && matches!(change, Change::Accepted { .. })
+        {
+            // A later sync, of something else, makes it durable after all.
+            self.hit("accepted-epoch-not-synced", "accepted");
+            self.durable.apply(change);
+            return;
+        }
         let stamped = self.stamp(event);
         self.outputs.push(Output::Sync(vec![stamped]));
         self.durable.apply(change);
@@ -467,21 +528,6 @@ impl Fle {
 
     pub(super) fn own_vote(&self) -> Vote {
         Vote { peer_epoch: self.durable.current_epoch, zxid: self.durable.zxid, leader: self.id }
-    }
-
-    fn defect_names(&self) -> Vec<String> {
-        let defects = self.options.defects;
-        [
-            ("no-hb-after-elected", defects.no_hb_after_elected),
-            ("config-leader-on-boot", defects.config_leader_on_boot),
-            ("hb-from-anyone", defects.hb_from_anyone),
-            ("promise-not-synced", defects.promise_not_synced),
-            ("retry-failed-sync", defects.retry_failed_sync),
-        ]
-        .into_iter()
-        .filter(|(_, on)| *on)
-        .map(|(name, _)| name.to_owned())
-        .collect()
     }
 
     fn effective_params(&self) -> Map<String, Value> {

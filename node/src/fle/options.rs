@@ -1,11 +1,12 @@
 //! What `fle` can be started with.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use usurper_history::{NodeId, Timing, control::ClockName};
 
+use super::defects::Defects;
 use crate::{
-    params::{DefectInfo, OptionError, ParamInfo, Params, nearest},
+    params::{OptionError, ParamInfo, Params},
     protocol::Setup,
 };
 
@@ -46,6 +47,11 @@ pub(crate) const PARAMS: &[ParamInfo] = &[
         summary: "the leader that `config-leader-on-boot` believes in: a node, or the lowest id",
     },
     ParamInfo {
+        name: "members",
+        default: "all",
+        summary: "whose votes count: `all` nodes, or a list such as `n1,n2,n3`",
+    },
+    ParamInfo {
         name: "initial-zxid",
         default: "0",
         summary: "counter of the logged zxid that a node with an empty data directory starts from",
@@ -56,49 +62,6 @@ pub(crate) const PARAMS: &[ParamInfo] = &[
         summary: "the clock that timers run on: `monotonic`, or `wall`, which somebody may set",
     },
 ];
-
-pub(crate) const DEFECTS: &[DefectInfo] = &[
-    DefectInfo {
-        name: "no-hb-after-elected",
-        summary: "a leader that won an election never starts its heartbeats",
-        source: "catalogue F-021: a module that elects, and another that owns the heartbeat timer",
-        checks: &["election-loop"],
-    },
-    DefectInfo {
-        name: "config-leader-on-boot",
-        summary: "at every start a node believes that the configured leader leads",
-        source: "catalogue F-022: a restarted old leader heartbeats because its configuration says so",
-        checks: &["dual-leaders", "stale-leader-heartbeat"],
-    },
-    DefectInfo {
-        name: "hb-from-anyone",
-        summary: "a heartbeat counts whoever sent it and whatever its epoch",
-        source: "catalogue F-022: any heartbeat resets the follower's timer",
-        checks: &["stale-leader-heartbeat", "dual-leaders"],
-    },
-    DefectInfo {
-        name: "promise-not-synced",
-        summary: "an accepted epoch is written and acknowledged, but not synced",
-        source: "catalogue 0.3: what is not synced is lost with the power",
-        checks: &["dual-leaders"],
-    },
-    DefectInfo {
-        name: "retry-failed-sync",
-        summary: "a sync that failed is tried again, and taken at its word when it succeeds",
-        source: "catalogue F-075: fsync-gate, where the second sync succeeds and saves nothing",
-        checks: &["dual-leaders"],
-    },
-];
-
-/// The defects that are switched on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Defects {
-    pub(crate) no_hb_after_elected: bool,
-    pub(crate) config_leader_on_boot: bool,
-    pub(crate) hb_from_anyone: bool,
-    pub(crate) promise_not_synced: bool,
-    pub(crate) retry_failed_sync: bool,
-}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -116,7 +79,11 @@ pub(crate) struct Options {
     /// What timers run on.
     pub(crate) timers: ClockName,
     pub(crate) initial_counter: u64,
+    /// The members of the configuration, in order.
+    pub(crate) members: Vec<NodeId>,
     pub(crate) defects: Defects,
+    /// As they were given, those of the transport included.
+    pub(crate) defect_names: Vec<String>,
     pub(crate) params: Params,
 }
 
@@ -132,6 +99,15 @@ impl Options {
                 expected: "at least two heartbeats".to_owned(),
             });
         }
+        let members = params.read("members", "`all` or a list of nodes", |text| {
+            if text == "all" {
+                return Some(setup.members.clone());
+            }
+            let listed: Option<BTreeSet<NodeId>> =
+                text.split(',').map(|id| id.trim().parse().ok()).collect();
+            let listed = listed.filter(|ids| ids.iter().all(|id| setup.members.contains(id)));
+            listed.map(|ids| ids.into_iter().collect())
+        })?;
         let lowest = *setup.members.first().expect("a cluster has a member");
         let config_leader = params.read("leader", "`lowest` or a configured node", |text| {
             if text == "lowest" {
@@ -159,31 +135,12 @@ impl Options {
             config_leader,
             timers,
             initial_counter,
-            defects: defects(&setup.defects)?,
+            members,
+            defects: Defects::new(&setup.defects)?,
+            defect_names: setup.defects.clone(),
             params,
         })
     }
-}
-
-fn defects(names: &[String]) -> Result<Defects, OptionError> {
-    let mut defects = Defects::default();
-    for name in names {
-        match name.as_str() {
-            "no-hb-after-elected" => defects.no_hb_after_elected = true,
-            "config-leader-on-boot" => defects.config_leader_on_boot = true,
-            "hb-from-anyone" => defects.hb_from_anyone = true,
-            "promise-not-synced" => defects.promise_not_synced = true,
-            "retry-failed-sync" => defects.retry_failed_sync = true,
-            _ => {
-                return Err(OptionError::Unknown {
-                    what: "defect",
-                    name: name.clone(),
-                    nearest: nearest(name, DEFECTS.iter().map(|defect| defect.name)),
-                });
-            }
-        }
-    }
-    Ok(defects)
 }
 
 /// The timing that follows from the parameters.
@@ -210,8 +167,11 @@ pub(crate) fn timing(given: &[(String, String)]) -> Result<Timing, OptionError> 
 mod tests {
     use usurper_history::NodeId;
 
-    use super::{DEFECTS, Options, timing};
-    use crate::protocol::Setup;
+    use super::{Options, timing};
+    use crate::{
+        fle::defects::{DEFECTS, Defects},
+        protocol::Setup,
+    };
 
     fn options(defects: &[&str], params: &[(&str, &str)]) -> Result<Options, String> {
         let params =
@@ -226,7 +186,7 @@ mod tests {
     fn every_listed_defect_can_be_switched_on() {
         for defect in DEFECTS {
             let defects = options(&[defect.name], &[]).unwrap().defects;
-            assert_ne!(defects, super::Defects::default(), "`{}` does nothing", defect.name);
+            assert_ne!(defects, Defects::default(), "`{}` does nothing", defect.name);
         }
     }
 

@@ -37,6 +37,11 @@ impl Fle {
         else {
             return;
         };
+        if self.options.defects.fin_only_failure_detection && !self.closed.contains(leader) {
+            self.hit("fin-only-failure-detection", "the leader is silent");
+            self.set(Timer::Silence, self.now + self.options.down_after);
+            return;
+        }
         *suspect = true;
         let message = Message::SubjectiveDown { leader: *leader, epoch: *epoch };
         self.broadcast(&message);
@@ -52,6 +57,10 @@ impl Fle {
                 phase: FollowerPhase::Broadcast { suspect, .. }, ..
             }) => *suspect && known == Some((leader, epoch)),
             // Looking, or its leader is not established.
+            _ if known.is_none() && self.options.defects.prevote_ignores_looking => {
+                self.hit("prevote-ignores-looking", "asked");
+                false
+            }
             _ => known.is_none(),
         };
         self.send(from, Message::DownAnswer { leader, epoch, down, known });
@@ -87,6 +96,10 @@ impl Fle {
     /// A node that looks for a leader has none.
     pub(super) fn report_looking(&mut self, from: NodeId) {
         if let Some((leader, epoch)) = self.leader() {
+            if self.options.defects.prevote_ignores_looking {
+                self.hit("prevote-ignores-looking", "a vote");
+                return;
+            }
             self.report(from, leader, epoch);
             self.conclude();
         }
@@ -107,18 +120,35 @@ impl Fle {
             return;
         };
         let (leader, epoch) = (*leader, *epoch);
-        let fresh = |report: &Report| {
-            let same = report.leader == leader && report.epoch == epoch;
-            same && report.at + self.options.down_after > self.now
+        let same = |report: &Report| report.leader == leader && report.epoch == epoch;
+        let fresh = |report: &Report| report.at + self.options.down_after > self.now;
+        let reporters = |counts: &dyn Fn(&Report) -> bool| {
+            let others = self.reports.iter().filter(|(_, report)| same(report) && counts(report));
+            others.map(|(id, _)| *id).chain([self.id]).collect::<Vec<_>>()
         };
-        let mut reporters: Vec<_> =
-            self.reports.iter().filter(|(_, report)| fresh(report)).map(|(id, _)| *id).collect();
-        reporters.push(self.id);
-        if reporters.len() >= self.quorum() {
+        let mut found = reporters(&fresh);
+        if found.len() < self.odown_quorum() && self.options.defects.sdown_reports_never_expire {
+            found = reporters(&|_| true);
+            if found.len() >= self.odown_quorum() {
+                self.hit("sdown-reports-never-expire", "old reports count");
+            }
+        }
+        if found.len() >= self.odown_quorum() {
+            if found.len() < self.quorum() {
+                self.hit("odown-quorum-below-majority", "a minority finds it down");
+            }
             self.at(Moment::PrevoteQuorum);
-            self.broadcast(&Message::ObjectiveDown { leader, epoch, reporters });
+            self.broadcast(&Message::ObjectiveDown { leader, epoch, reporters: found });
             self.look("the leader is objectively down");
         }
+    }
+
+    /// How many nodes must find a leader down.
+    fn odown_quorum(&self) -> usize {
+        if self.options.defects.odown_quorum_below_majority {
+            return self.quorum().min(2);
+        }
+        self.quorum()
     }
 
     pub(super) fn on_objective_down(
@@ -145,8 +175,11 @@ impl Fle {
             .collect();
         plausible.sort_unstable();
         plausible.dedup();
-        let majority = plausible.len() >= self.quorum() && plausible.contains(&&from);
+        let majority = plausible.len() >= self.odown_quorum() && plausible.contains(&&from);
         if same && silent && majority {
+            self.look("another node found the leader objectively down");
+        } else if same && self.options.defects.odown_trusted_blindly {
+            self.hit("odown-trusted-blindly", "told that the leader is down");
             self.look("another node found the leader objectively down");
         }
     }

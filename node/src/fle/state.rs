@@ -57,8 +57,8 @@ pub(crate) struct Looking {
 /// The vote of a node that is not looking.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settled {
-    pub(crate) leader: NodeId,
-    pub(crate) epoch: u64,
+    pub(crate) vote: Vote,
+    pub(crate) round: u64,
     pub(crate) leading: bool,
 }
 

@@ -18,11 +18,13 @@ const BACK_OFF_MAX: Duration = Duration::from_millis(200);
 /// A connection that lasted this long was a good one: dial again at once.
 const GOOD_CONNECTION: Duration = Duration::from_secs(1);
 
+/// Dials `peer`, again whenever the connection is lost. `back_off` as long as they are lost quickly.
 pub(super) async fn dial_for_ever(
     peer: NodeId,
     address: SocketAddr,
     hello: Hello,
     seed: u64,
+    back_off: bool,
     incoming: mpsc::Sender<Incoming>,
 ) {
     let mut rng = StdRng::seed_from_u64(seed);
@@ -46,6 +48,10 @@ pub(super) async fn dial_for_ever(
                 }
                 // The node drops `held` together with the connection.
                 let _dropped = gone.await;
+                // For the defect `no-dial-owner`: whoever has lost its connection dials at once.
+                if !back_off {
+                    wait = BACK_OFF_MIN;
+                }
             }
             Err(error) => tracing::debug!(%peer, %error, "cannot dial"),
         }

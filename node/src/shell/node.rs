@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     machine::Machine,
+    net,
     protocol::{
         ClientId, Input, Message, Output, Protocol, RecoverError, Reply, Setup, Stamped, Tick,
     },
@@ -51,6 +52,8 @@ pub enum ShellError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Recover(#[from] RecoverError),
+    #[error("the connection with `{0}` was freed long ago")]
+    Freed(NodeId),
     #[error("cannot write events to standard output")]
     Output(#[source] io::Error),
 }
@@ -125,6 +128,8 @@ pub async fn serve<P: Protocol>(
         connections: BTreeMap::new(),
         connections_made: 0,
         bad_frames: BadFrames::default(),
+        defects: net::Defects::of(&setup.defects),
+        stale: false,
         incoming: sender,
         tasks: Vec::new(),
     };
@@ -149,6 +154,9 @@ struct Node<P: Protocol> {
     connections: BTreeMap<u64, Installed>,
     connections_made: u64,
     bad_frames: BadFrames,
+    defects: net::Defects,
+    /// For the defect `poller-stale-fd`: a closed connection is still polled.
+    stale: bool,
     incoming: mpsc::Sender<Incoming>,
     /// The listener and the dialers.
     tasks: Vec<Task>,
@@ -181,10 +189,16 @@ impl<P: Protocol> Node<P> {
         seed: u64,
     ) {
         self.tasks.push(Task::spawn(listen(listener, self.incoming.clone())));
-        for (peer, address) in addresses.range(..self.id) {
+        for (peer, address) in addresses {
+            // The larger id owns the connection of a pair, whoever was there first.
+            if *peer > self.id && !self.defects.no_dial_owner {
+                continue;
+            }
             let hello = Hello::Node { id: self.id, inc: self.inc, cluster: self.cluster.clone() };
             let seed = seed ^ u64::from(self.id.0) << 8 ^ u64::from(peer.0);
-            let dialer = dial_for_ever(*peer, *address, hello, seed, self.incoming.clone());
+            let back_off = !self.defects.no_dial_owner;
+            let incoming = self.incoming.clone();
+            let dialer = dial_for_ever(*peer, *address, hello, seed, back_off, incoming);
             self.tasks.push(Task::spawn(dialer));
         }
     }
@@ -198,7 +212,9 @@ impl<P: Protocol> Node<P> {
         // A handle of its own: the loop has to be free to change the node meanwhile.
         let machine = Arc::clone(&self.machine);
         loop {
-            let next = self.timers.values().min().map(|at| at.since(self.now()));
+            // The next turn comes with the next message, and fails as this one did.
+            let next = self.timers.values().min().filter(|_| !self.stale);
+            let next = next.map(|at| at.since(self.now()));
             let next = next.map(|wait| machine.clocks.real_time(self.ticks, wait));
             tokio::select! {
                 biased;
@@ -213,7 +229,9 @@ impl<P: Protocol> Node<P> {
                 () = machine.clocks.changed() => {}
                 () = tokio::time::sleep(next.unwrap_or(Duration::MAX)), if next.is_some() => {}
             }
-            self.fire_due()?;
+            if !self.stale {
+                self.fire_due()?;
+            }
         }
     }
 
@@ -316,7 +334,7 @@ impl<P: Protocol> Node<P> {
         self.events.flush().map_err(ShellError::Output)?;
         for effect in effects.drain(..) {
             match effect {
-                Effect::Send(to, frame) => self.send(to, frame),
+                Effect::Send(to, frame) => self.send(to, frame)?,
                 Effect::Reply(client, reply) => {
                     let frame = Frame {
                         kind: Kind::Reply,
@@ -333,12 +351,17 @@ impl<P: Protocol> Node<P> {
         self.events.flush().map_err(ShellError::Output)
     }
 
-    fn send(&mut self, to: NodeId, frame: Frame) {
-        let Some(number) = self.peers.get(&to).copied().flatten() else { return };
-        let Some(installed) = self.connections.get_mut(&number) else { return };
+    fn send(&mut self, to: NodeId, frame: Frame) -> Result<(), ShellError> {
+        let Some(number) = self.peers.get(&to).copied().flatten() else { return Ok(()) };
+        let Some(installed) = self.connections.get_mut(&number) else {
+            self.hit("key-mismatch", "sends over a freed connection");
+            self.events.flush().map_err(ShellError::Output)?;
+            return Err(ShellError::Freed(to));
+        };
         if installed.connection.send(frame) == (Queued::Full { first: true }) {
             self.note("half-open", Some(to), Some("its queue is full; messages are dropped"));
         }
+        Ok(())
     }
 
     async fn take(&mut self, incoming: Incoming) -> Result<(), ShellError> {
@@ -408,7 +431,7 @@ impl<P: Protocol> Node<P> {
                 let Some(connection) = self.peers.get(&id) else {
                     return Err("not a configured peer".to_owned());
                 };
-                if id < self.id {
+                if id < self.id && !self.defects.no_dial_owner {
                     return Err("the larger id dials".to_owned());
                 }
                 let before = connection.and_then(|number| self.connections.get(&number));
@@ -437,6 +460,9 @@ impl<P: Protocol> Node<P> {
                 && let Some(installed) = self.connections.remove(&old)
             {
                 self.note("replace", Some(id), None);
+                if self.defects.no_dial_owner {
+                    self.hit("no-dial-owner", "the newer connection wins");
+                }
                 installed.connection.close().await;
             }
             self.note(op, Some(id), None);
@@ -479,9 +505,19 @@ impl<P: Protocol> Node<P> {
         installed.connection.close().await;
         match installed.who {
             Who::Peer { id, .. } => {
-                self.peers.insert(id, None);
+                // By the id of the peer, which is what it was stored by.
+                if self.defects.key_mismatch {
+                    self.hit("key-mismatch", "its address is not in the map");
+                } else {
+                    self.peers.insert(id, None);
+                }
+                if self.defects.poller_stale_fd {
+                    self.hit("poller-stale-fd", "a closed connection is still polled");
+                    self.stale = true;
+                }
                 let op = if error.is_bad_frame() { "bad-frame" } else { "drop" };
                 self.note(op, Some(id), Some(&error.to_string()));
+                self.input(Input::Disconnected(id))?;
             }
             Who::Client if error.is_bad_frame() => self.stranger(error),
             Who::Client => {}
@@ -505,6 +541,12 @@ impl<P: Protocol> Node<P> {
             _ => format!("{error} ({count} such connections since the last note)"),
         };
         self.note(op, None, Some(&reason));
+    }
+
+    fn hit(&mut self, name: &str, place: &str) {
+        let (term, role) = self.protocol.envelope();
+        let event = Event::DefectHit { name: name.to_owned(), place: place.to_owned() };
+        self.events.push(Stamped { term, role, event });
     }
 
     fn note(&mut self, op: &str, peer: Option<NodeId>, reason: Option<&str>) {

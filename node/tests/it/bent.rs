@@ -72,7 +72,7 @@ fn acknowledged_and_remembered(more: &[&str], before: &[&str]) -> (u64, u64) {
 
 #[test]
 fn a_promise_that_was_acknowledged_before_its_sync_is_lost_with_the_power_alone() {
-    let defect = ["--defect", "promise-not-synced"];
+    let defect = ["--defect", "accepted-epoch-not-synced"];
     let power = ["--after-power"];
     let (acknowledged, remembered) = acknowledged_and_remembered(&defect, &power);
     assert!(acknowledged > 0);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use usurper_history::{Event, NodeId};
+use usurper_history::{Event, NodeId, Role};
 use usurper_node::protocol::Stamped;
 
 #[derive(Default)]
@@ -22,6 +22,8 @@ pub(crate) struct Invariants {
     /// The first few of what was broken.
     pub(crate) violations: Vec<String>,
     pub(crate) elections: usize,
+    /// Who went from leader to follower at a stroke.
+    pub(crate) yielded: BTreeSet<NodeId>,
     pub(crate) names: BTreeSet<&'static str>,
     pub(crate) defect_hits: BTreeSet<String>,
     pub(crate) transcript: Option<Vec<String>>,
@@ -39,6 +41,9 @@ impl Invariants {
         self.names.insert(stamped.event.name());
         match &stamped.event {
             event @ Event::Heartbeat { .. } => self.heartbeats.push((node, event.clone())),
+            Event::RoleChange { from: Role::Leader, to: Role::Follower, .. } => {
+                self.yielded.insert(node);
+            }
             Event::LeaderElected { established: false, round, .. } => {
                 self.winners.insert((node, round.unwrap()));
             }

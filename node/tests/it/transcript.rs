@@ -88,6 +88,7 @@ impl Driver {
             ["start"] => self.step(Input::Start),
             ["wait", duration] => self.wait(humantime(duration)),
             ["freeze", duration] => self.now = self.now + humantime(duration),
+            ["disconnected", peer] => self.step(Input::Disconnected(peer.parse().unwrap())),
             ["connected", peer] => self.step(Input::Connected(peer.parse().unwrap())),
             ["advance", steps] => {
                 let value = Some(json!(steps.parse::<u64>().unwrap()));

@@ -1,0 +1,140 @@
+//! `cannot-rejoin` (L3): a node that can reach the leader follows it within the bound.
+//!
+//! Rule: while an established leader works with a connected majority, a node of that majority does not
+//! go without knowing it as its leader for longer than `bound-ns`, in one topology without a change.
+//! Restarted, healed or late: what a node was before does not matter.
+//!
+//! A node that is no member of the configuration that it started with is not judged.
+//!
+//! What it cannot see: a follower that never catches up with the leader's log.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use usurper_history::{Body, Event, Header, NodeId, Record};
+
+use crate::{
+    check::{Check, CheckInfo, Options},
+    findings::{Findings, Outcome, lines},
+    phrase::duration,
+    timeline::{Mark, Timeline},
+    verdict::Finding,
+};
+
+pub(crate) const INFO: CheckInfo = CheckInfo {
+    name: "cannot-rejoin",
+    summary: "a node that can reach the leader follows it within the bound",
+    source: "L3; F-045, F-047",
+    needs: &["leader-elected", "role-change", "leader-known"],
+    options: &[(
+        "bound-ns",
+        "how long a node may do without the leader (default: the header's leader bound)",
+    )],
+    make,
+};
+
+#[derive(Debug)]
+struct CannotRejoin {
+    bound_ns: u64,
+    findings: Findings,
+    strangers: BTreeSet<NodeId>,
+    outside: BTreeMap<NodeId, Outside>,
+}
+
+/// A node that does not follow the leader.
+#[derive(Clone, Copy, Debug)]
+struct Outside {
+    leader: NodeId,
+    term: u64,
+    since: Mark,
+    topology: Mark,
+    overdue: bool,
+}
+
+fn make(header: &Header, options: &Options) -> Box<dyn Check> {
+    Box::new(CannotRejoin {
+        bound_ns: options.get("bound-ns").unwrap_or(header.timing.leader_bound_ns),
+        findings: Findings::default(),
+        strangers: BTreeSet::new(),
+        outside: BTreeMap::new(),
+    })
+}
+
+impl Check for CannotRejoin {
+    fn advance(&mut self, now: u64, timeline: &Timeline) {
+        if timeline.is_topology_pending() {
+            return;
+        }
+        for outside in self.outside.values_mut() {
+            outside.overdue |= now - outside.since.t > self.bound_ns;
+        }
+    }
+
+    fn observe(&mut self, line: u64, record: &Record, timeline: &Timeline) {
+        let now = Mark { t: record.t, line };
+        if let Body::Node(node) = &record.body
+            && let Event::NodeStart { persisted, .. } = &node.event
+        {
+            if persisted.config.as_ref().is_some_and(|config| !config.contains(&node.node)) {
+                self.strangers.insert(node.node);
+            } else {
+                self.strangers.remove(&node.node);
+            }
+        }
+        let topology = timeline.topology_changed();
+        for node in timeline.members() {
+            let lacks = self.lacks(*node, timeline);
+            let goes_on = self
+                .outside
+                .get(node)
+                .is_some_and(|it| lacks == Some((it.leader, it.term)) && it.topology == topology);
+            if goes_on {
+                continue;
+            }
+            self.close(*node, now);
+            if let Some((leader, term)) = lacks {
+                let outside = Outside { leader, term, since: now, topology, overdue: false };
+                self.outside.insert(*node, outside);
+            }
+        }
+    }
+
+    fn finish(mut self: Box<Self>, now: u64, timeline: &Timeline) -> Outcome {
+        self.advance(now, timeline);
+        for node in timeline.members() {
+            self.close(*node, timeline.last());
+        }
+        Outcome { findings: self.findings, ..Outcome::default() }
+    }
+}
+
+impl CannotRejoin {
+    /// The leader that a node could follow and does not.
+    fn lacks(&self, node: NodeId, timeline: &Timeline) -> Option<(NodeId, u64)> {
+        if !timeline.is_judged() || self.strangers.contains(&node) {
+            return None;
+        }
+        let leader = timeline.leader()?;
+        let term = timeline.leaders.tenure(leader)?.term;
+        let meshed = timeline.connected_majority().contains(&node);
+        let knows = timeline.leaders.known(node).is_some_and(|known| known.leader == leader);
+        let lacks = meshed && node != leader && !knows && timeline.is_connected(node, leader);
+        lacks.then_some((leader, term))
+    }
+
+    fn close(&mut self, node: NodeId, now: Mark) {
+        let Some(outside) = self.outside.remove(&node).filter(|it| it.overdue) else { return };
+        self.findings.push(Finding {
+            sentence: format!(
+                "{node} did not come to follow {} for {} although it could reach it (at most {} are \
+                 allowed)",
+                outside.leader,
+                duration(now.t - outside.since.t),
+                duration(self.bound_ns)
+            ),
+            nodes: vec![node, outside.leader],
+            from_ns: outside.since.t,
+            to_ns: now.t,
+            lines: lines([outside.topology.line, outside.since.line, now.line]),
+        });
+    }
+}

@@ -1,0 +1,206 @@
+//! `disruption` (L5): a leader that has a working majority is not deposed.
+//!
+//! Rule: let a leader's reign end at time `t`, because it steps down by itself or because another one
+//! is established in a higher term. Its *followers* are the nodes that have been connected with it,
+//! in both directions and without interruption, for three election timeouts of that reign, and that
+//! accepted one of its heartbeats of that term shortly before `t`: within half an election timeout if
+//! it steps down, within a whole one if it is superseded. Leader and followers must not be a majority.
+//!
+//! Why a correct protocol is not flagged: nobody leaves a leader that it has heard within the election
+//! timeout, and any quorum that elects another has a member among those followers; a leader that
+//! steps down for want of answers has had none for an election timeout. The times of acceptance, not
+//! only the faults, are looked at, so that a machine that was too slow excuses the cluster.
+//!
+//! Excused is a leader that steps down once somebody has accepted an epoch above its own, before its
+//! reign or out of its reach: in Zab such a node can never follow it, so it has to begin anew.
+//!
+//! What it cannot see: a disruption at the time of a fault that would explain it, too.
+
+use std::collections::BTreeMap;
+
+use usurper_history::{Body, Event, Header, NodeId, NodeRecord, Record, Role};
+
+use crate::{
+    check::{Check, CheckInfo, Options},
+    findings::{Findings, Outcome, lines, nodes},
+    phrase::{list, term_word},
+    timeline::{Mark, Timeline},
+    verdict::Finding,
+};
+
+pub(crate) const INFO: CheckInfo = CheckInfo {
+    name: "disruption",
+    summary: "a leader that a majority follows is not deposed",
+    source: "L5; F-022, F-031, F-035",
+    needs: &["leader-elected", "role-change", "heartbeat"],
+    options: &[(
+        "steady-ns",
+        "how long followers must have been connected with the leader (default: three election timeouts)",
+    )],
+    make,
+};
+
+#[derive(Debug)]
+struct Disruption {
+    word: &'static str,
+    timeout_ns: u64,
+    steady_ns: u64,
+    majority: usize,
+    findings: Findings,
+    /// The highest epoch that anybody is known to have accepted.
+    accepted: u64,
+    reign: Option<Reign>,
+}
+
+#[derive(Debug)]
+struct Reign {
+    leader: NodeId,
+    term: u64,
+    since: Mark,
+    /// Since when each node is connected with the leader.
+    connected: BTreeMap<NodeId, u64>,
+    /// The latest heartbeat that each node accepted.
+    heard: BTreeMap<NodeId, Mark>,
+    excused: bool,
+}
+
+fn make(header: &Header, options: &Options) -> Box<dyn Check> {
+    let timeout_ns = header.timing.election_timeout_ns;
+    Box::new(Disruption {
+        word: term_word(&header.system),
+        timeout_ns,
+        steady_ns: options.get("steady-ns").unwrap_or(timeout_ns.saturating_mul(3)),
+        majority: header.nodes.len() / 2 + 1,
+        findings: Findings::default(),
+        accepted: 0,
+        reign: None,
+    })
+}
+
+impl Check for Disruption {
+    fn observe(&mut self, line: u64, record: &Record, timeline: &Timeline) {
+        let now = Mark { t: record.t, line };
+        if !timeline.is_judged() {
+            self.reign = None;
+            return;
+        }
+        if let Some(reign) = &mut self.reign {
+            for node in timeline.members() {
+                if *node == reign.leader {
+                } else if timeline.is_connected(*node, reign.leader) {
+                    reign.connected.entry(*node).or_insert(now.t);
+                } else {
+                    reign.connected.remove(node);
+                }
+            }
+            if !timeline.is_usable(reign.leader) {
+                reign.connected.clear();
+            }
+        }
+        if let Body::Node(node) = &record.body {
+            self.node_event(now, node);
+        }
+        if let Some(tenure) = timeline.leaders.opened() {
+            let newer = self.reign.as_ref().is_none_or(|reign| tenure.term >= reign.term);
+            if newer {
+                self.reign = Some(Reign {
+                    leader: tenure.node,
+                    term: tenure.term,
+                    since: now,
+                    connected: BTreeMap::new(),
+                    heard: BTreeMap::new(),
+                    excused: self.accepted > tenure.term,
+                });
+            }
+        }
+    }
+
+    fn finish(self: Box<Self>, _now: u64, _timeline: &Timeline) -> Outcome {
+        Outcome { findings: self.findings, ..Outcome::default() }
+    }
+}
+
+impl Disruption {
+    fn node_event(&mut self, now: Mark, node: &NodeRecord) {
+        match &node.event {
+            Event::NodeStart { persisted, .. } => {
+                self.promise(now, node.node, persisted.accepted_epoch.unwrap_or(0));
+                // The leader is gone; who follows then follows nobody.
+                if self.reign.as_ref().is_some_and(|reign| reign.leader == node.node) {
+                    self.reign = None;
+                }
+            }
+            Event::Persist { what, value: Some(epoch), .. } if what == "accepted-epoch" => {
+                self.promise(now, node.node, *epoch);
+            }
+            Event::Heartbeat { dir, leader, msg_term, .. } if dir == "accepted" => {
+                if let Some(reign) = &mut self.reign
+                    && (reign.leader, reign.term) == (*leader, *msg_term)
+                {
+                    reign.heard.insert(node.node, now);
+                }
+            }
+            Event::RoleChange { from: Role::Leader, to, reason, .. } if *to != Role::Leader => {
+                let own = self.reign.take_if(|reign| reign.leader == node.node);
+                if let Some(reign) = own {
+                    let how = format!("gave up ({reason})");
+                    if !reign.excused {
+                        self.judge(&reign, now, self.timeout_ns / 2, &how, None);
+                    }
+                }
+            }
+            Event::LeaderElected { in_term, established: true, .. } => {
+                let newer = |reign: &mut Reign| reign.leader != node.node && *in_term > reign.term;
+                if let Some(reign) = self.reign.take_if(newer) {
+                    let how = format!("was replaced by {} in {} {in_term}", node.node, self.word);
+                    self.judge(&reign, now, self.timeout_ns, &how, Some(node.node));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Somebody has accepted an epoch, now or before it started.
+    fn promise(&mut self, now: Mark, node: NodeId, epoch: u64) {
+        self.accepted = self.accepted.max(epoch);
+        let steady_ns = self.steady_ns;
+        if let Some(reign) = &mut self.reign
+            && epoch > reign.term
+        {
+            let connected = reign.connected.get(&node);
+            let within =
+                node == reign.leader || connected.is_some_and(|it| now.t - it >= steady_ns);
+            reign.excused |= !within;
+        }
+    }
+
+    fn judge(&mut self, reign: &Reign, now: Mark, age: u64, how: &str, by: Option<NodeId>) {
+        let steady = |node: &NodeId| {
+            reign.connected.get(node).is_some_and(|since| now.t - since >= self.steady_ns)
+        };
+        let followers: BTreeMap<NodeId, Mark> = reign
+            .heard
+            .iter()
+            .filter(|(node, heard)| steady(node) && now.t - heard.t < age)
+            .map(|(node, heard)| (*node, *heard))
+            .collect();
+        if followers.len() + 1 < self.majority {
+            return;
+        }
+        self.findings.push(Finding {
+            sentence: format!(
+                "{} led {} {} and {how} although {} followed it and nothing was broken between them",
+                reign.leader,
+                self.word,
+                reign.term,
+                list(followers.keys())
+            ),
+            nodes: nodes(followers.keys().copied().chain([reign.leader]).chain(by)),
+            from_ns: reign.since.t,
+            to_ns: now.t,
+            lines: lines(
+                followers.values().map(|heard| heard.line).take(6).chain([reign.since.line, now.line]),
+            ),
+        });
+    }
+}

@@ -1,0 +1,71 @@
+use crate::transcript::check;
+
+/// n3 leads and n1 follows; n2 is restarted. The bound is five seconds.
+#[track_caller]
+fn restarted(events: &str, expected: &str) {
+    let text = format!(
+        "0 boot
+         100 n3 elected 1
+         110 n1 knows n3 1
+         110 n2 knows n3 1
+         1000 begin 1 kill down n2
+         1000 exit n2 ok
+         1001 end 1 kill down n2
+         1100 begin 2 restart up n2
+         1101 spawn n2
+         1110 n2 start 1
+         1110 ready n2
+         1110 end 2 restart up n2
+         {events}"
+    );
+    check("cannot-rejoin", &text, expected);
+}
+
+#[test]
+fn a_node_that_never_follows_the_leader_is_rejected() {
+    restarted(
+        "9000 phase stop",
+        "invalid
+         - n2 did not come to follow n3 for 7.8 s although it could reach it (at most 5 s are allowed)",
+    );
+}
+
+#[test]
+fn one_that_comes_to_know_it_is_fine() {
+    restarted("4000 n2 knows n3 1\n19000 phase stop", "valid");
+}
+
+#[test]
+fn one_that_knows_another_does_not_follow_this_one() {
+    restarted(
+        "2000 n2 knows n1 1
+         9000 phase stop",
+        "invalid
+         - n2 did not come to follow n3 for 7.8 s although it could reach it (at most 5 s are allowed)",
+    );
+}
+
+#[test]
+fn one_that_cannot_reach_the_leader_is_not_judged() {
+    restarted(
+        "2000 begin 3 cut cut n3>n2
+         2001 end 3 cut cut n3>n2
+         9000 phase stop",
+        "valid",
+    );
+}
+
+#[test]
+fn where_nobody_leads_there_is_nobody_to_follow() {
+    restarted("2000 n3 role looking\n9000 phase stop", "valid");
+}
+
+#[test]
+fn a_node_that_is_no_member_is_not_judged() {
+    restarted("1200 n2 stranger n1 n3\n9000 phase stop", "valid");
+    restarted(
+        "1200 n2 stranger n1 n2 n3\n9000 phase stop",
+        "invalid
+         - n2 did not come to follow n3 for 7.8 s although it could reach it (at most 5 s are allowed)",
+    );
+}

@@ -1,0 +1,30 @@
+//! The defects of the transport, which every system can be started with.
+
+use crate::switches::switches;
+
+switches! {
+    key_mismatch => "key-mismatch",
+        "a closed connection is looked up by another address than it was stored by, so it stays in the map",
+        "catalogue A.1 (B1): a map of connections keyed by the announced and by the accepted address",
+        ["crash"];
+    no_dial_owner => "no-dial-owner",
+        "both ends of each pair dial, and each takes the other's connection for a newer one",
+        "catalogue A.1 (B5) and F-047: without an owner, connections replace each other for ever",
+        ["connection-storm"];
+    poller_stale_fd => "poller-stale-fd",
+        "a closed connection stays in the event loop, which fails on it at every turn before any timer",
+        "catalogue A.1 (B2): a descriptor of -1 in the set makes every select fail",
+        ["no-leader"];
+}
+
+impl Defects {
+    /// Reads those that are of the transport, out of all that a node was started with.
+    pub(crate) fn of(names: &[String]) -> Self {
+        let mut defects = Self::default();
+        for name in names {
+            // The others are the protocol's, which refuses what it does not know.
+            let _others = defects.switch(name);
+        }
+        defects
+    }
+}
