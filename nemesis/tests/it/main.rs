@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod generator;
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod process;
