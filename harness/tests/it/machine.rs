@@ -421,6 +421,29 @@ fn a_node_that_stands_still_at_a_failpoint_goes_on_when_the_run_heals() {
 }
 
 #[test]
+fn a_node_that_was_told_to_stop_while_it_stood_still_is_restarted_when_the_run_heals() {
+    let point = "zxid.after-sync-before-reply";
+    let text = steps(
+        PATIENT,
+        &[
+            &format!(
+                "do = \"failpoint\"\ntarget = \"n1\"\npoint = \"{point}\"\nact = \"pause\"\n{LED}"
+            ),
+            "do = \"advance\"\ntarget = \"n1\"",
+            "do = \"terminate\"\ntarget = \"n1\"",
+        ],
+    );
+    let run = run(&text, &[]);
+    run.assert_code(0);
+    let (told, record) = run.fault(0, "terminate");
+    assert_eq!(record["outcome"], "indeterminate", "it stopped");
+    let released = run.at(told, &json!({"fault": "failpoint-release", "phase": "begin"}));
+    let ended = run.at(0, &json!({"event": "exit", "node": "n1", "inc": 1}));
+    assert!(ended > released, "it stopped by itself");
+    run.installed(ended, "restart");
+}
+
+#[test]
 fn a_delay_at_a_failpoint_is_over_by_itself() {
     let point = "zxid.after-sync-before-reply";
     let text = steps(
