@@ -12,7 +12,9 @@
 //! - a node that was started again is live from the harness' `ready` of that incarnation on.
 //!
 //! A **connected majority** is a set of live, thawed, undegraded nodes, a majority of the header's
-//! nodes, of which each pair is connected in both directions. That is a full mesh: protocols exist
+//! nodes, of which each pair is connected in both directions, while nobody who limps can speak to any
+//! of them. A limping node is one that is degraded and yet takes part: it may be the best candidate of
+//! all and never come to lead. That is a full mesh: protocols exist
 //! that need less, none needs more, so a bound runs only when every one of them must make progress.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -343,8 +345,28 @@ impl Timeline {
     fn remesh(&mut self) {
         let usable: Vec<NodeId> =
             self.members.iter().copied().filter(|node| self.is_usable(*node)).collect();
-        self.meshed =
-            mesh::members_of_meshes(&usable, self.majority(), |a, b| self.is_connected(a, b));
+        let speaks_to =
+            |from, to: &NodeId| !self.cut.contains(&Link { from, to: *to }) && from != *to;
+        let mut limping = self.members.iter().copied().filter(|node| self.is_limping(*node));
+        let disturbed = limping.any(|from| usable.iter().any(|to| speaks_to(from, to)));
+        self.meshed = if disturbed {
+            BTreeSet::new()
+        } else {
+            mesh::members_of_meshes(&usable, self.majority(), |a, b| self.is_connected(a, b))
+        };
+    }
+
+    /// Whether a node takes part, but not as it should.
+    fn is_limping(&self, node: NodeId) -> bool {
+        let degrading = |pending: &Pending| {
+            pending.effect == Effect::Degraded
+                && pending.links.is_empty()
+                && pending.nodes.contains(&node)
+        };
+        self.nodes.get(&node).is_some_and(|process| {
+            let degraded = !process.degraded.is_empty() || self.pending.values().any(degrading);
+            process.ready && !process.frozen && degraded
+        })
     }
 }
 

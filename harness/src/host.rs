@@ -55,7 +55,7 @@ impl Host for Controller<'_> {
                 let name = control_name(self.clock.origin_ns(), node, inc);
                 self.system.control(name, command.clone())
             }
-            None => Box::pin(std::future::ready(Ok("is down; so it will start".to_owned()))),
+            None => Box::pin(std::future::ready(Ok("is down, and will start so".to_owned()))),
         }
     }
 

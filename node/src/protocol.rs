@@ -127,8 +127,8 @@ pub enum Output<M, T> {
         client: ClientId,
         reply: Reply,
     },
-    /// The node is at this failpoint: everything before it has been done, nothing after it. Whoever
-    /// runs the system may let it crash or wait here.
+    /// The node is at this failpoint: everything before it has been done (a message has been handed to
+    /// the network at least), nothing after it. Whoever runs the system may let it crash or wait here.
     Failpoint {
         point: &'static str,
         term: u64,

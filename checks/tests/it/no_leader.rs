@@ -142,6 +142,33 @@ fn a_degraded_majority_is_not_bound() {
 }
 
 #[test]
+fn a_majority_is_not_bound_while_somebody_who_limps_can_speak_to_it() {
+    let limps = |then: &str| {
+        format!(
+            "1000 n1 role looking
+             1000 begin 1 clock-rate degraded n3
+             1000 end 1 clock-rate degraded n3
+             1100 {then}
+             9000 phase stop"
+        )
+    };
+    booted(&limps("n2 role looking"), "valid");
+    // It is heard over one link still.
+    booted(&limps("begin 2 cut cut n3>n1\n1100 end 2 cut cut n3>n1"), "valid");
+    for silenced in [
+        "begin 2 isolate cut n3>n1 n1>n3 n3>n2 n2>n3\n1100 end 2 isolate cut n3>n1 n1>n3 n3>n2 n2>n3",
+        "begin 2 kill down n3\n1100 end 2 kill down n3",
+        "begin 2 pause frozen n3\n1100 end 2 pause frozen n3",
+    ] {
+        booted(
+            &limps(silenced),
+            "invalid
+             - nobody led for 7.9 s although n1 and n2 were up and connected (at most 5 s are allowed)",
+        );
+    }
+}
+
+#[test]
 fn a_node_is_degraded_until_each_aspect_of_it_is_restored() {
     let restored = |aspect: &str| {
         format!(

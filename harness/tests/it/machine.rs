@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use assert_cmd::cargo::cargo_bin;
 use serde_json::{Value, json};
 
-use super::run::{Run, run, run_scenario};
+use super::run::{Run, run, run_interrupted, run_scenario};
 
 const LED: &str = r#"on = { event = "heartbeat", dir = "accepted", node = "n1" }"#;
 /// For runs in which nobody may be missed, however busy the machine is.
@@ -186,19 +186,24 @@ fn a_write_that_fails_once_ends_a_node_which_recovers_from_its_torn_tail() {
     assert_eq!(record["outcome"], "installed", "a failure that was counted began anew");
 }
 
-/// A run whose first node ends with the exit code of a failed disk after a second.
-fn first_node_fails(step: &str) -> Run {
+/// Runs steps on nodes of which the first is started by this shell command instead of `exec usurper`.
+fn run_with(first: &str, head: &str, these: &[&str]) -> Run {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("node");
     let usurper = cargo_bin!("usurper").display().to_string();
     let script = format!(
-        "#!/bin/sh\ncase \"$*\" in\n*'--id n1 '*) timeout --foreground 1 '{usurper}' \"$@\"; exit 74;;\n\
-         *) exec '{usurper}' \"$@\";;\nesac\n"
+        "#!/bin/sh\nusurper='{usurper}'\ncase \"$*\" in\n*'--id n1 '*) {first};;\n\
+         *) exec \"$usurper\" \"$@\";;\nesac\n"
     );
     fs::write(&program, script).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let text = steps(PATIENT, &[step, "do = \"wait\"\non = { event = \"exit\", node = \"n1\" }"]);
-    run(&text, &["--bin", program.to_str().unwrap()])
+    run(&steps(head, these), &["--bin", program.to_str().unwrap()])
+}
+
+/// A run whose first node ends with the exit code of a failed disk after a second.
+fn first_node_fails(step: &str) -> Run {
+    let fails = "timeout --foreground 1 \"$usurper\" \"$@\"; exit 74";
+    run_with(fails, PATIENT, &[step, "do = \"wait\"\non = { event = \"exit\", node = \"n1\" }"])
 }
 
 #[test]
@@ -211,6 +216,39 @@ fn a_disk_failure_is_expected_only_where_it_was_provoked() {
     other.assert_code(1);
     let ended = exit(&other, "n1", 1);
     assert_eq!((&ended["code"], &ended["expected"]), (&json!(74), &json!(false)));
+}
+
+#[test]
+fn a_node_that_cannot_be_told_is_not_taken_for_healed() {
+    // An older node, say: it knows nothing of a control socket.
+    let deaf = "set -- $(echo \"$*\" | sed 's/--control [^ ]*//'); exec \"$usurper\" \"$@\"";
+    let step = format!("do = \"disk-stall\"\ntarget = \"n1\"\n{LED}");
+    let run = run_with(deaf, PATIENT, &[&step]);
+    run.assert_code(4);
+    assert!(run.stderr.contains("could not heal the cluster") && run.stderr.contains("n1"));
+    let (_, stalled) = run.fault(0, "disk-stall");
+    assert_eq!(stalled["outcome"], "indeterminate");
+    assert!(stalled["reason"].as_str().unwrap().contains("no answer"), "{stalled}");
+}
+
+#[test]
+fn an_interrupted_run_restores_what_it_has_bent() {
+    let text = steps(
+        PATIENT,
+        &[
+            &format!("do = \"disk-stall\"\ntarget = \"n1\"\n{LED}"),
+            "do = \"clock-rate\"\ntarget = \"n2\"\nspeed = 2.0",
+            "do = \"wait\"\nafter = \"25s\"",
+        ],
+    );
+    let run = run_interrupted(&text, "\"clock-rate\"");
+    run.assert_code(130);
+    let interrupted = run.at(0, &json!({"event": "interrupted"}));
+    run.installed(interrupted, "disk-restore");
+    run.installed(interrupted, "clock-restore");
+    for node in ["n1", "n2", "n3"] {
+        assert_eq!(exit(&run, node, 1)["code"], 0, "{node} did not stop by itself");
+    }
 }
 
 #[test]
@@ -380,6 +418,29 @@ fn a_node_that_stands_still_at_a_failpoint_goes_on_when_the_run_heals() {
     assert!(silent, "it went on by itself");
     run.at(begun, &json!({"record": "node", "node": "n1"}));
     run.installed(begun, "failpoint-release");
+}
+
+#[test]
+fn a_node_that_was_told_to_stop_while_it_stood_still_is_restarted_when_the_run_heals() {
+    let point = "zxid.after-sync-before-reply";
+    let text = steps(
+        PATIENT,
+        &[
+            &format!(
+                "do = \"failpoint\"\ntarget = \"n1\"\npoint = \"{point}\"\nact = \"pause\"\n{LED}"
+            ),
+            "do = \"advance\"\ntarget = \"n1\"",
+            "do = \"terminate\"\ntarget = \"n1\"",
+        ],
+    );
+    let run = run(&text, &[]);
+    run.assert_code(0);
+    let (told, record) = run.fault(0, "terminate");
+    assert_eq!(record["outcome"], "indeterminate", "it stopped");
+    let released = run.at(told, &json!({"fault": "failpoint-release", "phase": "begin"}));
+    let ended = run.at(0, &json!({"event": "exit", "node": "n1", "inc": 1}));
+    assert!(ended > released, "it stopped by itself");
+    run.installed(ended, "restart");
 }
 
 #[test]

@@ -1,10 +1,19 @@
 //! Runs of `usurper run` on scenarios that a test writes, and their histories.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
 
 use assert_cmd::cargo::cargo_bin;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 use tempfile::TempDir;
+use usurper_history::Clock;
 
 /// A run that has ended.
 pub(crate) struct Run {
@@ -21,21 +30,51 @@ pub(crate) fn run(steps: &str, more: &[&str]) -> Run {
 }
 
 pub(crate) fn run_scenario(scenario: &str, more: &[&str]) -> Run {
+    let (directory, mut command) = prepare(scenario, more);
+    let output = command.output().unwrap();
+    ended(directory, &output)
+}
+
+/// Like [`run`], with a SIGINT once the history holds this text.
+pub(crate) fn run_interrupted(steps: &str, text: &str) -> Run {
+    let (directory, mut command) = prepare(&format!("system = \"fle\"\nnodes = 3\n{steps}"), &[]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Clock::start();
+    while !histories(directory.path()).contains(text) {
+        assert!(deadline.now_ns() < 20_000_000_000, "`{text}` never came");
+        std::thread::yield_now();
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    ended(directory, &output)
+}
+
+fn prepare(scenario: &str, more: &[&str]) -> (TempDir, Command) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("test.toml");
     let text = format!("summary = \"A test.\"\ntime = \"30s\"\nsettle = \"10ms\"\n{scenario}");
     fs::write(&file, text).unwrap();
-    let output = Command::new(cargo_bin!("usurper"))
+    let mut command = Command::new(cargo_bin!("usurper"));
+    command
         .args(["run", "test.toml", "--seed", "1", "--store", "store"])
         .args(more)
-        .current_dir(directory.path())
-        .output()
-        .unwrap();
-    let history = directory.path().join("store/latest/history.jsonl");
-    let lines = fs::read_to_string(history).unwrap_or_default();
+        .current_dir(directory.path());
+    (directory, command)
+}
+
+fn ended(directory: TempDir, output: &Output) -> Run {
+    let lines = histories(directory.path());
     let records = lines.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     Run { directory, code: output.status.code(), stderr, records }
+}
+
+/// The history of the only run in a directory, as far as it is written.
+fn histories(directory: &Path) -> String {
+    let runs = fs::read_dir(directory.join("store/test")).into_iter().flatten();
+    runs.map(|run| fs::read_to_string(run.unwrap().path().join("history.jsonl")))
+        .map(Result::unwrap_or_default)
+        .collect()
 }
 
 impl Run {

@@ -7,6 +7,8 @@ mod generator;
 #[cfg(test)]
 mod links;
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod process;
