@@ -1,0 +1,13 @@
+//! The linearizability checker against an oracle that tries every order.
+
+mod compare;
+mod exhaustive;
+mod objects;
+mod oracle;
+mod random;
+mod registers;
+
+/// How many times more than usual to try: `USURPER_ORACLE_FACTOR`.
+fn factor() -> usize {
+    std::env::var("USURPER_ORACLE_FACTOR").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
