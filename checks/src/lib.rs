@@ -8,6 +8,7 @@ mod check;
 mod completeness;
 mod figures;
 mod findings;
+pub mod formats;
 mod judge;
 mod leaders;
 pub mod linearizability;

@@ -14,9 +14,11 @@ mod check;
 mod config;
 mod counterexample;
 mod decide;
-pub(crate) mod growth;
+
 mod model;
 mod operation;
+mod pair;
+pub(crate) mod pieces;
 mod plan;
 mod search;
 pub(crate) mod zones;
@@ -29,4 +31,5 @@ pub(crate) use model::FastMap;
 pub use model::{Model, Shortcut};
 pub(crate) use operation::narrow;
 pub use operation::{NEVER, Operation, Timed};
+pub use pair::{PairError, Pairing};
 pub use search::Strategy;

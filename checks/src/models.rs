@@ -1,5 +1,6 @@
 //! What objects do: the sequential specifications that histories are held against.
 
+mod alphabet;
 mod counter;
 mod list;
 mod lock;

@@ -24,11 +24,19 @@ pub struct Options {
     /// Whether the models' shortcuts are tried before a search.
     pub shortcuts: bool,
     pub strategy: Strategy,
+    /// Whether what is invalid is shrunk to a small counterexample. Without, the core is empty.
+    pub counterexample: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { bytes_max: 512 << 20, threads: 1, shortcuts: true, strategy: Strategy::Both }
+        Self {
+            bytes_max: 512 << 20,
+            threads: 1,
+            shortcuts: true,
+            strategy: Strategy::Both,
+            counterexample: true,
+        }
     }
 }
 
@@ -78,7 +86,7 @@ enum Done {
 /// between its call and its return.
 ///
 /// Positions must be sound: a return after its call, and one operation at a time per process; see
-/// [`pair`](super::pair) for a history that may not be.
+/// [`Pairing`](super::Pairing) for a history that may not be.
 pub fn check<M: Model>(
     model: &M,
     ops: &[Operation<M::Op>],
@@ -104,7 +112,7 @@ pub fn check<M: Model>(
         if at > invalid.load(Ordering::Relaxed) {
             return;
         }
-        let done = one(model, ops, job, means);
+        let done = one(model, ops, job, means, options.counterexample);
         if matches!(done, Done::Invalid(_)) {
             invalid.fetch_min(at, Ordering::Relaxed);
         }
@@ -153,7 +161,13 @@ fn jobs<O>(ops: &[Operation<O>]) -> Vec<Job> {
     jobs.into_iter().map(|(_, job)| job).collect()
 }
 
-fn one<M: Model>(model: &M, ops: &[Operation<M::Op>], job: &Job, means: Means<'_>) -> Done {
+fn one<M: Model>(
+    model: &M,
+    ops: &[Operation<M::Op>],
+    job: &Job,
+    means: Means<'_>,
+    explain: bool,
+) -> Done {
     let of_key = || job.places.iter().map(|place| &ops[*place as usize]);
     let (classes, class_of) = classify(of_key().map(|op| &op.op));
     let timed: Vec<Timed> = of_key()
@@ -173,6 +187,9 @@ fn one<M: Model>(model: &M, ops: &[Operation<M::Op>], job: &Job, means: Means<'_
             },
         }),
         Decision::Invalid { stuck, suspects } => {
+            if !explain {
+                return Done::Invalid(Box::new(unexplained(job.key, stuck.map(whole))));
+            }
             let shrunk = shrink(model, &classes, &timed, stuck, &suspects, means);
             let core: Vec<(usize, Bound)> =
                 shrunk.core.iter().map(|(place, bound)| (whole(*place), *bound)).collect();
@@ -189,6 +206,18 @@ fn one<M: Model>(model: &M, ops: &[Operation<M::Op>], job: &Job, means: Means<'_
                 prefix,
             }))
         }
+    }
+}
+
+fn unexplained(key: u32, stuck: Option<usize>) -> Counterexample {
+    Counterexample {
+        key,
+        core: Vec::new(),
+        unknown: Vec::new(),
+        minimal: false,
+        since: None,
+        prefix: Prefix { returns: 0, next: stuck },
+        sentence: "no order holds all operations".to_owned(),
     }
 }
 

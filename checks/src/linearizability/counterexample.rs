@@ -6,6 +6,8 @@
 //! order the whole history had would also be one of the relaxed history, so what is left unrelaxed
 //! proves the verdict, and relaxing one more of it would lose the proof.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::{
     budget::Budget,
     decide::{Decision, Means, decide},
@@ -60,18 +62,20 @@ enum Hold {
     Exactly,
 }
 
-/// Steps that one question of the shrinking may take, in looks at the budget.
-const LOOKS_MAX: u32 = 400;
+/// Looks at the budget that all questions of a shrinking may take together, and one of them. A look
+/// is about a thousand steps of a search; an answer of a shortcut takes none.
+const LOOKS_MAX: u32 = 600;
+const LOOKS_OF_ONE_MAX: u32 = 60;
 
 struct Rationed<'a> {
     budget: &'a dyn Budget,
-    looks: std::sync::atomic::AtomicU32,
+    looks: AtomicU32,
+    looks_max: u32,
 }
 
 impl Budget for Rationed<'_> {
     fn is_spent(&self) -> bool {
-        self.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= LOOKS_MAX
-            || self.budget.is_spent()
+        self.looks.fetch_add(1, Ordering::Relaxed) >= self.looks_max || self.budget.is_spent()
     }
 }
 
@@ -84,6 +88,7 @@ struct Shrink<'a, M: Model> {
     holds: Vec<Hold>,
     /// Whether every answer was a clear one.
     sure: bool,
+    looks_left: u32,
 }
 
 /// What [`shrink`] found, in places of the key's list.
@@ -103,8 +108,15 @@ pub(crate) fn shrink<M: Model>(
     suspects: &[usize],
     means: Means<'_>,
 ) -> Shrunk {
-    let mut shrink =
-        Shrink { model, classes, ops, means, holds: vec![Hold::Exactly; ops.len()], sure: true };
+    let mut shrink = Shrink {
+        model,
+        classes,
+        ops,
+        means,
+        holds: vec![Hold::Exactly; ops.len()],
+        sure: true,
+        looks_left: LOOKS_MAX,
+    };
     for (hold, op) in shrink.holds.iter_mut().zip(ops) {
         if op.is_pending() {
             *hold = Hold::AfterItsCall;
@@ -159,9 +171,15 @@ impl<M: Model> Shrink<'_, M> {
                 Hold::Free => ops.push(Timed { call: 0, ret: NEVER, ..*op }),
             }
         }
-        let budget = Rationed { budget: self.means.budget, looks: Default::default() };
+        let budget = Rationed {
+            budget: self.means.budget,
+            looks: AtomicU32::new(0),
+            looks_max: self.looks_left.min(LOOKS_OF_ONE_MAX),
+        };
         let means = Means { budget: &budget, ..self.means };
-        match decide(self.model, self.classes, &ops, means) {
+        let decision = decide(self.model, self.classes, &ops, means);
+        self.looks_left = self.looks_left.saturating_sub(budget.looks.into_inner());
+        match decision {
             Decision::Invalid { .. } => true,
             Decision::Valid => false,
             Decision::Unknown { .. } => {
@@ -217,7 +235,7 @@ impl<M: Model> Shrink<'_, M> {
                     break;
                 }
             }
-            if back == calls.len() || self.means.budget.is_spent() {
+            if back == calls.len() || self.looks_left == 0 || self.means.budget.is_spent() {
                 break;
             }
             back = (back * 2).min(calls.len());
@@ -266,7 +284,7 @@ impl<M: Model> Shrink<'_, M> {
         loop {
             let core: Vec<usize> = self.core().into_iter().map(|(place, _)| place).collect();
             for places in core.chunks(size) {
-                if self.means.budget.is_spent() {
+                if self.looks_left == 0 || self.means.budget.is_spent() {
                     self.sure = false;
                     return;
                 }

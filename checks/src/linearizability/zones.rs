@@ -78,9 +78,8 @@ struct Zones<'a> {
 
 /// Decides a register whose written values differ; elsewhere it does not apply.
 ///
-/// `access_of` is by class.
-pub(crate) fn zones(values: usize, access_of: &[Access], ops: &[Timed]) -> Shortcut {
-    let accesses: Vec<Access> = ops.iter().map(|op| access_of[op.class as usize]).collect();
+/// There are as many accesses as operations.
+pub(crate) fn zones(values: usize, accesses: &[Access], ops: &[Timed]) -> Shortcut {
     let cluster = Cluster { writer: NOBODY, taker: NOBODY, needed: false };
     let mut clusters = vec![cluster; values];
     for (place, access) in accesses.iter().enumerate() {
@@ -92,8 +91,7 @@ pub(crate) fn zones(values: usize, access_of: &[Access], ops: &[Timed]) -> Short
             cluster.writer = place;
         }
     }
-    let mut zones =
-        Zones { ops, accesses: &accesses, clusters, reads: Vec::new(), reads_from: Vec::new() };
+    let mut zones = Zones { ops, accesses, clusters, reads: Vec::new(), reads_from: Vec::new() };
     zones.collect_reads();
     let verdict = zones.find_needed().and_then(|()| zones.blocks()).and_then(conflict);
     match verdict {

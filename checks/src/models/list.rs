@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use super::value::Value;
 use crate::linearizability::{
-    Model, Shortcut, Timed,
-    growth::{Growth, growth},
-    narrow,
+    Model, Shortcut, Timed, narrow,
+    pieces::{Pieces, Suspects},
+    zones::{Access, zones},
 };
 
 /// A list, empty at first.
@@ -84,47 +84,46 @@ impl Model for List {
     }
 
     fn shortcut(&self, classes: &[ListOp], ops: &[Timed]) -> Shortcut {
-        let mut appends: HashMap<&Value, u32> = HashMap::new();
-        let mut longest: Option<(&Vec<Value>, usize)> = None;
-        for (place, op) in ops.iter().enumerate() {
-            match &classes[op.class as usize] {
-                ListOp::Append(value) => {
-                    if appends.insert(value, op.class).is_some() {
-                        return Shortcut::Inapplicable;
-                    }
+        let mut pieces = Pieces::new();
+        let mut appends: HashMap<&Value, (u32, u32)> = HashMap::new();
+        for op in ops {
+            if let ListOp::Append(value) = &classes[op.class as usize] {
+                let number = pieces.add();
+                if appends.insert(value, (number, op.class)).is_some() {
+                    return Shortcut::Inapplicable;
                 }
-                ListOp::Read(values) if !op.is_pending() => {
-                    if longest.is_none_or(|(other, _)| values.len() > other.len()) {
-                        longest = Some((values, place));
-                    }
-                }
-                ListOp::Read(_) => {}
             }
         }
-        let mut growth_of = vec![Growth::AddsUnseen; classes.len()];
-        let values = longest.map_or(&[][..], |(values, _)| values);
-        let longest = longest.map(|(_, place)| place);
-        for (at, value) in values.iter().enumerate() {
-            match appends.remove(value) {
-                Some(class) => growth_of[class as usize] = Growth::Adds(at),
-                // It was never appended, or is there twice.
-                None => return Shortcut::Invalid { suspects: longest.into_iter().collect() },
-            }
-        }
+        let mut access_of = vec![Access::Ignored; classes.len()];
         for (place, op) in ops.iter().enumerate().filter(|(_, op)| !op.is_pending()) {
-            if let ListOp::Read(read) = &classes[op.class as usize] {
-                if !values.starts_with(read) {
-                    let suspects = longest.into_iter().chain([place]).collect();
-                    return Shortcut::Invalid { suspects };
+            let class = op.class as usize;
+            if let (ListOp::Read(values), Access::Ignored) = (&classes[class], access_of[class]) {
+                match read(values, place, &appends, &mut pieces) {
+                    Ok(last) => access_of[class] = Access::Reads(last),
+                    Err(suspects) => return Shortcut::Invalid { suspects },
                 }
-                growth_of[op.class as usize] = Growth::Reads(read.len());
             }
         }
-        for (class, op) in classes.iter().enumerate() {
-            if let (ListOp::Read(_), Growth::AddsUnseen) = (op, growth_of[class]) {
-                growth_of[class] = Growth::Reads(0); // only of unknown outcome: not looked at
-            }
+        for (number, class) in appends.values() {
+            access_of[*class as usize] = pieces.access(*number);
         }
-        growth(values.len(), longest, &growth_of, ops)
+        let accesses: Vec<Access> = ops.iter().map(|op| access_of[op.class as usize]).collect();
+        zones(pieces.count(), &accesses, ops)
     }
+}
+
+/// The number of the last element that a read shows.
+fn read(
+    values: &[Value],
+    place: usize,
+    appends: &HashMap<&Value, (u32, u32)>,
+    pieces: &mut Pieces,
+) -> Result<u32, Suspects> {
+    let mut before = 0;
+    for value in values {
+        let (number, _) = appends.get(value).ok_or_else(|| vec![place])?;
+        pieces.show(before, *number, place)?;
+        before = *number;
+    }
+    Ok(before)
 }

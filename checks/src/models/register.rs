@@ -89,7 +89,7 @@ impl Model for Register {
 
     fn shortcut(&self, classes: &[RegisterOp], ops: &[Timed]) -> Shortcut {
         let mut numbers = super::value_numbers(&self.initial);
-        let accesses: Vec<Access> = classes
+        let access_of: Vec<Access> = classes
             .iter()
             .map(|op| match op {
                 RegisterOp::Read(value) => Access::Reads(numbers.of(value)),
@@ -102,6 +102,7 @@ impl Model for Register {
                 },
             })
             .collect();
+        let accesses: Vec<Access> = ops.iter().map(|op| access_of[op.class as usize]).collect();
         zones(numbers.count(), &accesses, ops)
     }
 

@@ -6,6 +6,7 @@ mod objects;
 mod oracle;
 mod random;
 mod registers;
+mod scatter;
 
 /// How many times more than usual to try: `USURPER_ORACLE_FACTOR`.
 fn factor() -> usize {

@@ -13,7 +13,8 @@ use usurper_checks::{
 use crate::{
     compare::compare,
     factor,
-    random::{Chance, Shape, play, scatter},
+    random::{Chance, Shape, play},
+    scatter::scatter,
 };
 
 /// Blind histories of up to seven operations, which must fall both ways.
@@ -59,6 +60,23 @@ fn random_texts_of_unique_pieces_are_judged_as_the_oracle_does() {
         _ => TextOp::Get(text(
             ["", "<0>", "<1>", "<0><1>", "<1><0>", "<0><2>", "<2"][chance.below(7)],
         )),
+    });
+}
+
+/// Pieces are sometimes put twice, and pieces do not begin each other.
+#[test]
+fn random_texts_of_repeated_pieces_are_judged_as_the_oracle_does() {
+    scattered(18, &Text, |chance, _| {
+        let piece = text(["<0>", "<1>", "<2>", "<3>"][chance.below(4)]);
+        match chance.below(5) {
+            0 => TextOp::Put(if chance.one_in(2) { text("<4>") } else { text("<5>") }),
+            1 | 2 => TextOp::Append(piece),
+            3 => TextOp::Get(piece),
+            _ => TextOp::Get(text(
+                ["", "<4>", "<5>", "<4><0>", "<5><1>", "<0><0>", "<0><1>", "<1><0>"]
+                    [chance.below(8)],
+            )),
+        }
     });
 }
 
@@ -141,7 +159,8 @@ fn played<M: Model, Q: Clone + Debug>(
         let ops: Vec<Operation<M::Op>> = play(&mut chance, shape, initial, &ask, &answer);
         for (shortcuts, strategy) in crate::compare::WAYS {
             let threads = 1 + round % 2;
-            let options = Options { shortcuts, strategy, threads, bytes_max: 32 << 20 };
+            let options =
+                Options { shortcuts, strategy, threads, bytes_max: 32 << 20, ..Options::default() };
             let verdict = check(model, &ops, options, &Unlimited).verdict;
             // One way alone may run out of memory where both together do not.
             let gave_up = matches!(verdict, Verdict::Unknown(_)) && strategy != Strategy::Both;

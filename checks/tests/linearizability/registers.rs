@@ -6,10 +6,7 @@ use usurper_checks::{
 };
 
 use crate::{
-    compare::compare,
-    exhaustive::every_history,
-    factor,
-    random::{Chance, scatter},
+    compare::compare, exhaustive::every_history, factor, random::Chance, scatter::scatter,
 };
 
 fn register(failed_cas: FailedCas) -> Register {
