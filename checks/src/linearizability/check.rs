@@ -188,7 +188,10 @@ fn one<M: Model>(
         }),
         Decision::Invalid { stuck, suspects } => {
             if !explain {
-                return Done::Invalid(Box::new(unexplained(job.key, stuck.map(whole))));
+                return Done::Invalid(Box::new(unexplained(
+                    job.key,
+                    stuck.map(|(at, _)| whole(at)),
+                )));
             }
             let shrunk = shrink(model, &classes, &timed, stuck, &suspects, means);
             let core: Vec<(usize, Bound)> =

@@ -44,12 +44,13 @@ pub struct Counterexample {
     pub sentence: String,
 }
 
-/// The longest prefix of a key's history that has an order.
+/// The longest prefix of a key's history that is known to have an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix {
     /// How many operations have returned in it.
     pub returns: usize,
-    /// The operation whose return does not fit any more, as a place in the list that was checked.
+    /// An operation whose return does not fit any more, or was not reached in time, as a place in
+    /// the list that was checked.
     pub next: Option<usize>,
 }
 
@@ -104,7 +105,7 @@ pub(crate) fn shrink<M: Model>(
     model: &M,
     classes: &[M::Op],
     ops: &[Timed],
-    stuck: Option<usize>,
+    stuck: Option<(usize, usize)>,
     suspects: &[usize],
     means: Means<'_>,
 ) -> Shrunk {
@@ -122,17 +123,18 @@ pub(crate) fn shrink<M: Model>(
             *hold = Hold::AfterItsCall;
         }
     }
-    let stuck = stuck.or_else(|| shrink.first_stuck());
+    let (stuck, verified) = match stuck {
+        Some((stuck, verified)) => (Some(stuck), Some(verified)),
+        None => {
+            let first = shrink.first_stuck();
+            (first, first)
+        }
+    };
     if let Some(stuck) = stuck {
         shrink.truncate(ops[stuck].ret);
     }
-    let prefix = Prefix {
-        returns: match stuck {
-            Some(stuck) => ops.iter().filter(|op| op.ret < ops[stuck].ret).count(),
-            None => 0,
-        },
-        next: stuck,
-    };
+    let returns_before = |at: usize| ops.iter().filter(|op| op.ret < ops[at].ret).count();
+    let prefix = Prefix { returns: verified.map_or(0, returns_before), next: stuck };
     let since = shrink.leave_out_the_past(stuck);
     if since.is_none() {
         shrink.try_suspects(suspects);

@@ -16,8 +16,9 @@ pub const OPEN_MAX: usize = 1024;
 pub(crate) enum Decision {
     Valid,
     Invalid {
-        /// The operation whose return no order reaches, where a search says so.
-        stuck: Option<usize>,
+        /// The operation whose return no order reaches, where a search says so, and the one whose
+        /// return is reached by one.
+        stuck: Option<(usize, usize)>,
         /// Operations that are roughly enough to show it, where a shortcut says so.
         suspects: Vec<usize>,
     },
@@ -80,7 +81,9 @@ pub(crate) fn decide<M: Model>(
     let op = |level: u32| plan.levels.get(level as usize).map(|level| level.op as usize);
     match ending {
         Ending::Found => Decision::Valid,
-        Ending::Refuted { level } => Decision::Invalid { stuck: op(level), suspects: Vec::new() },
+        Ending::Refuted { level, verified } => {
+            Decision::Invalid { stuck: op(level).zip(op(verified)), suspects: Vec::new() }
+        }
         Ending::OutOfTime { level } => Decision::Unknown { why: Why::Time, reached: op(level) },
         Ending::OutOfMemory { level } => Decision::Unknown { why: Why::Memory, reached: op(level) },
     }

@@ -32,9 +32,10 @@ pub enum Strategy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     Found,
-    /// No order exists; the return at this level is the first that no order reaches.
+    /// No order exists: none reaches the return at this level, and one reaches that at the other.
     Refuted {
         level: u32,
+        verified: u32,
     },
     /// The budget was spent. Up to this level, an order exists.
     OutOfTime {
@@ -45,7 +46,14 @@ pub(crate) enum Ending {
     },
 }
 
-/// What the two searches share.
+/// How often an operation of unknown outcome may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Supply {
+    Once,
+    Unlimited,
+}
+
+/// What the searches share.
 struct Shared<'a, 'm, M: Model> {
     machine: &'a mut Machine<'m, M>,
     plan: &'a Plan,
@@ -84,8 +92,15 @@ impl<M: Model> Shared<'_, '_, M> {
         depth: u32,
         level: &Level,
         group: u32,
+        supply: Supply,
     ) -> Option<Config<W>> {
         let known = &self.plan.groups[group as usize];
+        if supply == Supply::Unlimited {
+            let state = self.machine.step(config.state, known.class)?;
+            let mut next = Config { state, ..*config };
+            self.observe(&mut next, level);
+            return (state != config.state).then_some(next);
+        }
         let used = self.usages.used(config.usage, group);
         if *known.from.get(used as usize)? > depth {
             return None;
@@ -195,7 +210,7 @@ impl<const W: usize> DepthFirst<W> {
                 let child = match changing.get(at as usize) {
                     Some(open) if *open == level.target || config.has(open.slot) => None,
                     Some(open) => shared.after(&config, level, *open),
-                    None => shared.after_unknown(&config, depth, level, at - known),
+                    None => shared.after_unknown(&config, depth, level, at - known, Supply::Once),
                 };
                 child.filter(|child| {
                     let right = child.has(level.target.slot)
@@ -214,6 +229,7 @@ impl<const W: usize> DepthFirst<W> {
 }
 
 struct BreadthFirst<const W: usize> {
+    supply: Supply,
     level: u32,
     /// Configurations to expand at this level, by how many operations of unknown outcome they used,
     /// so that those which dominate come first.
@@ -228,8 +244,13 @@ struct BreadthFirst<const W: usize> {
 }
 
 impl<const W: usize> BreadthFirst<W> {
-    fn new<M: Model>(shared: &mut Shared<'_, '_, M>, roots: Vec<Config<W>>) -> Self {
+    fn new<M: Model>(
+        shared: &mut Shared<'_, '_, M>,
+        roots: Vec<Config<W>>,
+        supply: Supply,
+    ) -> Self {
         let mut search = Self {
+            supply,
             level: 0,
             todo: Vec::new(),
             first: 0,
@@ -309,7 +330,9 @@ impl<const W: usize> BreadthFirst<W> {
             }
             for group in 0..shared.groups_at(self.level) {
                 steps += 1;
-                if let Some(next) = shared.after_unknown(&config, self.level, level, group) {
+                if let Some(next) =
+                    shared.after_unknown(&config, self.level, level, group, self.supply)
+                {
                     self.add(shared, next);
                 }
             }
@@ -331,39 +354,54 @@ pub(crate) fn search<const W: usize, M: Model>(
 ) -> Ending {
     let mut shared = Shared { machine, plan, usages: Usages::new() };
     let roots: Vec<Config<W>> = initial.iter().map(|state| Config::new(*state)).collect();
-    let mut breadth = BreadthFirst::new(&mut shared, roots.clone());
-    let mut depth = (strategy != Strategy::BreadthFirst).then(|| DepthFirst::new(roots));
-    let mut breadth_goes = strategy != Strategy::DepthFirst;
-    let mut deepest = 0;
+    let breadth =
+        |shared: &mut Shared<'_, '_, M>, supply| BreadthFirst::new(shared, roots.clone(), supply);
+    let searches_breadth = strategy != Strategy::DepthFirst;
+    let relaxes = strategy == Strategy::Both && !plan.groups.is_empty();
+    let mut exact = searches_breadth.then(|| breadth(&mut shared, Supply::Once));
+    let mut relaxed = relaxes.then(|| breadth(&mut shared, Supply::Unlimited));
+    let mut depth = (strategy != Strategy::BreadthFirst).then(|| DepthFirst::new(roots.clone()));
+    let mut verified = 0;
     loop {
         if let Some(search) = &mut depth {
-            match search.turn(&mut shared) {
+            let turn = search.turn(&mut shared);
+            verified = verified.max(search.deepest);
+            match turn {
                 Turn::Found => return Ending::Found,
-                Turn::Refuted => return Ending::Refuted { level: search.deepest },
-                Turn::Goes => deepest = deepest.max(search.deepest),
+                Turn::Refuted => return Ending::Refuted { level: search.deepest, verified },
+                Turn::Goes => {}
             }
             // A set doubles when it grows: leave room for the old and the new one.
             if search.bytes() * 3 > bytes_max {
                 depth = None;
             }
         }
-        if breadth_goes {
-            match breadth.turn(&mut shared) {
+        if let Some(search) = &mut exact {
+            let turn = search.turn(&mut shared);
+            verified = verified.max(search.level);
+            match turn {
                 Turn::Found => return Ending::Found,
-                Turn::Refuted => return Ending::Refuted { level: breadth.level },
-                Turn::Goes => deepest = deepest.max(breadth.level),
+                Turn::Refuted => return Ending::Refuted { level: search.level, verified },
+                Turn::Goes => {}
             }
-            if breadth.bytes() * 3 > bytes_max {
-                breadth_goes = false;
-                breadth = BreadthFirst::new(&mut shared, Vec::new()); // gives its memory back
+            if search.bytes() * 3 > bytes_max {
+                exact = None;
+            }
+        }
+        if let Some(search) = &mut relaxed {
+            match search.turn(&mut shared) {
+                Turn::Found => relaxed = None,
+                Turn::Refuted => return Ending::Refuted { level: search.level, verified },
+                Turn::Goes if search.bytes() * 3 > bytes_max => relaxed = None,
+                Turn::Goes => {}
             }
         }
         let common = shared.usages.bytes() + shared.machine.bytes();
-        if (depth.is_none() && !breadth_goes) || common > bytes_max / 2 {
-            return Ending::OutOfMemory { level: deepest };
+        if (depth.is_none() && exact.is_none() && relaxed.is_none()) || common > bytes_max / 2 {
+            return Ending::OutOfMemory { level: verified };
         }
         if budget.is_spent() {
-            return Ending::OutOfTime { level: deepest };
+            return Ending::OutOfTime { level: verified };
         }
     }
 }
