@@ -132,6 +132,8 @@ pub(crate) struct Configs<const W: usize> {
     /// Places of an older round are empty.
     round: u32,
     len: usize,
+    /// Comparisons so far: a measure of time that needs no clock.
+    pub(crate) compared: usize,
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the mask keeps the low bits anyway")]
@@ -148,7 +150,7 @@ struct Place<const W: usize> {
 
 impl<const W: usize> Configs<W> {
     pub(crate) fn new() -> Self {
-        Self { places: vec![Self::empty(); 64], round: 1, len: 0 }
+        Self { places: vec![Self::empty(); 64], round: 1, len: 0, compared: 0 }
     }
 
     fn empty() -> Place<W> {
@@ -176,6 +178,7 @@ impl<const W: usize> Configs<W> {
             if place.round != self.round {
                 break;
             }
+            self.compared += 1;
             if place.config.state == config.state
                 && place.config.done == config.done
                 && place.level == level

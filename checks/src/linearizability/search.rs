@@ -17,6 +17,8 @@ use super::{
 
 /// Steps between two turns, and between two looks at the budget.
 const TURN_STEPS: usize = 512;
+/// Comparisons that cost about as much as a step.
+const STEP_COMPARISONS: usize = 8;
 
 /// Which way to search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,7 +182,10 @@ impl<const W: usize> DepthFirst<W> {
     /// makes it right; anything else. Each time known outcomes come before unknown ones.
     fn turn<M: Model>(&mut self, shared: &mut Shared<'_, '_, M>) -> Turn {
         let plan = shared.plan;
-        for _ in 0..TURN_STEPS {
+        let mut steps = 0;
+        let compared = self.tried.compared;
+        while steps + (self.tried.compared - compared) / STEP_COMPARISONS < TURN_STEPS {
+            steps += 1;
             let Some(frame) = self.frames.last_mut() else {
                 let Some(root) = self.roots.pop() else { return Turn::Refuted };
                 if self.enter(shared, root, 0) {
@@ -241,30 +246,27 @@ struct BreadthFirst<const W: usize> {
     after: Configs<W>,
     /// Those at which it has.
     next: Vec<Config<W>>,
+    /// What the last return left, and is not among those to expand yet.
+    incoming: Vec<Config<W>>,
 }
 
 impl<const W: usize> BreadthFirst<W> {
-    fn new<M: Model>(
-        shared: &mut Shared<'_, '_, M>,
-        roots: Vec<Config<W>>,
-        supply: Supply,
-    ) -> Self {
-        let mut search = Self {
+    fn new(roots: Vec<Config<W>>, supply: Supply) -> Self {
+        Self {
             supply,
             level: 0,
             todo: Vec::new(),
             first: 0,
             before: Configs::new(),
             after: Configs::new(),
-            next: roots,
-        };
-        search.start_level(shared);
-        search
+            next: Vec::new(),
+            incoming: roots,
+        }
     }
 
     fn bytes(&self) -> usize {
         let todo: usize = self.todo.iter().map(Vec::capacity).sum();
-        (todo + self.next.capacity()) * size_of::<Config<W>>()
+        (todo + self.next.capacity() + self.incoming.capacity()) * size_of::<Config<W>>()
             + self.before.bytes()
             + self.after.bytes()
     }
@@ -281,24 +283,22 @@ impl<const W: usize> BreadthFirst<W> {
         self.todo[total].push(config);
     }
 
-    /// Distributes what the last level left; `next` is in ascending order of use.
-    fn start_level<M: Model>(&mut self, shared: &mut Shared<'_, '_, M>) {
-        self.before.clear();
-        self.after.clear();
-        let Some(level) = shared.plan.levels.get(self.level as usize) else { return };
-        let mut frontier = std::mem::take(&mut self.next);
-        for mut config in frontier.drain(..) {
-            shared.observe(&mut config, level);
-            self.add(shared, config);
-        }
-        self.next = frontier; // its memory
-    }
-
     fn turn<M: Model>(&mut self, shared: &mut Shared<'_, '_, M>) -> Turn {
         let plan = shared.plan;
         let mut steps = 0;
-        while steps < TURN_STEPS {
+        let compared = self.before.compared + self.after.compared;
+        loop {
+            let comparisons = self.before.compared + self.after.compared - compared;
+            if steps + comparisons / STEP_COMPARISONS >= TURN_STEPS {
+                return Turn::Goes;
+            }
             let Some(level) = plan.levels.get(self.level as usize) else { return Turn::Found };
+            if let Some(mut config) = self.incoming.pop() {
+                steps += 1;
+                shared.observe(&mut config, level);
+                self.add(shared, config);
+                continue;
+            }
             while self.todo.get(self.first).is_some_and(Vec::is_empty) {
                 self.first += 1;
             }
@@ -308,7 +308,10 @@ impl<const W: usize> BreadthFirst<W> {
                 }
                 self.level += 1;
                 self.first = self.todo.len();
-                self.start_level(shared);
+                self.before.clear();
+                self.after.clear();
+                std::mem::swap(&mut self.incoming, &mut self.next);
+                self.incoming.reverse(); // those that used least are taken first
                 continue;
             };
             steps += 1;
@@ -337,7 +340,6 @@ impl<const W: usize> BreadthFirst<W> {
                 }
             }
         }
-        Turn::Goes
     }
 }
 
@@ -354,12 +356,11 @@ pub(crate) fn search<const W: usize, M: Model>(
 ) -> Ending {
     let mut shared = Shared { machine, plan, usages: Usages::new() };
     let roots: Vec<Config<W>> = initial.iter().map(|state| Config::new(*state)).collect();
-    let breadth =
-        |shared: &mut Shared<'_, '_, M>, supply| BreadthFirst::new(shared, roots.clone(), supply);
+    let breadth = |supply| BreadthFirst::new(roots.clone(), supply);
     let searches_breadth = strategy != Strategy::DepthFirst;
     let relaxes = strategy == Strategy::Both && !plan.groups.is_empty();
-    let mut exact = searches_breadth.then(|| breadth(&mut shared, Supply::Once));
-    let mut relaxed = relaxes.then(|| breadth(&mut shared, Supply::Unlimited));
+    let mut exact = searches_breadth.then(|| breadth(Supply::Once));
+    let mut relaxed = relaxes.then(|| breadth(Supply::Unlimited));
     let mut depth = (strategy != Strategy::BreadthFirst).then(|| DepthFirst::new(roots.clone()));
     let mut verified = 0;
     loop {
