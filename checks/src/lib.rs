@@ -5,6 +5,7 @@
 //! verdict, byte for byte. Its memory grows with nodes, terms and findings, not with the history.
 
 mod check;
+pub mod client_ops;
 mod completeness;
 mod figures;
 mod findings;
