@@ -168,6 +168,10 @@ fn one<M: Model>(
     means: Means<'_>,
     explain: bool,
 ) -> Done {
+    if means.budget.is_spent() {
+        let verified = Prefix { returns: 0, next: None };
+        return Done::Unknown(Unknown { key: job.key, why: Why::Time, verified });
+    }
     let of_key = || job.places.iter().map(|place| &ops[*place as usize]);
     let (classes, class_of) = classify(of_key().map(|op| &op.op));
     let timed: Vec<Timed> = of_key()

@@ -204,6 +204,9 @@ impl<M: Model> Shrink<'_, M> {
         returns.sort_unstable_by_key(|place| self.ops[*place].ret);
         let (mut low, mut high) = (0, returns.len());
         while low < high {
+            if self.means.budget.is_spent() {
+                return None;
+            }
             let middle = low + (high - low) / 2;
             let holds = truncated(self.ops, &self.holds, self.ops[returns[middle]].ret);
             if self.refuted(&holds) {

@@ -2,9 +2,11 @@
 
 mod compare;
 mod exhaustive;
+mod limits;
 mod objects;
 mod oracle;
 mod random;
+mod register_kinds;
 mod registers;
 mod scatter;
 

@@ -160,7 +160,7 @@ fn played<M: Model, Q: Clone + Debug>(
         for (shortcuts, strategy) in crate::compare::WAYS {
             let threads = 1 + round % 2;
             let options =
-                Options { shortcuts, strategy, threads, bytes_max: 32 << 20, ..Options::default() };
+                Options { shortcuts, strategy, threads, bytes_max: 8 << 20, ..Options::default() };
             let verdict = check(model, &ops, options, &Unlimited).verdict;
             // One way alone may run out of memory where both together do not.
             let gave_up = matches!(verdict, Verdict::Unknown(_)) && strategy != Strategy::Both;
