@@ -83,3 +83,27 @@ fn too_many_open_operations_are_unknown() {
         }
     }
 }
+
+/// For each value, a crashed write and a crashed compare-and-set can each explain one read. That
+/// they explain three of 1 only seems so while they may happen at will, which is found out long
+/// before the exact search has tried all 256 ways to explain the others.
+#[test]
+fn what_only_an_operation_of_unknown_outcome_that_happens_twice_explains_is_invalid() {
+    let op = |call, ret, op| Operation { process: 0, key: 0, call, ret, op };
+    let mut ops = Vec::new();
+    for at in 1..=8 {
+        let (from, to) = (Value::Int(0), Value::Int(at));
+        ops.push(op(1, None, RegisterOp::Write(to.clone())));
+        ops.push(op(1, None, RegisterOp::Cas { from, to }));
+    }
+    for (at, read) in (10..).step_by(10).zip((1..=8).chain([1, 1])) {
+        ops.push(op(at, Some(at + 1), RegisterOp::Write(Value::Int(0))));
+        ops.push(op(at + 2, Some(at + 3), RegisterOp::Read(Value::Int(read))));
+    }
+    let register = Register { initial: Value::Nil, failed_cas: FailedCas::SawAnother };
+    let verdict = |ops: &[_]| check(&register, ops, Options::default(), &Unlimited).verdict;
+    assert!(matches!(verdict(&ops), Verdict::Invalid(_)));
+    assert_eq!(verdict(&ops[..ops.len() - 1]), Verdict::Valid);
+    ops.push(op(9, None, RegisterOp::Write(Value::Int(1))));
+    assert_eq!(verdict(&ops), Verdict::Valid, "a third crashed operation explains the third read");
+}
