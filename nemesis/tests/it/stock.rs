@@ -75,6 +75,8 @@ fn dial_for_ever(to: SocketAddr) {
     }
 }
 
+const ARGS: [&str; 4] = ["--exact", "stock::stock_program", "--nocapture", "--test-threads=1"];
+
 /// Two such programs, of which n2 dials n1 through its door.
 struct Stock {
     network: Network,
@@ -91,9 +93,18 @@ fn start(
     node: NodeId,
     dial: Option<NodeId>,
 ) -> (Process, mpsc::Receiver<Output>) {
-    let (sender, lines) = mpsc::channel(100);
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "stock::stock_program", "--nocapture", "--test-threads=1"]);
+    command.args(ARGS);
+    start_as(network, node, dial, command)
+}
+
+fn start_as(
+    network: &Network,
+    node: NodeId,
+    dial: Option<NodeId>,
+    mut command: Command,
+) -> (Process, mpsc::Receiver<Output>) {
+    let (sender, lines) = mpsc::channel(100);
     command.env(LISTEN, network.server(node).to_string());
     if let Some(to) = dial {
         command.env(DIAL, network.door(to).to_string());
@@ -164,6 +175,21 @@ async fn a_door_knows_who_knocks_without_a_hello() {
     let stock = stock().await;
     assert_eq!(stock.network.connections(TO), 1);
     assert_eq!(stock.network.connections(Link { from: N3, to: N1 }), 0);
+}
+
+#[tokio::test]
+async fn a_child_of_a_node_s_process_knocks_as_that_node() {
+    let stock = stock().await;
+    let mut command = Command::new("sh");
+    command.args(["-c", "\"$0\" \"$@\" & wait"]).arg(std::env::current_exe().unwrap()).args(ARGS);
+    let (parent, mut lines) = start_as(&stock.network, N3, Some(N1), command);
+    let drain = tokio::spawn(async move { while lines.recv().await.is_some() {} });
+    let network = &stock.network;
+    eventually("it is let in", || network.connections(Link { from: N3, to: N1 }) == 1).await;
+    // The whole group: the child would outlive its shell.
+    parent.signal(Signal::SIGKILL).await.unwrap();
+    timeout(PATIENCE, parent.ended()).await.unwrap();
+    drain.abort();
 }
 
 #[tokio::test]
