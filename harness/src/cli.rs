@@ -234,7 +234,16 @@ pub(crate) struct ListArgs {
     #[arg(long)]
     pub(crate) system: Option<String>,
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) output: Output,
+    pub(crate) output: ListOutput,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListOutput {
+    #[default]
+    Text,
+    Json,
+    /// A table, as the pages of the documentation have it.
+    Markdown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -17,6 +17,7 @@ macro_rules! shipped {
 
 /// Every shipped scenario: its name and its text.
 const SHIPPED: &[(&str, &str)] = &[
+    shipped!("etcd/leader-isolated-and-healed"),
     shipped!("etcd/leader-paused-and-resumed"),
     shipped!("fle/both-ends-dial"),
     shipped!("fle/corrected-by-a-majority"),

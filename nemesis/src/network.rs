@@ -43,7 +43,7 @@ const KNOCK_MAX: Duration = Duration::from_secs(2);
 pub enum NetworkError {
     #[error(transparent)]
     Block(#[from] BlockError),
-    #[error("cannot open the front door of {node} at {address}")]
+    #[error("cannot have the address {address} for {node} or its front door")]
     Door {
         node: NodeId,
         address: SocketAddr,
@@ -320,6 +320,10 @@ async fn bind_all(
 ) -> Result<Vec<(NodeId, TcpListener)>, NetworkError> {
     let mut listeners = Vec::with_capacity(nodes.len());
     for &node in nodes {
+        // A node that was killed a moment ago may still hold its own address.
+        let server = block.address(node, SERVER_PORT);
+        let free = TcpListener::bind(server).await;
+        free.map_err(|source| NetworkError::Door { node, address: server, source })?;
         let address = block.address(node, DOOR_PORT);
         let bound = TcpListener::bind(address).await;
         listeners

@@ -67,10 +67,17 @@ impl Kinds {
         }
     }
 
+    /// Whether a message of this kind is meant, where greetings are only if they are named: a
+    /// connection whose greeting is lost or doubled is none, which would be another fault.
+    pub(super) fn has_beyond_greeting(&self, kind: Option<Kind>) -> bool {
+        self.has(kind) && !(self.is_all() && kind.is_some_and(is_greeting))
+    }
+
     /// These without others; `None` if nothing is left.
     pub(crate) fn without(&self, others: &Self) -> Option<Self> {
         let Some(others) = &others.0 else { return None };
-        let own = self.0.clone().unwrap_or_else(|| Kind::ALL.iter().copied().collect());
+        let all = || Kind::ALL.iter().copied().filter(|kind| !is_greeting(*kind)).collect();
+        let own = self.0.clone().unwrap_or_else(all);
         let left: BTreeSet<_> = own.difference(others).copied().collect();
         (!left.is_empty()).then_some(Self(Some(left)))
     }
@@ -82,6 +89,11 @@ impl Kinds {
             _ => true,
         }
     }
+}
+
+/// Whether it makes a connection, rather than being sent over one.
+fn is_greeting(kind: Kind) -> bool {
+    matches!(kind, Kind::Hello | Kind::Welcome)
 }
 
 impl fmt::Display for Kinds {

@@ -357,8 +357,7 @@ impl Inner {
         random: &mut StdRng,
         now: Instant,
     ) {
-        let holds =
-            |rule: &Rule| matches!(&rule.condition, Condition::Hold { kinds } if kinds.has(kind));
+        let holds = |rule: &Rule| matches!(&rule.condition, Condition::Hold { kinds } if kinds.has_beyond_greeting(kind));
         if !self.rules.iter().any(holds) {
             self.enqueue(kind, bytes, queue, random, now);
         } else if self.held.len() >= HELD_FRAMES_MAX
@@ -414,7 +413,7 @@ impl Inner {
         for rule in &mut self.rules {
             let Some(chance) = rule.condition.chance(luck) else { continue };
             if rule.left != Some(0)
-                && chance.kinds.has(kind)
+                && chance.kinds.has_beyond_greeting(kind)
                 && random.random_bool(chance.probability)
             {
                 rule.left = rule.left.map(|left| left - 1);

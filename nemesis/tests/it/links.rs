@@ -418,6 +418,28 @@ async fn a_condition_in_the_middle_of_a_frame_lets_that_frame_end() {
 }
 
 #[tokio::test]
+async fn a_greeting_is_touched_only_if_it_is_named() {
+    let pair = pair().await;
+    for condition in [
+        Condition::Loss(always(Kinds::ALL)),
+        Condition::Duplicate(always(Kinds::ALL)),
+        Condition::Corrupt(always(Kinds::ALL)),
+        hold([]),
+    ] {
+        pair.install(TO, &condition);
+        let mut dialler = dial(&pair.network, N2, N1).await;
+        let (mut server, _) = timeout(PATIENCE, pair.listener.accept()).await.unwrap().unwrap();
+        assert_eq!(read_frame(&mut server).await.unwrap().kind, Kind::Hello, "{condition}");
+        send(&mut dialler, Kind::Heartbeat, 1).await;
+        eventually("the next one is", || !pair.network.stats(TO).is_zero()).await;
+        pair.network.heal(&[TO]);
+    }
+    pair.install(TO, &hold([Kind::Hello]));
+    let _dialler = dial(&pair.network, N2, N1).await;
+    held(&pair, 1).await;
+}
+
+#[tokio::test]
 async fn a_heal_is_idempotent() {
     let mut pair = pair().await;
     pair.install(TO, &for_ever());

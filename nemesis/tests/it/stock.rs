@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Command, Stdio},
+    sync::atomic::Ordering,
     thread,
     time::Duration,
 };
@@ -74,6 +75,8 @@ fn dial_for_ever(to: SocketAddr) {
     }
 }
 
+const ARGS: [&str; 4] = ["--exact", "stock::stock_program", "--nocapture", "--test-threads=1"];
+
 /// Two such programs, of which n2 dials n1 through its door.
 struct Stock {
     network: Network,
@@ -90,9 +93,18 @@ fn start(
     node: NodeId,
     dial: Option<NodeId>,
 ) -> (Process, mpsc::Receiver<Output>) {
-    let (sender, lines) = mpsc::channel(100);
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "stock::stock_program", "--nocapture", "--test-threads=1"]);
+    command.args(ARGS);
+    start_as(network, node, dial, command)
+}
+
+fn start_as(
+    network: &Network,
+    node: NodeId,
+    dial: Option<NodeId>,
+    mut command: Command,
+) -> (Process, mpsc::Receiver<Output>) {
+    let (sender, lines) = mpsc::channel(100);
     command.env(LISTEN, network.server(node).to_string());
     if let Some(to) = dial {
         command.env(DIAL, network.door(to).to_string());
@@ -166,20 +178,32 @@ async fn a_door_knows_who_knocks_without_a_hello() {
 }
 
 #[tokio::test]
+async fn a_child_of_a_node_s_process_knocks_as_that_node() {
+    let stock = stock().await;
+    let mut command = Command::new("sh");
+    command.args(["-c", "\"$0\" \"$@\" & wait"]).arg(std::env::current_exe().unwrap()).args(ARGS);
+    let (parent, mut lines) = start_as(&stock.network, N3, Some(N1), command);
+    let drain = tokio::spawn(async move { while lines.recv().await.is_some() {} });
+    let network = &stock.network;
+    eventually("it is let in", || network.connections(Link { from: N3, to: N1 }) == 1).await;
+    // The whole group: the child would outlive its shell.
+    parent.signal(Signal::SIGKILL).await.unwrap();
+    timeout(PATIENCE, parent.ended()).await.unwrap();
+    drain.abort();
+}
+
+#[tokio::test]
 async fn who_is_no_node_is_refused() {
     let stock = stock().await;
-    // n3 is not told of, so nobody knows whose the connection is.
     let (stranger, mut lines) = start(&stock.network, N3, Some(N1));
+    // From now on nobody knows whose its connections are.
     stock.network.set_pid(N3, None);
-    let end = Instant::now() + PATIENCE;
-    let mut refused = false;
-    while !refused && Instant::now() < end {
-        if let Some(Output::Line(_, line)) = timeout(PATIENCE, lines.recv()).await.unwrap() {
-            refused = line.starts_with(b"error");
-        }
-    }
-    assert!(refused);
+    stock.network.reset(&[Link { from: N3, to: N1 }]).await;
+    let drain = tokio::spawn(async move { while lines.recv().await.is_some() {} });
+    let counters = stock.network.counters(N1).unwrap();
+    eventually("it is turned away", || counters.garbage.load(Ordering::Relaxed) > 1).await;
     assert_eq!(stock.network.connections(Link { from: N3, to: N1 }), 0);
+    drain.abort();
     stranger.signal(Signal::SIGKILL).await.unwrap();
 }
 
