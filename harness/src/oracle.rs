@@ -47,13 +47,13 @@ impl Runs {
         candidate: &Candidate,
         runs: u32,
     ) -> Result<(Rate, BTreeSet<String>), Failure> {
-        let known = self.answers.find(candidate, true).filter(|known| known.trial.of == runs);
+        let known = self.answers.find(candidate, Some(runs));
         let known = match known {
             Some(known) => known.clone(),
             None => {
                 let known = self.run_batch(vec![candidate], Trial::new(runs, runs), true).remove(0);
                 if known.trial.failed + known.trial.passed == runs {
-                    self.answers.remember(candidate, true, known.clone())?;
+                    self.answers.remember(candidate, Some(runs), known.clone())?;
                 }
                 known
             }
@@ -73,7 +73,7 @@ impl Runs {
         trial: Trial,
     ) -> Result<Option<(usize, Trial)>, Stopped> {
         let known = |runs: &Self, index: usize| -> Option<Trial> {
-            let found = runs.answers.find(&proposals[index].candidate, false)?.trial;
+            let found = runs.answers.find(&proposals[index].candidate, None)?.trial;
             let trial = Trial { failed: found.failed, passed: found.passed, ..trial };
             trial.answer().map(|_| trial)
         };
@@ -89,7 +89,7 @@ impl Runs {
         let found = self.run_batch(candidates.clone(), trial, false);
         for (candidate, known) in candidates.into_iter().zip(found) {
             if known.trial.answer().is_some()
-                && let Err(failure) = self.answers.remember(candidate, false, known)
+                && let Err(failure) = self.answers.remember(candidate, None, known)
             {
                 self.stop = Some(Stop::Failed(format!("{:#}", failure.error)));
             }

@@ -1,0 +1,4 @@
+//! The built program, end to end.
+
+#[cfg(test)]
+mod replay;
