@@ -9,6 +9,7 @@ use crate::{
     again::{Again, Outcome},
     answers::{Answers, Known},
     failure::Failure,
+    output,
     plan::Plan,
     side_by_side::{Next, Work, side_by_side},
     statistics::Rate,
@@ -246,7 +247,11 @@ impl Work for Batch {
                 tried.failed.push(checks);
             }
             // A run that says nothing is no failure: to delete a step wrongly is worse than to keep it.
-            Outcome::Passed | Outcome::Unknown | Outcome::Broken(_) => tried.trial.passed += 1,
+            Outcome::Passed | Outcome::Unknown => tried.trial.passed += 1,
+            Outcome::Broken(error) => {
+                output::talk(&format!("a run could not be done: {error}"));
+                tried.trial.passed += 1;
+            }
         }
         self.done += 1;
         if self.decided(job.index) {
