@@ -31,8 +31,8 @@ struct Basis {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Answer {
-    /// What was asked: whether it fails, or how often.
-    counted: bool,
+    /// What was asked: how often it fails of so many runs, or only whether it does.
+    counted: Option<u32>,
     candidate: Candidate,
     #[serde(flatten)]
     known: Known,
@@ -49,7 +49,7 @@ pub(crate) struct Known {
 
 /// The file, and what it says.
 pub(crate) struct Answers {
-    known: BTreeMap<(bool, String), Known>,
+    known: BTreeMap<(Option<u32>, String), Known>,
     file: File,
 }
 
@@ -82,7 +82,7 @@ impl Answers {
     }
 
     /// What is known of a candidate.
-    pub(crate) fn find(&self, candidate: &Candidate, counted: bool) -> Option<&Known> {
+    pub(crate) fn find(&self, candidate: &Candidate, counted: Option<u32>) -> Option<&Known> {
         self.known.get(&(counted, text(candidate)))
     }
 
@@ -93,7 +93,7 @@ impl Answers {
     pub(crate) fn remember(
         &mut self,
         candidate: &Candidate,
-        counted: bool,
+        counted: Option<u32>,
         known: Known,
     ) -> Result<(), Failure> {
         let answer = Answer { counted, candidate: candidate.clone(), known };
@@ -145,16 +145,16 @@ mod tests {
         let known = Known { trial, checks: ["crash".to_owned()].into() };
         let mut answers = open("a");
         answers
-            .remember(&candidate(1), false, known.clone())
+            .remember(&candidate(1), None, known.clone())
             .unwrap_or_else(|f| panic!("{:#}", f.error));
         drop(answers);
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(b"{\"counted\":fal").unwrap();
         for _ in 0..2 {
             let answers = open("a");
-            assert_eq!(answers.find(&candidate(1), false), Some(&known));
-            assert_eq!(answers.find(&candidate(1), true), None);
-            assert_eq!(answers.find(&candidate(2), false), None);
+            assert_eq!(answers.find(&candidate(1), None), Some(&known));
+            assert_eq!(answers.find(&candidate(1), Some(4)), None);
+            assert_eq!(answers.find(&candidate(2), None), None);
         }
         assert_eq!(open("b").count(), 0);
         assert_eq!(open("a").count(), 0, "they are gone");

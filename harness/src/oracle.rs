@@ -9,6 +9,7 @@ use crate::{
     again::{Again, Outcome},
     answers::{Answers, Known},
     failure::Failure,
+    output,
     plan::Plan,
     side_by_side::{Next, Work, side_by_side},
     statistics::Rate,
@@ -47,13 +48,13 @@ impl Runs {
         candidate: &Candidate,
         runs: u32,
     ) -> Result<(Rate, BTreeSet<String>), Failure> {
-        let known = self.answers.find(candidate, true).filter(|known| known.trial.of == runs);
+        let known = self.answers.find(candidate, Some(runs));
         let known = match known {
             Some(known) => known.clone(),
             None => {
                 let known = self.run_batch(vec![candidate], Trial::new(runs, runs), true).remove(0);
                 if known.trial.failed + known.trial.passed == runs {
-                    self.answers.remember(candidate, true, known.clone())?;
+                    self.answers.remember(candidate, Some(runs), known.clone())?;
                 }
                 known
             }
@@ -73,7 +74,7 @@ impl Runs {
         trial: Trial,
     ) -> Result<Option<(usize, Trial)>, Stopped> {
         let known = |runs: &Self, index: usize| -> Option<Trial> {
-            let found = runs.answers.find(&proposals[index].candidate, false)?.trial;
+            let found = runs.answers.find(&proposals[index].candidate, None)?.trial;
             let trial = Trial { failed: found.failed, passed: found.passed, ..trial };
             trial.answer().map(|_| trial)
         };
@@ -89,7 +90,7 @@ impl Runs {
         let found = self.run_batch(candidates.clone(), trial, false);
         for (candidate, known) in candidates.into_iter().zip(found) {
             if known.trial.answer().is_some()
-                && let Err(failure) = self.answers.remember(candidate, false, known)
+                && let Err(failure) = self.answers.remember(candidate, None, known)
             {
                 self.stop = Some(Stop::Failed(format!("{:#}", failure.error)));
             }
@@ -246,7 +247,11 @@ impl Work for Batch {
                 tried.failed.push(checks);
             }
             // A run that says nothing is no failure: to delete a step wrongly is worse than to keep it.
-            Outcome::Passed | Outcome::Unknown | Outcome::Broken(_) => tried.trial.passed += 1,
+            Outcome::Passed | Outcome::Unknown => tried.trial.passed += 1,
+            Outcome::Broken(error) => {
+                output::talk(&format!("a run could not be done: {error}"));
+                tried.trial.passed += 1;
+            }
         }
         self.done += 1;
         if self.decided(job.index) {

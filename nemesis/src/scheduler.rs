@@ -105,10 +105,6 @@ impl Scheduler {
                 let due_ns = now_ns + at.as_nanos() + step.after.unwrap_or_default().as_nanos();
                 self.states[index] =
                     State::Triggered { due_ns, trigger: Some(Trigger::At(at.as_nanos())) };
-            } else if let (State::Waiting(progress), Some(on)) = (&self.states[index], &step.on)
-                && progress.is_complete(on)
-            {
-                self.trigger(index, now_ns, None);
             }
         }
     }

@@ -117,7 +117,10 @@ impl Search<'_, '_> {
         self.guess()?;
         loop {
             let before = self.current().clone();
+            // Every run to come is the shorter for it.
+            self.shorten_all()?;
             self.drop_units()?;
+            self.shorten_all()?;
             self.drop_steps()?;
             self.narrow()?;
             self.shorten()?;
@@ -262,20 +265,36 @@ impl Search<'_, '_> {
         }
     }
 
+    /// Waits less everywhere at once.
+    fn shorten_all(&mut self) -> Result<(), Stopped> {
+        while self.try_all(self.shorter_everywhere())? {}
+        Ok(())
+    }
+
+    fn shorter_everywhere(&self) -> Vec<Proposal> {
+        let current = self.current();
+        let mut proposals = Vec::new();
+        for (what, share) in
+            [("no wait", 0), ("a quarter of every wait", 1), ("half of every wait", 2)]
+        {
+            for settles in [true, false] {
+                let mut candidate = current.clone();
+                candidate.steps.iter_mut().for_each(|step| step.after = part(step.after, share));
+                if settles {
+                    let settle = part(Some(current.settle), share).unwrap_or_default();
+                    candidate.settle = settle.max(SETTLE_MIN).min(current.settle);
+                }
+                proposals.push(Proposal { what: what.to_owned(), candidate });
+            }
+        }
+        proposals
+    }
+
     /// Waits less: everywhere at once first, then step by step.
     fn shorten(&mut self) -> Result<(), Stopped> {
         loop {
-            let mut proposals = Vec::new();
+            let mut proposals = self.shorter_everywhere();
             let current = self.current();
-            for (what, share) in
-                [("no wait", 0), ("a quarter of every wait", 1), ("half of every wait", 2)]
-            {
-                let mut candidate = current.clone();
-                candidate.steps.iter_mut().for_each(|step| step.after = part(step.after, share));
-                candidate.settle =
-                    part(Some(current.settle), share).unwrap_or_default().max(SETTLE_MIN);
-                proposals.push(Proposal { what: what.to_owned(), candidate });
-            }
             for share in [0, 2] {
                 for (index, step) in current.steps.iter().enumerate() {
                     if step.after.is_some() {

@@ -25,8 +25,8 @@ use crate::{
 
 /// How often the smallest schedule is run at the end.
 const CONFIRM_RUNS: u32 = 10;
-/// How often it must fail then, or the search goes a step back.
-const CONFIRM_NEED: u32 = 9;
+/// How many steps back the search goes where it does not fail each time then.
+const CONFIRM_BACK: usize = 3;
 /// The part of the budget that is for the search, in percent; the rest is for the confirmation.
 const SEARCH_PERCENT: u64 = 85;
 
@@ -60,7 +60,7 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     let mut runs = Runs {
         again: Again { store: store.path().to_owned(), keep: false, checks },
         plan,
-        jobs: args.jobs.unwrap_or_else(|| default_jobs(4)),
+        jobs: args.jobs.unwrap_or_else(|| default_jobs(8)),
         deadline_ns: began_ns.saturating_add(budget_ns / 100 * SEARCH_PERCENT),
         answers,
         stop: None,
@@ -130,22 +130,38 @@ fn run_search(runs: &mut Runs, start: Candidate, trial: Trial, began_ns: u64) ->
     })
 }
 
-/// Runs the smallest schedule once more, often; where it fails too rarely, the one before it, and so
-/// on.
+/// Runs the smallest schedule once more, often; where it does not fail each time, also those before
+/// it, and takes the surest.
+///
+/// The healed cluster is watched for twice as long as was just enough, because the next machine may
+/// be slower.
 fn confirm(runs: &mut Runs, shrunk: &Shrunk, began_ns: u64) -> Result<Confirmed, Failure> {
-    let mut best: Option<Confirmed> = None;
-    for Proposal { candidate, .. } in shrunk.trail.iter().rev() {
-        let (rate, checks) = runs.count(candidate, CONFIRM_RUNS)?;
-        let steps = candidate.steps.len();
-        tell(began_ns, &format!("confirmed with {steps} steps: fails {rate}"));
-        if best.as_ref().is_none_or(|other| rate.hits > other.rate.hits) {
-            best = Some(Confirmed { smallest: candidate.clone(), rate, checks });
+    let longest = shrunk.trail[0].candidate.settle;
+    let with_room = |candidate: &Candidate| Candidate {
+        settle: TimeSpan(candidate.settle.0 * 2).min(longest),
+        ..candidate.clone()
+    };
+    let mut best = Confirmed {
+        smallest: with_room(shrunk.smallest()),
+        rate: Rate::default(),
+        checks: runs.again.checks.clone(),
+    };
+    if runs.stop.is_some() {
+        return Ok(best);
+    }
+    for Proposal { candidate, .. } in shrunk.trail.iter().rev().take(CONFIRM_BACK) {
+        let smallest = with_room(candidate);
+        let (rate, checks) = runs.count(&smallest, CONFIRM_RUNS)?;
+        let (steps, settle) = (smallest.steps.len(), smallest.settle);
+        tell(began_ns, &format!("confirmed with {steps} steps and settle {settle}: fails {rate}"));
+        if rate.hits > best.rate.hits {
+            best = Confirmed { smallest, rate, checks };
         }
-        if rate.hits >= CONFIRM_NEED || runs.stop.is_some() {
+        if rate.hits == rate.runs || runs.stop.is_some() {
             break;
         }
     }
-    Ok(best.expect("the trail begins with the start"))
+    Ok(best)
 }
 
 fn ended_early(runs: &Runs) -> Result<Status, Failure> {
@@ -188,9 +204,10 @@ fn scenario_text(runs: &Runs, args: &ShrinkArgs, confirmed: &Confirmed) -> Resul
     let scenario = Scenario {
         summary: summary_of(plan, &checks, smallest.steps.len()),
         story: format!(
-            "Shrunk from the run {} with seed {}.\nIt fails {rate} of its replays.\n",
+            "Shrunk from the run {} with seed {}.\n{}\n",
             args.run.display(),
-            plan.seed
+            plan.seed,
+            how_often(*rate)
         ),
         system: plan.system.clone(),
         nodes: plan.nodes,
@@ -208,6 +225,13 @@ fn scenario_text(runs: &Runs, args: &ShrinkArgs, confirmed: &Confirmed) -> Resul
     text.map_err(Failure::harness)
 }
 
+fn how_often(rate: Rate) -> String {
+    match rate.runs {
+        0 => "It was not confirmed: the search was stopped.".to_owned(),
+        _ => format!("It fails {rate}."),
+    }
+}
+
 fn summary_of(plan: &Plan, checks: &[String], steps: usize) -> String {
     let after = match steps {
         0 => "without any fault".to_owned(),
@@ -221,7 +245,7 @@ fn show(runs: &Runs, shrunk: &Shrunk, confirmed: &Confirmed, path: &Path) {
     let Confirmed { smallest, rate, .. } = confirmed;
     let before = shrunk.trail[0].candidate.steps.len();
     output::data(&format!("steps      {} of {before}", smallest.steps.len()));
-    output::data(&format!("fails      {rate}"));
+    output::data(&format!("replays    {}", how_often(*rate)));
     output::data(&format!("runs       {}", runs.done));
     let end = if shrunk.complete {
         "nothing more can be left out"

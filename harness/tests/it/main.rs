@@ -11,6 +11,10 @@ mod histories;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod rates;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod run;
 #[cfg(test)]
 mod runs;

@@ -1,6 +1,8 @@
 //! Real sockets and real processes: each fault bites, and each one heals.
 
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod generator;

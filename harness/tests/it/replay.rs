@@ -1,0 +1,77 @@
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use predicates::{prelude::*, str::contains};
+
+fn usurper(folder: &Path, args: &[&str]) -> assert_cmd::assert::Assert {
+    Command::cargo_bin("usurper").unwrap().current_dir(folder).args(args).assert()
+}
+
+/// Runs a scenario, and says where it was stored.
+fn run(folder: &Path, scenario: &str, more: &[&str], code: i32) -> PathBuf {
+    let args = [&["run", scenario, "--seed", "7"], more].concat();
+    usurper(folder, &args).code(code);
+    folder.join("store/latest")
+}
+
+#[test]
+fn a_failure_fails_again_from_another_folder_and_shrinks() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let scenario = "fle/initial-leader-returns";
+    let stored = run(folder.path(), scenario, &["--with-defect", "--settle", "600ms"], 1);
+    let stored = stored.canonicalize().unwrap();
+    let path = stored.to_str().unwrap();
+    usurper(elsewhere.path(), &["replay", path, "--repeat", "4", "--check", "dual-leaders"])
+        .code(1)
+        .stdout(contains("failed     4 of 4 (95 %: 51–100 %)"));
+    assert!(elsewhere.path().join("store").read_dir().is_ok(), "the replays have a store there");
+    let shrink = ["shrink", path, "--repeat", "3", "--output", "small.toml"];
+    usurper(elsewhere.path(), &shrink)
+        .code(0)
+        .stdout(contains("nothing more can be left out").and(contains("steps      2 of 2")));
+    // The answers are kept: asked again, nothing is run.
+    usurper(elsewhere.path(), &shrink).code(0).stdout(contains("runs       0"));
+    usurper(elsewhere.path(), &["run", "small.toml", "--with-defect"]).code(1);
+    usurper(elsewhere.path(), &["run", "small.toml"]).code(0);
+}
+
+#[test]
+fn a_run_that_failed_nothing_replays_as_such_and_cannot_be_shrunk() {
+    let folder = tempfile::tempdir().unwrap();
+    let stored = run(folder.path(), "fle/initial-leader-returns", &["--settle", "200ms"], 0);
+    let schedule = std::fs::read_to_string(stored.join("schedule.toml")).unwrap();
+    assert!(schedule.contains("target = \"step:first\""), "{schedule}");
+    usurper(folder.path(), &["replay", "store/latest"])
+        .code(0)
+        .stdout(contains("failed     0 of 1"));
+    usurper(folder.path(), &["shrink", "store/latest"])
+        .code(2)
+        .stderr(contains("failed no check").and(contains("hint: only a run that failed")));
+    usurper(folder.path(), &["replay", "store/latest", "--check", "dual-leaders"])
+        .code(2)
+        .stderr(contains("did not fail the check `dual-leaders`"));
+}
+
+#[test]
+fn what_is_no_run_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in ["replay", "shrink"] {
+        usurper(folder.path(), &[command, "nowhere"])
+            .code(2)
+            .stderr(contains("cannot read `nowhere/plan.toml`").and(contains("hint: name the")));
+    }
+}
+
+#[test]
+fn a_schedule_that_cannot_run_is_refused_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "summary = \"\"\nsystem = \"fle\"\ntime = \"5s\"\nsettle = \"1s\"\n\n[[steps]]\n\
+                do = \"resume\"\ntarget = \"n1\"\n";
+    std::fs::write(folder.path().join("wrong.toml"), text).unwrap();
+    usurper(folder.path(), &["run", "wrong.toml"]).code(2).stderr(contains(
+        "error: cannot run `wrong.toml`, line 7: step 1: `resume` undoes nothing: no step before \
+         it does `pause`",
+    ));
+    assert!(!folder.path().join("store").exists(), "nothing was started");
+}
