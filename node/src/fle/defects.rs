@@ -63,7 +63,7 @@ switches! {
         "catalogue F-031: votes of removed servers and observers, ZOOKEEPER-2959",
         ["dual-leaders"];
     odown_quorum_below_majority => "odown-quorum-below-majority",
-        "two nodes that find the leader down are enough, whatever the size of the cluster",
+        "two nodes that find the leader down are enough; with `odown-trusted-blindly` they depose it",
         "catalogue F-035: redis 3306 and 2370, a Sentinel quorum smaller than a majority",
         ["disruption"];
     odown_trusted_blindly => "odown-trusted-blindly",
@@ -79,7 +79,7 @@ switches! {
         "catalogue F-065: a leadership that is persisted outlives its quorum",
         ["dual-leaders"];
     sdown_reports_never_expire => "sdown-reports-never-expire",
-        "a report that the leader is down counts for ever, however long ago it was",
+        "a report that the leader is down counts for ever; with `odown-trusted-blindly` old ones depose it",
         "catalogue F-035: Sentinel drops answers older than five ask periods, and must",
         ["disruption"];
     settled_vote_full_compare => "settled-vote-full-compare",
