@@ -43,11 +43,13 @@ pub const CHECKS: &[CheckInfo] = &[
     rules::connection_storm::INFO,
     rules::crash::INFO,
     rules::disruption::INFO,
+    rules::double_vote::INFO,
     rules::dual_leaders::INFO,
     rules::election_loop::INFO,
     rules::mutual_follow::INFO,
     rules::no_leader::INFO,
     rules::stale_leader_heartbeat::INFO,
+    rules::term_rollback::INFO,
     rules::zombie_leader::INFO,
 ];
 

@@ -36,6 +36,8 @@ fn holds_before(steps: &[Step], index: usize) -> impl Iterator<Item = &Step> {
     steps.iter().enumerate().filter_map(move |(place, step)| {
         let possible = match (step.at, release.at) {
             (Some(hold), Some(release)) => hold <= release,
+            // Tracks run side by side, in no order among each other.
+            (None, None) if step.track != release.track => true,
             (None, None) => place < index && healed.is_none_or(|healed| healed < place),
             _ => true,
         };

@@ -14,6 +14,9 @@
 //! 40 n2 term 2                   the envelope's term from here on
 //! 40 n2 persist current-epoch 2
 //! 50 n2 votes n1 2               an event that no check but completeness looks at
+//! 50 n2 accepts n3 2            it stores that it accepts n3 for this epoch
+//! 50 n2 acks n3 2               it tells n3 so
+//! 50 n2 restarts-accepted 2     `node-start`, having found this accepted epoch on its disk
 //! 50 n2 dials n1                it begins a connection
 //! 50 n2 stranger n1 n3           it starts again, and is no member of what it takes for the members
 //! 50 n2 lose 3                   three events of the node are missing from here on
@@ -195,6 +198,22 @@ impl Transcript {
             ["persist", what, value] => {
                 let fields = json!({"what": what, "value": number(value), "ok": true});
                 self.event(t, node, "persist", fields);
+            }
+            ["accepts", leader, epoch] => {
+                let fields = json!({
+                    "what": "accepted-epoch", "value": number(epoch), "for": leader, "ok": true,
+                });
+                self.event(t, node, "persist", fields);
+            }
+            ["acks", leader, epoch] => {
+                let fields = json!({"to": leader, "kind": "ackepoch", "in-term": number(epoch)});
+                self.event(t, node, "ack", fields);
+            }
+            ["restarts-accepted", epoch] => {
+                let persisted = json!({"accepted-epoch": number(epoch)});
+                let fields =
+                    json!({"persisted": persisted, "fresh": false, "defects": [], "params": {}});
+                self.event(t, node, "node-start", fields);
             }
             ["dials", peer] => {
                 self.event(t, node, "conn", json!({"op": "dial", "peer": peer}));

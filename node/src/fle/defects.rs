@@ -13,7 +13,7 @@ switches! {
     accepted_epoch_not_synced => "accepted-epoch-not-synced",
         "an epoch is accepted, and the leader told so, before the acceptance is on the disk",
         "catalogue F-010: NATS 7564, a vote that a loss of power takes back",
-        ["dual-leaders"];
+        ["double-vote", "term-rollback"];
     config_leader_on_boot => "config-leader-on-boot",
         "at every start a node believes that the configured leader leads",
         "catalogue F-022: a restarted old leader heartbeats because its configuration says so",
@@ -63,7 +63,7 @@ switches! {
         "catalogue F-031: votes of removed servers and observers, ZOOKEEPER-2959",
         ["dual-leaders"];
     odown_quorum_below_majority => "odown-quorum-below-majority",
-        "two nodes that find the leader down are enough, whatever the size of the cluster",
+        "two nodes that find the leader down are enough; with `odown-trusted-blindly` they depose it",
         "catalogue F-035: redis 3306 and 2370, a Sentinel quorum smaller than a majority",
         ["disruption"];
     odown_trusted_blindly => "odown-trusted-blindly",
@@ -79,7 +79,7 @@ switches! {
         "catalogue F-065: a leadership that is persisted outlives its quorum",
         ["dual-leaders"];
     sdown_reports_never_expire => "sdown-reports-never-expire",
-        "a report that the leader is down counts for ever, however long ago it was",
+        "a report that the leader is down counts for ever; with `odown-trusted-blindly` old ones depose it",
         "catalogue F-035: Sentinel drops answers older than five ask periods, and must",
         ["disruption"];
     retry_failed_sync => "retry-failed-sync",

@@ -1,0 +1,121 @@
+//! `term-rollback` (S4): what a node has promised it still knows after a restart.
+//!
+//! Rule: the term, the accepted epoch and the current epoch of a node never decrease: neither in
+//! memory (`term-change`), nor on the disk (`persist`), nor from what an earlier incarnation stored or
+//! told others (`ack` of an epoch, a vote) to what `node-start` finds.
+//!
+//! The round of fast leader election is no promise, and begins anew at each start.
+//!
+//! What it cannot see: a promise that a node tells to others without any event.
+
+use std::collections::BTreeMap;
+
+use usurper_history::{Body, Event, Header, NodeId, Record};
+
+use crate::{
+    check::{Check, CheckInfo, Options},
+    findings::{Findings, Outcome, lines},
+    timeline::{Mark, Timeline},
+    verdict::Finding,
+};
+
+pub(crate) const INFO: CheckInfo = CheckInfo {
+    name: "term-rollback",
+    summary: "no term or epoch of a node decreases, also over a restart",
+    source: "S4; F-010, F-050",
+    needs: &["node-start", "persist"],
+    options: &[],
+    make,
+};
+
+#[derive(Debug, Default)]
+struct TermRollback {
+    findings: Findings,
+    highest: BTreeMap<(NodeId, &'static str), (u64, Mark)>,
+}
+
+const TERM: &str = "term";
+const ACCEPTED: &str = "accepted epoch";
+const CURRENT: &str = "current epoch";
+
+fn make(_header: &Header, _options: &Options) -> Box<dyn Check> {
+    Box::new(TermRollback::default())
+}
+
+impl Check for TermRollback {
+    fn observe(&mut self, line: u64, record: &Record, _timeline: &Timeline) {
+        let Body::Node(event) = &record.body else { return };
+        let (now, node) = (Mark { t: record.t, line }, event.node);
+        match &event.event {
+            Event::NodeStart { persisted, .. } => {
+                let found = [
+                    (TERM, persisted.term),
+                    (ACCEPTED, persisted.accepted_epoch),
+                    (CURRENT, persisted.current_epoch),
+                ];
+                for (what, value) in found {
+                    if let Some(value) = value {
+                        self.see(now, node, what, value, "started with");
+                    }
+                }
+            }
+            Event::Persist { what, value: Some(value), ok: true, .. } => {
+                if let Some(what) = kind(what) {
+                    self.see(now, node, what, *value, "stored");
+                }
+            }
+            Event::TermChange { kind: what, to, .. } => {
+                if let Some(what) = kind(what) {
+                    self.see(now, node, what, *to, "went to");
+                }
+            }
+            Event::Ack { kind, in_term, .. } if kind == "ackepoch" => {
+                self.raise(now, node, ACCEPTED, *in_term);
+            }
+            Event::Ack { kind, in_term, .. } if kind == "vote" => {
+                self.raise(now, node, TERM, *in_term);
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(self: Box<Self>, _now: u64, _timeline: &Timeline) -> Outcome {
+        Outcome { findings: self.findings, ..Outcome::default() }
+    }
+}
+
+fn kind(name: &str) -> Option<&'static str> {
+    match name {
+        "term" | "hard-state" => Some(TERM),
+        "accepted-epoch" => Some(ACCEPTED),
+        "current-epoch" => Some(CURRENT),
+        _ => None,
+    }
+}
+
+impl TermRollback {
+    fn raise(&mut self, now: Mark, node: NodeId, what: &'static str, value: u64) {
+        let highest = self.highest.entry((node, what)).or_insert((value, now));
+        if value > highest.0 {
+            *highest = (value, now);
+        }
+    }
+
+    fn see(&mut self, now: Mark, node: NodeId, what: &'static str, value: u64, how: &str) {
+        if let Some((highest, since)) = self.highest.get(&(node, what)).copied()
+            && value < highest
+        {
+            self.findings.push(Finding {
+                sentence: format!("{node} {how} {what} {value} although it had been at {highest}"),
+                nodes: vec![node],
+                from_ns: since.t,
+                to_ns: now.t,
+                lines: lines([since.line, now.line]),
+            });
+            // What follows is measured against where it is now.
+            self.highest.insert((node, what), (value, now));
+            return;
+        }
+        self.raise(now, node, what, value);
+    }
+}

@@ -1,0 +1,61 @@
+use crate::transcript::check;
+
+#[track_caller]
+fn led(events: &str, expected: &str) {
+    check(
+        "term-rollback",
+        &format!("0 boot\n100 n3 elected 1\n{events}\n900 phase stop"),
+        expected,
+    );
+}
+
+#[test]
+fn an_epoch_that_a_restart_has_forgotten_is_rejected() {
+    led(
+        "200 n1 persist current-epoch 4
+         300 spawn n1
+         300 n1 start 3",
+        "invalid
+         - n1 started with current epoch 3 although it had been at 4",
+    );
+}
+
+#[test]
+fn an_acceptance_that_was_told_and_not_stored_is_rejected() {
+    led(
+        "200 n1 acks n3 4
+         300 spawn n1
+         300 n1 restarts-accepted 3",
+        "invalid
+         - n1 started with accepted epoch 3 although it had been at 4",
+    );
+    led("200 n1 acks n3 4\n300 spawn n1\n300 n1 restarts-accepted 4", "valid");
+}
+
+#[test]
+fn going_back_in_memory_or_on_the_disk_is_rejected() {
+    led(
+        "200 n1 persist accepted-epoch 4
+         300 n1 persist accepted-epoch 2",
+        "invalid
+         - n1 stored accepted epoch 2 although it had been at 4",
+    );
+    led(
+        "200 n1 term 4
+         300 n1 term 2",
+        "invalid
+         - n1 went to current epoch 2 although it had been at 4",
+    );
+}
+
+#[test]
+fn what_only_rises_is_fine_and_nodes_are_apart() {
+    led(
+        "200 n1 persist current-epoch 4
+         210 n2 persist current-epoch 2
+         300 spawn n1
+         300 n1 start 4
+         310 n1 persist current-epoch 5",
+        "valid",
+    );
+}
