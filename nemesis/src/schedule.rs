@@ -36,6 +36,9 @@ pub struct Step {
     /// after it go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<TimeSpan>,
+    /// Run all the same once `within` is over, instead of being missed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anyway: bool,
     /// From the begin of one repetition to the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<TimeSpan>,
@@ -68,6 +71,7 @@ impl Step {
             at: None,
             after: None,
             within: None,
+            anyway: false,
             every: None,
             times: None,
             fault,
