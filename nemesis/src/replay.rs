@@ -2,8 +2,9 @@
 //!
 //! Whatever the first schedule did by the clock is hung on the events of the run, because an
 //! election takes its own time each time: a step follows the leader that was established last
-//! before it, as many milliseconds later as it did. Only where no leader was established since the
-//! step before does it follow that step by the clock. Steps that waited for events wait for the same
+//! before it, as many milliseconds later as it did; if no leader comes within about twice the time,
+//! it runs all the same. Where no leader was established since the step before, it follows that step
+//! by the clock. Steps that waited for events wait for the same
 //! ones again, and a target that was named by its part (`leader`) is not frozen to the node that
 //! played it.
 
@@ -28,8 +29,8 @@ use crate::{
 const LEADERS_COUNTED_MAX: u32 = 3;
 /// A wait at the end that is shorter than this is only the harness' own work.
 const LAST_WAIT_MIN: Duration = Duration::from_millis(20);
-/// How long a step waits for its leader at least before it is given up.
-const WITHIN_MIN: Duration = Duration::from_secs(3);
+/// How long a step waits for its leader at least before it runs all the same.
+const WITHIN_MIN: Duration = Duration::from_secs(1);
 
 /// A step that was done.
 struct Done<'a> {
@@ -237,12 +238,13 @@ fn when(
     let since: Vec<_> =
         leaders.iter().copied().filter(|t| (armed_ns..=this.begun_ns).contains(t)).collect();
     let count = u32::try_from(since.len()).unwrap_or(u32::MAX);
-    (step.on, step.within) = (None, None);
+    (step.on, step.within, step.anyway) = (None, None, false);
     match since.last() {
         Some(leader) if count <= LEADERS_COUNTED_MAX => {
             let waited = Duration::from_nanos(leader.saturating_sub(armed_ns));
-            let within = (waited * 3).max(WITHIN_MIN);
+            let within = (waited * 2 + WITHIN_MIN / 2).max(WITHIN_MIN);
             step.within = Some(TimeSpan::millis(millis(within)));
+            step.anyway = true;
             step.after = Some(whole_millis(this.begun_ns - leader));
             step.on = Some(
                 Pattern::event("leader-elected", [("established", true.into())]).counted(count),

@@ -41,6 +41,9 @@ pub struct Step {
     /// after it go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<TimeSpan>,
+    /// Run all the same once `within` is over, instead of being missed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anyway: bool,
     /// From the begin of one repetition to the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<TimeSpan>,
@@ -117,6 +120,7 @@ impl Step {
             at: None,
             after: None,
             within: None,
+            anyway: false,
             every: None,
             times: None,
             fault,

@@ -171,6 +171,9 @@ impl Step {
         if self.within.is_some() && self.on.is_none() {
             return Err(wrong("within", "`within` needs an `on`"));
         }
+        if self.anyway && self.within.is_none() {
+            return Err(wrong("anyway", "`anyway` needs a `within`"));
+        }
         if self.every.is_some() && self.times.is_none() {
             let hint = "say how often, for example `times = 5`";
             return Err(wrong_with("every", "`every` without `times` would never end", hint));

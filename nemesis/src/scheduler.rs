@@ -211,7 +211,11 @@ impl Scheduler {
                 self.trigger(index, now_ns, None);
             }
             _ if self.deadline_ns(index).is_some_and(|deadline| now_ns > deadline) => {
-                self.states[index] = State::Missed { since_ns: now_ns };
+                if self.steps[index].anyway {
+                    self.trigger(index, now_ns, None);
+                } else {
+                    self.states[index] = State::Missed { since_ns: now_ns };
+                }
             }
             _ => {}
         }

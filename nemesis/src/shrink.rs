@@ -373,6 +373,7 @@ fn remove(steps: &[Step], removed: &BTreeSet<usize>, keep_waits: bool) -> (Vec<u
                 }
                 if gone.on.is_some() {
                     (step.on, step.within) = (gone.on.clone(), gone.within);
+                    step.anyway = gone.anyway;
                 }
             }
         }

@@ -121,7 +121,8 @@ fn a_step_by_the_clock_follows_the_leader_before_it() {
         r#"[[steps]]
         name = "f1"
         after = "800ms"
-        within = "3s"
+        within = "1s"
+        anyway = true
         do = "kill"
         target = "leader"
         [steps.on]
@@ -129,7 +130,8 @@ fn a_step_by_the_clock_follows_the_leader_before_it() {
         established = true
         [[steps]]
         after = "200ms"
-        within = "3s"
+        within = "2s 100ms"
+        anyway = true
         do = "restart"
         target = "step:f1"
         [steps.on]

@@ -248,6 +248,17 @@ fn a_step_that_waits_too_long_is_missed_and_the_next_one_goes_on() {
 }
 
 #[test]
+fn a_step_can_run_all_the_same_when_its_event_is_late() {
+    let mut s = scheduler(
+        "[[steps]]\ndo = 'wait'\nwithin = '20ms'\nanyway = true\non = { event = 'vote-cast' }",
+    );
+    assert!(due(&mut s, 20).is_empty());
+    assert_eq!(due(&mut s, 21), [0]);
+    assert!(s.missed().is_empty() && s.all_ended());
+    refused("[[steps]]\ndo = 'wait'\nanyway = true", "step 1: `anyway` needs a `within`");
+}
+
+#[test]
 fn an_event_in_time_is_not_missed() {
     let mut s = scheduler(
         "[[steps]]\ndo = 'wait'\nwithin = '20ms'\nafter = '50ms'\non = { event = 'vote-cast' }",
