@@ -5,12 +5,16 @@
 //! verdict, byte for byte. Its memory grows with nodes, terms and findings, not with the history.
 
 mod check;
+pub mod client_ops;
 mod completeness;
 mod figures;
 mod findings;
+pub mod formats;
 mod judge;
 mod leaders;
+pub mod linearizability;
 mod mesh;
+pub mod models;
 mod phrase;
 mod rules;
 mod timeline;

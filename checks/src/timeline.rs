@@ -7,10 +7,14 @@
 //!   repairs counts from the `end` record with outcome `installed`;
 //! - a skipped fault never had an effect; an indeterminate impairment counts as installed until its
 //!   repair is, an indeterminate repair counts as not done;
+//! - a node that is degraded in several aspects (its disk, its clock) is so until each is restored,
+//!   and across restarts;
 //! - a node that was started again is live from the harness' `ready` of that incarnation on.
 //!
 //! A **connected majority** is a set of live, thawed, undegraded nodes, a majority of the header's
-//! nodes, of which each pair is connected in both directions. That is a full mesh: protocols exist
+//! nodes, of which each pair is connected in both directions, while nobody who limps can speak to any
+//! of them. A limping node is one that is degraded and yet takes part: it may be the best candidate of
+//! all and never come to lead. That is a full mesh: protocols exist
 //! that need less, none needs more, so a bound runs only when every one of them must make progress.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,7 +56,8 @@ struct Process {
     /// A fault may have ended the process.
     in_doubt: bool,
     frozen: bool,
-    degraded: bool,
+    /// The aspects in which it works worse than it should.
+    degraded: BTreeSet<String>,
 }
 
 /// A fault between its begin and its end.
@@ -124,7 +129,7 @@ impl Timeline {
     pub(crate) fn is_usable(&self, node: NodeId) -> bool {
         let impaired = |pending: &Pending| pending.impairs_nodes() && pending.nodes.contains(&node);
         self.nodes.get(&node).is_some_and(|process| {
-            process.ready && !process.in_doubt && !process.frozen && !process.degraded
+            process.ready && !process.in_doubt && !process.frozen && process.degraded.is_empty()
         }) && !self.pending.values().any(impaired)
     }
 
@@ -199,11 +204,12 @@ impl Timeline {
                 return;
             }
             HarnessEvent::Spawn { node, inc, .. } => {
-                let degraded = self.nodes.get(node).is_some_and(|process| process.degraded);
                 let process = self.nodes.entry(*node).or_default();
                 if *inc < process.inc {
                     return;
                 }
+                // A disk or a clock is no better for a new process.
+                let degraded = std::mem::take(&mut process.degraded);
                 *process = Process { inc: *inc, degraded, ..Process::default() };
             }
             HarnessEvent::Ready { node, inc } => {
@@ -264,11 +270,15 @@ impl Timeline {
             None => (&fault.nodes, self.links_of(fault.effect, &fault.nodes, &fault.links)),
         };
         let installed = outcome == Outcome::Installed;
+        let aspect = fault.aspect.as_deref();
         match fault.effect {
             Effect::Down => self.take_down(nodes, pending.as_ref(), installed),
             Effect::Frozen => self.each(nodes, |process| process.frozen = true),
             Effect::Degraded if links.is_empty() => {
-                self.each(nodes, |process| process.degraded = true);
+                let aspect = aspect.unwrap_or_default();
+                self.each(nodes, |process| {
+                    process.degraded.insert(aspect.to_owned());
+                });
             }
             Effect::Degraded => self.degraded_links.extend(links),
             Effect::Cut => self.cut.extend(links),
@@ -283,7 +293,10 @@ impl Timeline {
             }
             Effect::Restored if installed => {
                 if links.is_empty() {
-                    self.each(nodes, |process| process.degraded = false);
+                    self.each(nodes, |process| match aspect {
+                        Some(aspect) => drop(process.degraded.remove(aspect)),
+                        None => process.degraded.clear(),
+                    });
                 }
                 links.iter().for_each(|link| {
                     self.degraded_links.remove(link);
@@ -332,8 +345,28 @@ impl Timeline {
     fn remesh(&mut self) {
         let usable: Vec<NodeId> =
             self.members.iter().copied().filter(|node| self.is_usable(*node)).collect();
-        self.meshed =
-            mesh::members_of_meshes(&usable, self.majority(), |a, b| self.is_connected(a, b));
+        let speaks_to =
+            |from, to: &NodeId| !self.cut.contains(&Link { from, to: *to }) && from != *to;
+        let mut limping = self.members.iter().copied().filter(|node| self.is_limping(*node));
+        let disturbed = limping.any(|from| usable.iter().any(|to| speaks_to(from, to)));
+        self.meshed = if disturbed {
+            BTreeSet::new()
+        } else {
+            mesh::members_of_meshes(&usable, self.majority(), |a, b| self.is_connected(a, b))
+        };
+    }
+
+    /// Whether a node takes part, but not as it should.
+    fn is_limping(&self, node: NodeId) -> bool {
+        let degrading = |pending: &Pending| {
+            pending.effect == Effect::Degraded
+                && pending.links.is_empty()
+                && pending.nodes.contains(&node)
+        };
+        self.nodes.get(&node).is_some_and(|process| {
+            let degraded = !process.degraded.is_empty() || self.pending.values().any(degrading);
+            process.ready && !process.frozen && degraded
+        })
     }
 }
 

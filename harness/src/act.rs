@@ -47,6 +47,7 @@ pub(crate) fn seen(index: Option<usize>, begun: FaultRecord, seen: Seen) -> Ende
         acted: Some(seen.acted_ns),
         proof: join(seen.proofs),
         reason: seen.refused.or(unclear),
+        effect: seen.effect.unwrap_or(begun.effect),
         ..end(begun)
     };
     Ended { index, record, ops: seen.ops }

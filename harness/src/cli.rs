@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use usurper_nemesis::TimeSpan;
+use usurper_nemesis::{Majority, TimeSpan};
 
 use crate::{failure::Failure, plan::Wishes};
 
@@ -25,8 +25,20 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run scenarios without and with their defects: green without, red with.
     Prove(ProveArgs),
+    /// Do a stored run again, and say how often it fails the same way.
+    ///
+    /// Exit codes: 1 if it failed at least once, 0 if it never did, 3 if it never did but not every
+    /// replay could be judged.
+    Replay(ReplayArgs),
+    /// Find the fewest steps with which a stored run still fails, and write them as a scenario.
+    ///
+    /// It can be stopped with Ctrl-C; the same command goes on where it was. Exit codes: 0 when a
+    /// scenario was written, 3 when the run does not fail again.
+    Shrink(ShrinkArgs),
     /// Judge a history, or the history of a run.
     Check(CheckArgs),
+    /// Make a page of a run, to look at.
+    Report(ReportArgs),
     /// Print what `run` would do, and do nothing.
     Plan(PlanArgs),
     /// Show what there is.
@@ -70,6 +82,21 @@ pub(crate) struct PlanArgs {
     /// From one random fault to the next [default: 2s]
     #[arg(long)]
     pub(crate) interval: Option<TimeSpan>,
+    /// Random faults that may overlap, as expected faults per minute: `kill=10,pause=5`, `all=6`.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "FAULT=NUMBER,…",
+        value_parser = key_value,
+        conflicts_with_all = ["faults", "interval"]
+    )]
+    pub(crate) rate: Vec<(String, String)>,
+    /// With `--rate`: leave a majority up, running and connected at every moment.
+    #[arg(long, requires = "rate", conflicts_with = "break_majority")]
+    pub(crate) keep_majority: bool,
+    /// With `--rate`: leave no majority, at least once.
+    #[arg(long, requires = "rate")]
+    pub(crate) break_majority: bool,
     /// How long faults go on, at most [default: the scenario's, or 12s]
     #[arg(long)]
     pub(crate) time: Option<TimeSpan>,
@@ -132,6 +159,56 @@ pub(crate) struct ProveArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The run's directory, in whatever store (`store/latest`).
+    pub(crate) run: PathBuf,
+    /// How often to do it again.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) repeat: u32,
+    /// How many replays go on side by side [default: twice the cores]
+    #[arg(long)]
+    pub(crate) jobs: Option<usize>,
+    /// Count only this check [default: any that the run failed]
+    #[arg(long, value_name = "CHECK")]
+    pub(crate) check: Option<String>,
+    /// The program of the system under test, instead of the run's.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) bin: Option<PathBuf>,
+    /// Keep every replay in the store.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Where the replays are stored.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShrinkArgs {
+    /// The run's directory, in whatever store (`store/latest`).
+    pub(crate) run: PathBuf,
+    /// How often a smaller schedule is run before a step is left out for good.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..1000))]
+    pub(crate) repeat: u32,
+    /// How many runs go on side by side [default: four times the cores]
+    #[arg(long)]
+    pub(crate) jobs: Option<usize>,
+    /// How long the search may take.
+    #[arg(long, default_value = "3m")]
+    pub(crate) budget: TimeSpan,
+    /// Where the scenario is written [default: `shrunk.toml` in the run's directory]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Only this check must fail [default: any that the run failed]
+    #[arg(long, value_name = "CHECK")]
+    pub(crate) check: Option<String>,
+    /// The program of the system under test, instead of the run's.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) bin: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     /// History files or run directories (`store/latest`).
     #[arg(required = true)]
@@ -141,13 +218,32 @@ pub(crate) struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// A run directory or a history file.
+    #[arg(default_value = "store/latest")]
+    pub(crate) run: PathBuf,
+    /// Where to write it [default: report.html beside the history]
+    #[arg(long)]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     pub(crate) what: What,
     /// Only what belongs to this system.
     #[arg(long)]
     pub(crate) system: Option<String>,
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) output: Output,
+    pub(crate) output: ListOutput,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListOutput {
+    #[default]
+    Text,
+    Json,
+    /// A table, as the pages of the documentation have it.
+    Markdown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -157,6 +253,7 @@ pub(crate) enum What {
     Defects,
     Faults,
     Checks,
+    Events,
 }
 
 #[derive(Debug, Args)]
@@ -183,6 +280,12 @@ impl PlanArgs {
             with_defect: self.with_defect,
             faults: self.faults.clone(),
             interval: self.interval,
+            rates: self.rate.clone(),
+            majority: match (self.keep_majority, self.break_majority) {
+                (true, _) => Majority::Keep,
+                (_, true) => Majority::Break,
+                _ => Majority::Any,
+            },
             time: self.time,
             settle: self.settle,
             params: self.param.iter().cloned().collect(),

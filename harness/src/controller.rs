@@ -17,16 +17,18 @@ use tokio::{
     time::{Duration, timeout},
 };
 use usurper_history::{
-    Body, Clock, Effect, Event, FORMAT_VERSION, FaultRecord, HarnessEvent, Header, NodeId, Phase,
-    Record, Trigger, Writer, sort_file,
+    Body, Clock, Effect, Event, FORMAT_VERSION, FaultRecord, HarnessEvent, Header, NodeId,
+    NodeRecord, Outcome, Phase, Record, Role, Trigger, Writer, sort_file,
 };
 use usurper_nemesis::{
-    Act, Due, Fault, Network, Output, Process, Resolved, Scheduler, Step, Stream,
+    Act, Due, Fault, Needs, Network, NetworkOptions, Output, Process, Resolved, Scheduler, Step,
+    Stream,
 };
 
 use crate::{
     act::{self, Ended},
     failure::Failure,
+    machine::{Aspect, Machine, control_name},
     plan::{Plan, events_of},
     reporter::Reporter,
     store::RunDir,
@@ -37,10 +39,19 @@ use crate::{
 const READY_MAX: Duration = Duration::from_secs(10);
 /// How long healing may take before the run counts as failed.
 const HEAL_MAX: Duration = Duration::from_secs(20);
+/// How much longer than the leader bound a leader is waited for at the end, so that its absence is
+/// beyond doubt.
+const SETTLE_MORE: Duration = Duration::from_secs(1);
 /// How long a node may take to stop by itself.
 const STOP_MAX: Duration = Duration::from_secs(2);
 /// Events that wait for the loop; a node that outruns it is slowed down, not lost.
 const QUEUE: usize = 1 << 14;
+/// What undoes each aspect of a bent machine.
+const RESTORES: [(Aspect, Fault); 3] = [
+    (Aspect::Disk, Fault::DiskRestore),
+    (Aspect::Clock, Fault::ClockRestore),
+    (Aspect::Failpoint, Fault::FailpointRelease),
+];
 /// Lines of a dead node's standard error that are kept as evidence.
 const STDERR_LINES: usize = 5;
 
@@ -115,14 +126,16 @@ pub(crate) struct Controller<'a> {
     plan: &'a Plan,
     pub(crate) dir: &'a RunDir,
     pub(crate) system: &'static dyn System,
-    clock: Clock,
+    pub(crate) clock: Clock,
     writer: Writer,
     reporter: &'a mut dyn Reporter,
     interrupt: watch::Receiver<Option<&'static str>>,
     interrupted: bool,
     pub(crate) network: Arc<Network>,
     pub(crate) nodes: BTreeMap<NodeId, NodeState>,
+    pub(crate) machines: BTreeMap<NodeId, Machine>,
     scheduler: Scheduler,
+    leaders: Leaders,
     steps_begun: u64,
     steps_open: usize,
     pub(crate) operations: u32,
@@ -158,7 +171,8 @@ impl<'a> Controller<'a> {
         };
         let writer = Writer::create(&dir.history(), &header).map_err(Failure::harness)?;
         let hint = plan.seed ^ u64::from(std::process::id()).wrapping_mul(0x9e37_79b9);
-        let network = Network::open(&node_ids, hint).await.map_err(Failure::harness)?;
+        let options = NetworkOptions { hint, seed: plan.seed, wire: system.wire() };
+        let network = Network::open_with(&node_ids, options).await.map_err(Failure::harness)?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         Ok(Self {
             plan,
@@ -171,7 +185,9 @@ impl<'a> Controller<'a> {
             interrupted: false,
             network: Arc::new(network),
             nodes: BTreeMap::new(),
+            machines: BTreeMap::new(),
             scheduler: Scheduler::new(plan.steps.clone(), &node_ids, plan.seed),
+            leaders: Leaders::default(),
             steps_begun: 0,
             steps_open: 0,
             operations: 0,
@@ -202,6 +218,10 @@ impl<'a> Controller<'a> {
         if !self.interrupted {
             self.phase("settle")?;
             self.until(|c| c.interrupted, self.plan.settle.0).await?;
+            // A run that stopped in the middle of an election would show nothing about its end.
+            let bound = Duration::from_nanos(self.system.timing(self.plan)?.leader_bound_ns);
+            self.until(|c| c.interrupted || c.leaders.somebody_leads(), bound + SETTLE_MORE)
+                .await?;
         }
         Ok(if self.interrupted { RunEnd::Interrupted } else { RunEnd::Complete })
     }
@@ -265,10 +285,15 @@ impl<'a> Controller<'a> {
                 let Some(state) = self.nodes.get_mut(&node).filter(|state| state.inc == inc) else {
                     return Ok(());
                 };
+                let tolerated =
+                    self.machines.get(&node).is_some_and(|machine| machine.tolerates(exit));
+                // A tolerated end leaves a node to be restarted, as any other that was provoked.
+                state.expected_exit |= tolerated;
                 let expected = state.expected_exit;
                 state.process = None;
                 state.frozen = false;
                 state.ready.send_replace(false);
+                self.network.set_pid(node, None);
                 let stderr = if expected { None } else { self.stderr_tail(node) };
                 let (code, signal) = (exit.code, exit.signal);
                 self.record(Body::Harness(HarnessEvent::Exit {
@@ -303,6 +328,11 @@ impl<'a> Controller<'a> {
                 let text = std::str::from_utf8(line).expect("JSON is UTF-8");
                 self.writer.append_lines([text]).map_err(Failure::harness)?;
                 self.seen(&record);
+                if let Body::Node(NodeRecord { event: Event::Failpoint { point, act }, .. }) =
+                    &record.body
+                {
+                    self.hit(node, point, act);
+                }
                 let started = matches!(&record.body,
                     Body::Node(node) if matches!(node.event, Event::NodeStart { .. }));
                 if started { self.ready(node, inc) } else { Ok(()) }
@@ -326,9 +356,18 @@ impl<'a> Controller<'a> {
         }
     }
 
-    /// Takes note of a node's record that has just been written.
+    /// A node is at a failpoint. If it crashes there, that was asked for.
+    fn hit(&mut self, node: NodeId, point: &str, act: &str) {
+        self.machines.entry(node).or_default().hit(point);
+        if let Some(state) = self.nodes.get_mut(&node) {
+            state.expected_exit |= act == "crash";
+        }
+    }
+
+    /// Takes note of a record that has just been written.
     fn seen(&mut self, record: &Record) {
         self.scheduler.observe(record);
+        self.leaders.observe(record);
         self.reporter.record(record);
     }
 
@@ -337,6 +376,7 @@ impl<'a> Controller<'a> {
         if let Some(state) = self.nodes.get(&node) {
             state.ready.send_replace(true);
         }
+        self.machines.entry(node).or_default().came_up();
         self.record(Body::Harness(HarnessEvent::Ready { node, inc }))
     }
 
@@ -356,8 +396,7 @@ impl<'a> Controller<'a> {
     pub(crate) fn record(&mut self, body: Body) -> Result<(), Failure> {
         let record = Record::new(self.clock.now_ns(), body);
         self.writer.append(&record).map_err(Failure::harness)?;
-        self.scheduler.observe(&record);
-        self.reporter.record(&record);
+        self.seen(&record);
         Ok(())
     }
 
@@ -369,6 +408,8 @@ impl<'a> Controller<'a> {
     pub(crate) fn spawn(&mut self, node: NodeId) -> Result<(), Failure> {
         let inc = self.nodes.get(&node).map_or(1, |state| state.inc + 1);
         let folder = self.dir.node(node)?;
+        let machine = self.machines.entry(node).or_default();
+        let conditions = machine.start();
         let launch = self.system.launch(&NodeSpec {
             plan: self.plan,
             node,
@@ -376,7 +417,10 @@ impl<'a> Controller<'a> {
             network: &self.network,
             clock: self.clock,
             run: &self.dir.name(),
-            data: &folder.join("data"),
+            data: &self.dir.data(node),
+            control: &control_name(self.clock.origin_ns(), node, inc),
+            conditions: &conditions,
+            after_power: machine.power_lost,
         })?;
         let open = |name: &str| {
             let path = folder.join(name);
@@ -403,6 +447,7 @@ impl<'a> Controller<'a> {
             .with_context(|| format!("cannot start `{}`", launch.program.display()))
             .map_err(Failure::harness)?;
         let pid = process.pid();
+        self.network.set_pid(node, Some(pid));
         let state = NodeState {
             inc,
             process: Some(process),
@@ -437,14 +482,16 @@ impl<'a> Controller<'a> {
         let info = step.fault.info();
         let asked = resolved.clone().unwrap_or_default();
         let (nodes, misfit) = step.fault.fitting(&asked.nodes, self);
-        let no_link = (info.effect == Effect::Cut && asked.links.is_empty())
-            .then(|| "there is no link to cut".to_owned());
+        let on_links = info.needs == Needs::Links || step.effect() == Effect::Cut;
+        let no_link =
+            (on_links && asked.links.is_empty()).then(|| "there is no such link".to_owned());
         let reason = resolved.err().or(misfit).or(no_link);
         let record = FaultRecord {
             id: self.steps_begun,
             phase: Phase::Begin,
             fault: info.name.to_owned(),
-            effect: info.effect,
+            effect: step.effect(),
+            aspect: step.fault.aspect().map(str::to_owned),
             nodes: if reason.is_some() { asked.nodes } else { nodes.clone() },
             links: asked.links.clone(),
             args: act::args(step),
@@ -467,18 +514,24 @@ impl<'a> Controller<'a> {
             step.fault.begin(&act, self).map_err(|error| Failure::harness(anyhow!(error)))?;
         let sender = self.sender.clone();
         tokio::spawn(async move {
-            let ended = act::seen(index, record, pending.await);
+            let ended = Box::new(act::seen(index, record, pending.await));
             // The loop outlives its tasks, except when it is dropped with them.
-            let _ = sender.send(Incoming::Ended(Box::new(ended))).await;
+            let _ = sender.send(Incoming::Ended(ended)).await;
         });
         self.writer.append(&begun).map_err(Failure::harness)?;
-        self.scheduler.observe(&begun);
-        self.reporter.record(&begun);
+        self.seen(&begun);
         Ok(())
     }
 
     fn handle_ended(&mut self, ended: Ended) -> Result<(), Failure> {
         self.steps_open -= 1;
+        let aspect = ended.record.aspect.as_deref().and_then(Aspect::from_name);
+        if let (Effect::Restored, Some(aspect)) = (ended.record.effect, aspect) {
+            let done = ended.record.outcome == Some(Outcome::Installed);
+            for node in &ended.record.nodes {
+                self.machines.entry(*node).or_default().restored(aspect, done);
+            }
+        }
         for op in ended.ops {
             self.record(Body::Op(op))?;
         }
@@ -508,35 +561,57 @@ impl<'a> Controller<'a> {
         if !self.until(quiet, HEAL_MAX).await? {
             return Err(Failure::harness(anyhow!("a fault step did not end in {HEAL_MAX:?}")));
         }
-        let cut = self.network.cut_links();
+        let faulty = self.network.faulty_links();
         let frozen = self.nodes_where(|state| state.frozen);
-        let down = self.nodes_where(|state| state.process.is_none() && state.expected_exit);
-        let steps = [
-            (Fault::Heal, Resolved { nodes: Vec::new(), links: cut }),
-            (Fault::Resume, Resolved { nodes: frozen, links: Vec::new() }),
-            (Fault::Restart, Resolved { nodes: down, links: Vec::new() }),
-        ];
-        for (fault, resolved) in steps {
-            if !resolved.nodes.is_empty() || !resolved.links.is_empty() {
-                let step = Step::new(fault, None);
-                self.begin(None, &step, Some(Trigger::Heal), Ok(resolved))?;
-            }
+        self.undo(Fault::Heal, Resolved { nodes: Vec::new(), links: faulty })?;
+        self.undo(Fault::Resume, Resolved { nodes: frozen, links: Vec::new() })?;
+        // A stopped process cannot be told anything, so this comes after it runs.
+        let mut healed = self.until(quiet, HEAL_MAX).await?;
+        for (aspect, fault) in RESTORES {
+            let nodes = self.bent(aspect);
+            self.undo(fault, Resolved { nodes, links: Vec::new() })?;
         }
-        let healed = self.until(quiet, HEAL_MAX).await?;
+        healed &= self.until(quiet, HEAL_MAX).await?;
+        // Who stood still when it was told to stop does so now.
+        let ending = |state: &NodeState| state.process.is_some() && state.expected_exit;
+        self.until(|c| !c.nodes.values().any(ending), STOP_MAX).await?;
+        let down = self.nodes_where(|state| state.process.is_none() && state.expected_exit);
+        self.undo(Fault::Restart, Resolved { nodes: down, links: Vec::new() })?;
+        healed &= self.until(quiet, HEAL_MAX).await?;
+        // A node may have been started on a disk that stalled, and come up only now.
+        let up = |state: &NodeState| state.process.is_none() || *state.ready.borrow();
+        self.until(|c| c.nodes.values().all(up), READY_MAX).await?;
+        let bent: Vec<_> = RESTORES.iter().flat_map(|(aspect, _)| self.bent(*aspect)).collect();
         let frozen = self.nodes_where(|state| state.frozen);
         let down = self.nodes_where(|state| {
             state.expected_exit && (state.process.is_none() || !*state.ready.borrow())
         });
-        if healed && frozen.is_empty() && down.is_empty() && self.network.cut_links().is_empty() {
+        let right = frozen.is_empty() && down.is_empty() && bent.is_empty();
+        if healed && right && self.network.faulty_links().is_empty() {
             return Ok(());
         }
-        let left: Vec<_> = frozen.iter().chain(&down).map(ToString::to_string).collect();
+        let left: Vec<_> =
+            frozen.iter().chain(&down).chain(&bent).map(ToString::to_string).collect();
         let error = anyhow!("could not heal the cluster in {HEAL_MAX:?}: {}", left.join(", "));
         let hint = down.first().and_then(|node| self.log_hint(*node));
         Err(match hint {
             Some(hint) => Failure::harness(error).with_hint(hint),
             None => Failure::harness(error),
         })
+    }
+
+    /// Begins to undo a fault, if there is any of it.
+    fn undo(&mut self, fault: Fault, resolved: Resolved) -> Result<(), Failure> {
+        if resolved.nodes.is_empty() && resolved.links.is_empty() {
+            return Ok(());
+        }
+        self.begin(None, &Step::new(fault, None), Some(Trigger::Heal), Ok(resolved))
+    }
+
+    /// The nodes whose machine is bent in an aspect.
+    fn bent(&self, aspect: Aspect) -> Vec<NodeId> {
+        let bent = self.machines.iter().filter(|(_, machine)| machine.is_bent(aspect));
+        bent.map(|(node, _)| *node).collect()
     }
 
     fn nodes_where(&self, wanted: impl Fn(&NodeState) -> bool) -> Vec<NodeId> {
@@ -617,6 +692,39 @@ impl<'a> Controller<'a> {
         let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         let tail = lines[lines.len().saturating_sub(STDERR_LINES)..].join("\n");
         (!tail.is_empty()).then_some(tail)
+    }
+}
+
+/// Who leads, as far as the live events tell.
+#[derive(Debug, Default)]
+struct Leaders {
+    leading: BTreeMap<NodeId, u64>,
+    highest: Option<u64>,
+}
+
+impl Leaders {
+    fn observe(&mut self, record: &Record) {
+        match &record.body {
+            Body::Node(node) => match node.event {
+                Event::LeaderElected { established: true, in_term, .. } => {
+                    self.leading.insert(node.node, in_term);
+                    self.highest = self.highest.max(Some(in_term));
+                }
+                Event::RoleChange { to, .. } if to != Role::Leader => {
+                    self.leading.remove(&node.node);
+                }
+                _ => {}
+            },
+            Body::Harness(HarnessEvent::Exit { node, .. }) => {
+                self.leading.remove(node);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the newest of all leaders is still one.
+    fn somebody_leads(&self) -> bool {
+        self.highest.is_some() && self.leading.values().copied().max() == self.highest
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use tokio::sync::watch;
 use usurper_checks::{JudgeError, Verdict};
 use usurper_history::{Reader, sort_file};
 
@@ -13,7 +14,7 @@ use crate::{
     reporter::Reporter,
     signals,
     store::RunDir,
-    system,
+    stored, system,
 };
 
 /// A run that was carried through and judged.
@@ -35,6 +36,21 @@ pub(crate) fn execute(
     store: &Path,
     reporter: &mut dyn Reporter,
 ) -> Result<Judged, Failure> {
+    // Nobody else stops it.
+    let (_never, cancel) = watch::channel(false);
+    execute_until(plan, store, reporter, cancel)
+}
+
+/// The same, and stops as for Ctrl-C once `cancel` turns true.
+///
+/// # Errors
+/// When the harness fails. The run's directory stays, as far as it got.
+pub(crate) fn execute_until(
+    plan: &Plan,
+    store: &Path,
+    reporter: &mut dyn Reporter,
+    cancel: watch::Receiver<bool>,
+) -> Result<Judged, Failure> {
     system::find(&plan.system)?.check_installed(plan)?;
     let (started, stamp) = wall_time();
     let dir = RunDir::create(store, &plan.name, &stamp, plan.seed)?;
@@ -47,7 +63,7 @@ pub(crate) fn execute(
         .context("cannot start a runtime")
         .map_err(Failure::harness)?;
     let end = runtime.block_on(async {
-        let interrupts = signals::watch_interrupts()
+        let interrupts = signals::watch_interrupts_or(cancel)
             .context("cannot watch for signals")
             .map_err(Failure::harness)?;
         controller::run(plan, &dir, &started, reporter, interrupts).await
@@ -62,6 +78,7 @@ pub(crate) fn execute(
     let verdict = judge(&dir.history())?;
     let json = serde_json::to_string_pretty(&verdict).context("cannot write the verdict");
     dir.write("verdict.json", &json.map_err(Failure::harness)?)?;
+    dir.write("schedule.toml", &stored::schedule_text(plan, &dir.history())?)?;
     Ok(Judged { dir, verdict, end })
 }
 

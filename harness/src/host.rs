@@ -1,12 +1,14 @@
 //! The controller as what faults act on.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use serde_json::Value;
-use usurper_history::{Body, NodeId};
-use usurper_nemesis::{Host, HostError, Network, Operating, Process, Starting};
+use usurper_history::{Body, NodeId, control::Command};
+use usurper_nemesis::{
+    Bending, Damage, Exit, Host, HostError, Network, Operating, Process, Starting,
+};
 
-use crate::{act, controller::Controller, system};
+use crate::{act, controller::Controller, machine::control_name, system};
 
 impl Host for Controller<'_> {
     fn process(&self, node: NodeId) -> Option<Process> {
@@ -34,6 +36,43 @@ impl Host for Controller<'_> {
         let state = &self.nodes[&node];
         let process = state.process.clone().expect("it was just spawned");
         Ok(Starting { process, ready: state.ready.subscribe() })
+    }
+
+    fn tolerate(&mut self, node: NodeId, exit: Exit) {
+        self.machines.entry(node).or_default().tolerate(exit);
+    }
+
+    fn lose_power(&mut self, node: NodeId) {
+        self.machines.entry(node).or_default().power_lost = true;
+    }
+
+    fn bend(&mut self, node: NodeId, command: &Command) -> Bending {
+        let running = self.nodes.get(&node).filter(|state| state.process.is_some());
+        let inc = running.map(|state| state.inc);
+        self.machines.entry(node).or_default().bend(command, inc.is_some());
+        match inc {
+            Some(inc) => {
+                let name = control_name(self.clock.origin_ns(), node, inc);
+                self.system.control(name, command.clone())
+            }
+            None => Box::pin(std::future::ready(Ok("is down, and will start so".to_owned()))),
+        }
+    }
+
+    fn data(&self, node: NodeId) -> PathBuf {
+        self.dir.data(node)
+    }
+
+    fn log(&self, node: NodeId) -> PathBuf {
+        self.dir.data(node).join(self.system.log_file())
+    }
+
+    fn note_damage(&mut self, node: NodeId, damage: Damage) {
+        self.machines.entry(node).or_default().damage.push(damage);
+    }
+
+    fn take_damage(&mut self, node: NodeId) -> Vec<Damage> {
+        std::mem::take(&mut self.machines.entry(node).or_default().damage)
     }
 
     fn network(&self) -> Arc<Network> {

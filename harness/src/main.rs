@@ -1,18 +1,26 @@
 //! `usurper`: starts real clusters, breaks them, and says who should not be leading.
 
 mod act;
+mod again;
+mod answers;
 mod cli;
 mod commands;
 mod controller;
 mod execute;
 mod failure;
 mod host;
+mod machine;
+mod oracle;
 mod output;
 mod plan;
+mod report;
 mod reporter;
 mod scenario;
+mod side_by_side;
 mod signals;
+mod statistics;
 mod store;
+mod stored;
 mod summary;
 mod system;
 
@@ -29,15 +37,24 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run(&args),
         Command::Prove(args) => commands::prove(&args),
+        Command::Replay(args) => commands::replay(&args),
+        Command::Shrink(args) => commands::shrink(&args),
         Command::Check(args) => commands::check(&args),
+        Command::Report(args) => commands::report(&args),
         Command::Plan(args) => commands::plan(&args),
         Command::List(args) => commands::list(&args),
         Command::Doctor(args) => commands::doctor(&args),
-        Command::Node(args) => {
-            usurper_node::run(args).map(|()| Status::Valid).map_err(Failure::harness)
-        }
+        // A node is no run: its exit codes are its own.
+        Command::Node(args) => return node(args),
     };
     result.unwrap_or_else(|failure| report(&failure)).into()
+}
+
+fn node(args: usurper_node::NodeArgs) -> ExitCode {
+    let Err(error) = usurper_node::run(args) else { return ExitCode::SUCCESS };
+    let code = error.exit_code();
+    report(&Failure::harness(error));
+    code
 }
 
 fn report(failure: &Failure) -> Status {

@@ -8,11 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use usurper_checks::CHECKS;
 use usurper_history::NodeId;
-use usurper_nemesis::{Block, Fault, GeneratorOptions, Mix, Schedule, Step, TimeSpan, generate};
+use usurper_nemesis::{
+    Block, Fault, GeneratorOptions, Majority, Mix, RateOptions, Schedule, Step, TimeSpan, Wire,
+    generate, generate_rates,
+};
 
 use crate::{
     failure::Failure,
-    scenario::Scenario,
+    scenario::{Scenario, Source},
     system::{self, System},
 };
 
@@ -52,6 +55,9 @@ pub(crate) struct Wishes {
     pub(crate) with_defect: bool,
     pub(crate) faults: Option<Vec<String>>,
     pub(crate) interval: Option<TimeSpan>,
+    /// Families of random faults that may overlap, with their faults per minute.
+    pub(crate) rates: Vec<(String, String)>,
+    pub(crate) majority: Majority,
     pub(crate) time: Option<TimeSpan>,
     pub(crate) settle: Option<TimeSpan>,
     pub(crate) params: BTreeMap<String, String>,
@@ -60,6 +66,8 @@ pub(crate) struct Wishes {
 
 const DEFAULT_TIME: TimeSpan = TimeSpan::millis(12_000);
 const DEFAULT_INTERVAL: TimeSpan = TimeSpan::millis(2_000);
+/// Faults per minute and family, at most.
+const RATE_MAX: f64 = 600.0;
 const DEFAULT_SETTLE: TimeSpan = TimeSpan::millis(2_000);
 
 impl Plan {
@@ -69,11 +77,13 @@ impl Plan {
         wishes: &Wishes,
         seed: u64,
     ) -> Result<Self, Failure> {
+        let source =
+            scenario.as_ref().map(|(_, scenario)| scenario.source.clone()).unwrap_or_default();
         let plan = match scenario {
             Some((name, scenario)) => Self::of_scenario(name, scenario, wishes, seed)?,
             None => Self::of_random(wishes, seed)?,
         };
-        plan.validate()?;
+        plan.validate(&source)?;
         Ok(plan)
     }
 
@@ -88,7 +98,7 @@ impl Plan {
         wishes: &Wishes,
         seed: u64,
     ) -> Result<Self, Failure> {
-        if wishes.faults.is_some() || wishes.interval.is_some() {
+        if wishes.faults.is_some() || wishes.interval.is_some() || !wishes.rates.is_empty() {
             return Err(Failure::usage(anyhow!("`{name}` has its own steps"))
                 .with_hint("leave out the scenario to run random faults"));
         }
@@ -141,19 +151,21 @@ impl Plan {
         let system = system::find(wishes.system.as_deref().unwrap_or("fle"))?;
         let nodes = wishes.nodes.unwrap_or(3);
         let time = wishes.time.unwrap_or(DEFAULT_TIME);
-        let mut mix = mix_of(system, wishes.faults.as_deref())?;
-        if nodes == 1 {
-            // There is no link to cut.
-            mix.retain(|family| *family != Mix::Partition);
-        }
-        let options = GeneratorOptions {
-            mix,
-            interval: wishes.interval.unwrap_or(DEFAULT_INTERVAL),
-            time,
-            advance: system.has_client(),
-        };
         let node_ids: Vec<_> = NodeId::all(nodes).collect();
-        let mut steps = generate(&node_ids, &options, seed);
+        let advance = system.has_client();
+        // Of one node there is no link to cut.
+        let possible = |family: &Mix| nodes > 1 || *family != Mix::Partition;
+        let mut steps = if wishes.rates.is_empty() {
+            let mut mix = mix_of(system, wishes.faults.as_deref())?;
+            mix.retain(possible);
+            let interval = wishes.interval.unwrap_or(DEFAULT_INTERVAL);
+            generate(&node_ids, &GeneratorOptions { mix, interval, time, advance }, seed)
+        } else {
+            let mut rates = rates_of(system, &wishes.rates)?;
+            rates.retain(|family, _| possible(family));
+            let options = RateOptions { rates, majority: wishes.majority, time, advance };
+            generate_rates(&node_ids, &options, seed)
+        };
         // A scenario ends with its steps; random faults, or none, go on for the time asked for.
         steps.push(Step { at: Some(time), ..Step::new(Fault::Wait, None) });
         Ok(Self {
@@ -175,7 +187,7 @@ impl Plan {
     }
 
     /// Refuses what cannot run, before anything starts.
-    fn validate(&self) -> Result<(), Failure> {
+    pub(crate) fn validate(&self, source: &Source) -> Result<(), Failure> {
         if self.nodes == 0 {
             return Err(Failure::usage(anyhow!("a cluster of 0 nodes has nothing to break"))
                 .with_hint("1 works, 3 is usual"));
@@ -206,11 +218,25 @@ impl Plan {
         if let Some(node) = self.node_params.keys().find(|node| !nodes.contains(node)) {
             return Err(Failure::usage(anyhow!("there is no node `{node}` to give options to")));
         }
-        Step::validate_all(&self.steps, &nodes).map_err(Failure::usage)?;
+        Step::validate_all(&self.steps, &nodes)
+            .and_then(|()| Step::validate_time(&self.steps, self.time.0))
+            .map_err(|error| source.failure(error))?;
         for step in &self.steps {
             if !system.supports(step.fault) {
                 let (fault, system) = (step.fault, &self.system);
                 return Err(Failure::usage(anyhow!("system `{system}` cannot do `{fault}` yet")));
+            }
+            if let Some(point) = &step.point {
+                let known = || system.failpoints().iter().map(|known| known.name);
+                if !known().any(|known| known == point) {
+                    let list = format!("usurper list systems --system {}", self.system);
+                    return Err(Failure::unknown("failpoint", point, known(), &list));
+                }
+            }
+            if step.needs_frames() && system.wire() == Wire::Bytes {
+                let (fault, system) = (step.fault, &self.system);
+                let error = anyhow!("`{fault}` cannot tell the messages of `{system}` apart");
+                return Err(Failure::usage(error).with_hint("leave out `kinds`"));
             }
         }
         system.timing(self)?;
@@ -248,6 +274,31 @@ fn checks_of(events: &[&str], asked: &[String]) -> Result<Map<String, Value>, Fa
         }
     }
     Ok(checks)
+}
+
+/// Faults per minute, by family; a family that is named twice has the sum.
+fn rates_of(
+    system: &dyn System,
+    asked: &[(String, String)],
+) -> Result<BTreeMap<Mix, f64>, Failure> {
+    let mut rates = BTreeMap::new();
+    for (name, number) in asked {
+        let rate = number.parse::<f64>().ok().filter(|rate| (0.0..=RATE_MAX).contains(rate));
+        let Some(rate) = rate else {
+            let error = anyhow!("`{name}={number}` is no rate, expected 0 to {RATE_MAX} a minute");
+            return Err(Failure::usage(error).with_hint("for example `--rate kill=10,pause=5`"));
+        };
+        let families = mix_of(system, Some(std::slice::from_ref(name)))?;
+        let share = if name == "all" { rate / count(families.len()) } else { rate };
+        for family in families {
+            *rates.entry(family).or_insert(0.0) += share;
+        }
+    }
+    Ok(rates)
+}
+
+fn count(length: usize) -> f64 {
+    f64::from(u32::try_from(length.max(1)).unwrap_or(u32::MAX))
 }
 
 fn mix_of(system: &dyn System, asked: Option<&[String]>) -> Result<Vec<Mix>, Failure> {

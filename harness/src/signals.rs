@@ -5,21 +5,34 @@ use tokio::{
     sync::watch,
 };
 
-/// Becomes `Some` when somebody asks the process to stop. Must be called within a runtime.
+/// Becomes `Some` when somebody asks the process to stop, or when `cancel` turns true. Must be
+/// called within a runtime.
 ///
 /// A second signal is for the impatient: it ends the process at once, and the kernel then ends the
 /// nodes.
-pub(crate) fn watch_interrupts() -> std::io::Result<watch::Receiver<Option<&'static str>>> {
+pub(crate) fn watch_interrupts_or(
+    mut cancel: watch::Receiver<bool>,
+) -> std::io::Result<watch::Receiver<Option<&'static str>>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let (sender, receiver) = watch::channel(None);
     tokio::spawn(async move {
-        for attempt in 1.. {
+        let mut signals = 0;
+        let mut may_cancel = true;
+        loop {
             let name = tokio::select! {
                 _ = interrupt.recv() => "SIGINT",
                 _ = terminate.recv() => "SIGTERM",
+                cancelled = cancel.wait_for(|cancelled| *cancelled), if may_cancel => {
+                    may_cancel = false;
+                    if cancelled.is_ok() {
+                        sender.send_replace(Some("its harness"));
+                    }
+                    continue;
+                }
             };
-            if attempt > 1 {
+            signals += 1;
+            if signals > 1 {
                 #[expect(clippy::exit, reason = "asked for twice; the kernel kills the nodes")]
                 std::process::exit(130);
             }

@@ -61,6 +61,11 @@ impl RunDir {
         self.path.join("history.jsonl")
     }
 
+    /// Where a node's data is.
+    pub(crate) fn data(&self, node: NodeId) -> PathBuf {
+        self.path.join("nodes").join(node.to_string()).join("data")
+    }
+
     /// Where a node's data and logs are; made if need be.
     pub(crate) fn node(&self, node: NodeId) -> Result<PathBuf, Failure> {
         let path = self.path.join("nodes").join(node.to_string());

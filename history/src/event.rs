@@ -71,7 +71,20 @@ pub struct Persisted {
     pub extra: Map<String, Value>,
 }
 
-plain_fields!(NodeId, Vec<NodeId>, Role, Zxid, EntryId, Persisted);
+plain_fields!(
+    NodeId,
+    Vec<NodeId>,
+    Vec<Link>,
+    Role,
+    Zxid,
+    EntryId,
+    Persisted,
+    OpType,
+    Phase,
+    Outcome,
+    Effect,
+    Trigger
+);
 
 vocabulary! {
     /// An event of a node, in the order of the catalogue (section D).
@@ -256,6 +269,12 @@ vocabulary! {
             "name" => name: String,
             "where" => place: String,
         }
+        /// The node got to an armed failpoint. What that does comes after this line.
+        "failpoint" => Failpoint {
+            "point" => point: String,
+            /// `crash`, `pause` or `delay`.
+            "act" => act: String,
+        }
     }
 }
 
@@ -290,28 +309,20 @@ pub enum OpType {
 }
 
 /// One step of a client's operation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OpRecord {
     /// A client that has one operation open at a time.
     pub process: u32,
-    #[serde(rename = "type")]
     pub op_type: OpType,
     /// The function: `advance`, `read`, `write`, `cas`, `append`, …
     pub f: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
     /// The node that the client talks to.
-    #[serde(rename = "server", skip_serializing_if = "Option::is_none")]
     pub server: Option<NodeId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub serial: Option<u64>,
     /// Why it failed or is unknown.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
@@ -403,8 +414,7 @@ pub enum Trigger {
 }
 
 /// The begin or the end of one step of the schedule.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FaultRecord {
     /// Counts the steps that were done, from 1; begin and end share it.
     pub id: u64,
@@ -412,29 +422,24 @@ pub struct FaultRecord {
     /// What was asked for, for example `kill` or `isolate`.
     pub fault: String,
     pub effect: Effect,
+    /// What of the nodes or links it degrades or restores, for example `disk`. What is restored is
+    /// what was degraded in the same aspect; without one, everything.
+    pub aspect: Option<String>,
     /// The nodes it was resolved to.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<NodeId>,
     /// The directed links it was resolved to.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
     /// What was asked for, in the schedule's own words.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub args: Map<String, Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Trigger>,
     /// At the end: what became of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
     /// At the end: when the act itself had been done, in nanoseconds since the origin. The end of
     /// the step is later, when its effect had been seen.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub acted: Option<u64>,
     /// At the end: how it was seen to have taken effect.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<String>,
     /// Why it was skipped or is indeterminate.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 

@@ -3,12 +3,15 @@
 //!
 //! A history is a [`Header`] line and then [`Record`] lines, one JSON object each. Everything that
 //! judges a run reads this and nothing else. The crate also holds the fixed frame header that our
-//! own nodes put before each message ([`frame`]), because it is what a link fault can match on.
+//! own nodes put before each message ([`frame`]), because it is what a link fault can match on, and
+//! what they can be told about the machine under them ([`control`]).
 //!
 //! This crate spawns nothing, opens no socket and decides nothing.
 
 mod clock;
+pub mod control;
 mod event;
+mod fields;
 pub mod frame;
 mod header;
 mod id;

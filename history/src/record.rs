@@ -1,10 +1,11 @@
 //! One line of a history.
 
-use serde::{Serialize, Serializer, de::DeserializeOwned, ser::SerializeMap};
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
 use crate::{
     event::{Event, FaultRecord, HarnessEvent, NodeRecord, OpRecord},
+    fields::Fields,
     vocabulary::{put, take},
 };
 
@@ -32,8 +33,8 @@ pub enum Body {
 pub enum ParseError {
     #[error("not JSON: {0}")]
     Json(#[source] serde_json::Error),
-    #[error("not a JSON object")]
-    NotAnObject,
+    #[error("not UTF-8: {0}")]
+    Utf8(#[source] std::str::Utf8Error),
     #[error("`{of}` has a wrong `{key}`: {source}")]
     Field { of: String, key: String, source: serde_json::Error },
     #[error("`{of}` lacks `{key}`")]
@@ -42,8 +43,6 @@ pub enum ParseError {
     UnknownEvent(String),
     #[error("unknown kind of record `{0}`, expected `node`, `op`, `fault` or `harness`")]
     UnknownRecord(String),
-    #[error("wrong `{of}` record: {source}")]
-    Body { of: String, source: serde_json::Error },
 }
 
 impl Record {
@@ -57,23 +56,22 @@ impl Record {
     /// # Errors
     /// Whatever makes it not a record of this format version.
     pub fn parse(line: &[u8]) -> Result<Self, ParseError> {
-        let mut fields = match serde_json::from_slice(line).map_err(ParseError::Json)? {
-            Value::Object(fields) => fields,
-            _ => return Err(ParseError::NotAnObject),
-        };
+        let text = std::str::from_utf8(line).map_err(ParseError::Utf8)?;
+        let mut fields: Fields<'_> = serde_json::from_str(text).map_err(ParseError::Json)?;
         let t = take(&mut fields, "record", "t")?;
         let kind: String = take(&mut fields, "record", "record")?;
         let body = match kind.as_str() {
             "node" => Body::Node(take_node(&mut fields)?),
-            "op" => Body::Op(take_struct(&mut fields, "op", OP_FIELDS)?),
-            "fault" => Body::Fault(take_struct(&mut fields, "fault", FAULT_FIELDS)?),
+            "op" => Body::Op(take_op(&mut fields)?),
+            "fault" => Body::Fault(take_fault(&mut fields)?),
             "harness" => {
                 let name: String = take(&mut fields, "harness", "event")?;
                 Body::Harness(HarnessEvent::take(&name, &mut fields)?)
             }
             _ => return Err(ParseError::UnknownRecord(kind)),
         };
-        Ok(Self { t, body, extra: fields })
+        let extra = fields.into_map().map_err(ParseError::Json)?;
+        Ok(Self { t, body, extra })
     }
 
     /// The record as one line, without a newline.
@@ -90,14 +88,7 @@ impl Record {
     }
 }
 
-const OP_FIELDS: &[&str] =
-    &["process", "type", "f", "key", "value", "server", "session", "serial", "error"];
-const FAULT_FIELDS: &[&str] = &[
-    "id", "phase", "fault", "effect", "nodes", "links", "args", "trigger", "outcome", "acted",
-    "proof", "reason",
-];
-
-fn take_node(fields: &mut Map<String, Value>) -> Result<NodeRecord, ParseError> {
+fn take_node(fields: &mut Fields<'_>) -> Result<NodeRecord, ParseError> {
     let name: String = take(fields, "node", "event")?;
     Ok(NodeRecord {
         node: take(fields, &name, "node")?,
@@ -110,15 +101,38 @@ fn take_node(fields: &mut Map<String, Value>) -> Result<NodeRecord, ParseError> 
     })
 }
 
-fn take_struct<T: DeserializeOwned>(
-    fields: &mut Map<String, Value>,
-    of: &str,
-    keys: &[&str],
-) -> Result<T, ParseError> {
-    let known: Map<String, Value> =
-        keys.iter().filter_map(|key| fields.remove_entry(*key)).collect();
-    serde_json::from_value(Value::Object(known))
-        .map_err(|source| ParseError::Body { of: of.to_owned(), source })
+fn take_op(fields: &mut Fields<'_>) -> Result<OpRecord, ParseError> {
+    let of = "op";
+    Ok(OpRecord {
+        process: take(fields, of, "process")?,
+        op_type: take(fields, of, "type")?,
+        f: take(fields, of, "f")?,
+        key: take(fields, of, "key")?,
+        value: take(fields, of, "value")?,
+        server: take(fields, of, "server")?,
+        session: take(fields, of, "session")?,
+        serial: take(fields, of, "serial")?,
+        error: take(fields, of, "error")?,
+    })
+}
+
+fn take_fault(fields: &mut Fields<'_>) -> Result<FaultRecord, ParseError> {
+    let of = "fault";
+    Ok(FaultRecord {
+        id: take(fields, of, "id")?,
+        phase: take(fields, of, "phase")?,
+        fault: take(fields, of, "fault")?,
+        effect: take(fields, of, "effect")?,
+        aspect: take(fields, of, "aspect")?,
+        nodes: take::<Option<_>>(fields, of, "nodes")?.unwrap_or_default(),
+        links: take::<Option<_>>(fields, of, "links")?.unwrap_or_default(),
+        args: take::<Option<_>>(fields, of, "args")?.unwrap_or_default(),
+        trigger: take(fields, of, "trigger")?,
+        outcome: take(fields, of, "outcome")?,
+        acted: take(fields, of, "acted")?,
+        proof: take(fields, of, "proof")?,
+        reason: take(fields, of, "reason")?,
+    })
 }
 
 impl Serialize for Record {
@@ -137,8 +151,8 @@ impl Serialize for Record {
                 map.serialize_entry("event", node.event.name())?;
                 node.event.write_fields(&mut map)?;
             }
-            Body::Op(op) => put_struct(&mut map, "op", op)?,
-            Body::Fault(fault) => put_struct(&mut map, "fault", fault)?,
+            Body::Op(op) => put_op(&mut map, op)?,
+            Body::Fault(fault) => put_fault(&mut map, fault)?,
             Body::Harness(event) => {
                 map.serialize_entry("record", "harness")?;
                 map.serialize_entry("event", event.name())?;
@@ -152,19 +166,38 @@ impl Serialize for Record {
     }
 }
 
-fn put_struct<M: SerializeMap, T: Serialize>(
-    map: &mut M,
-    of: &str,
-    body: &T,
-) -> Result<(), M::Error> {
-    map.serialize_entry("record", of)?;
-    match serde_json::to_value(body) {
-        Ok(Value::Object(fields)) => {
-            for (key, value) in &fields {
-                map.serialize_entry(key, value)?;
-            }
-            Ok(())
-        }
-        _ => Err(serde::ser::Error::custom("a record's body is an object")),
+fn put_op<M: SerializeMap>(map: &mut M, op: &OpRecord) -> Result<(), M::Error> {
+    map.serialize_entry("record", "op")?;
+    put(map, "process", &op.process)?;
+    put(map, "type", &op.op_type)?;
+    put(map, "f", &op.f)?;
+    put(map, "key", &op.key)?;
+    put(map, "value", &op.value)?;
+    put(map, "server", &op.server)?;
+    put(map, "session", &op.session)?;
+    put(map, "serial", &op.serial)?;
+    put(map, "error", &op.error)
+}
+
+fn put_fault<M: SerializeMap>(map: &mut M, fault: &FaultRecord) -> Result<(), M::Error> {
+    map.serialize_entry("record", "fault")?;
+    put(map, "id", &fault.id)?;
+    put(map, "phase", &fault.phase)?;
+    put(map, "fault", &fault.fault)?;
+    put(map, "effect", &fault.effect)?;
+    put(map, "aspect", &fault.aspect)?;
+    if !fault.nodes.is_empty() {
+        put(map, "nodes", &fault.nodes)?;
     }
+    if !fault.links.is_empty() {
+        put(map, "links", &fault.links)?;
+    }
+    if !fault.args.is_empty() {
+        put(map, "args", &fault.args)?;
+    }
+    put(map, "trigger", &fault.trigger)?;
+    put(map, "outcome", &fault.outcome)?;
+    put(map, "acted", &fault.acted)?;
+    put(map, "proof", &fault.proof)?;
+    put(map, "reason", &fault.reason)
 }

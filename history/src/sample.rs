@@ -113,6 +113,7 @@ samples! {
         phase: Sample::sample(random),
         fault: Sample::sample(random),
         effect: Sample::sample(random),
+        aspect: Sample::sample(random),
         nodes: Sample::sample(random),
         links: Sample::sample(random),
         args: Sample::sample(random),

@@ -110,7 +110,11 @@ fn a_bad_line_in_the_middle_is_an_error_with_its_number() {
         &format!("{good}\n{{\"t\":1,\"rec"),
         "1 records, torn: Some(TornLine { line: 3, bytes: 11 })",
     );
-    check("[1]\n", "line 2: not a JSON object");
+    check(
+        "[1]\n",
+        "line 2: not JSON: invalid type: sequence, expected a JSON object at line 1 column 0",
+    );
+    check("{\"t\":1,\"t\":2}\n", "line 2: not JSON: `t` stands twice at line 1 column 13");
     check(r#"{"t":1}"#, "0 records, torn: Some(TornLine { line: 2, bytes: 7 })");
     check(
         "{\"t\":1,\"record\":\"dream\"}\n",
@@ -152,7 +156,7 @@ fn the_tables_of_names_and_fields_agree_with_what_is_written() {
         assert!(Event::NAMES.contains(&event.name()));
         assert!(Event::fields_of(event.name()).is_some());
     }
-    assert_eq!(Event::NAMES.len(), 21);
+    assert_eq!(Event::NAMES.len(), 22);
     assert_eq!(Event::fields_of("vote-cast").unwrap()[0], "candidate");
     assert_eq!(HarnessEvent::fields_of("nothing"), None);
     let record = Record::sample(&mut Random(9));

@@ -7,7 +7,7 @@
 use serde::{Serialize, de::DeserializeOwned, ser::SerializeMap};
 use serde_json::{Map, Value};
 
-use crate::record::ParseError;
+use crate::{fields::Fields, record::ParseError};
 
 /// A value that can stand in a field of an event. An absent one is not written at all.
 pub(crate) trait Field: Serialize + DeserializeOwned {
@@ -21,7 +21,7 @@ macro_rules! plain_fields {
 }
 pub(crate) use plain_fields;
 
-plain_fields!(bool, i32, u32, u64, String, Vec<String>);
+plain_fields!(bool, i32, u32, u64, String, Value, Vec<String>);
 
 impl Field for Map<String, Value> {}
 
@@ -40,40 +40,40 @@ pub(crate) fn put<M: SerializeMap, T: Field>(
     if field.is_absent() { Ok(()) } else { map.serialize_entry(key, field) }
 }
 
-/// Takes one field out of a parsed line.
+/// Takes one field out of a line.
 pub(crate) fn take<T: Field>(
-    fields: &mut Map<String, Value>,
+    fields: &mut Fields<'_>,
     of: &str,
     key: &str,
 ) -> Result<T, ParseError> {
-    match fields.remove(key) {
-        Some(value) => serde_json::from_value(value).map_err(|source| ParseError::Field {
-            of: of.to_owned(),
-            key: key.to_owned(),
-            source,
-        }),
+    let (text, wrong) = match fields.remove(key) {
+        Some(value) => (value.get(), true),
         // Only an optional field can be made from nothing.
-        None => serde_json::from_value(Value::Null)
-            .map_err(|_| ParseError::Missing { of: of.to_owned(), key: key.to_owned() }),
-    }
+        None => ("null", false),
+    };
+    serde_json::from_str(text).map_err(|source| {
+        let (of, key) = (of.to_owned(), key.to_owned());
+        if wrong { ParseError::Field { of, key, source } } else { ParseError::Missing { of, key } }
+    })
 }
 
 macro_rules! vocabulary {
     (
-        $(#[$enum_doc:meta])*
+        $(#[doc = $enum_doc:literal])*
         $enum_name:ident {
             $(
-                $(#[$doc:meta])*
+                $(#[doc = $doc:literal])*
                 $name:literal => $variant:ident {
-                    $( $(#[$field_doc:meta])* $key:literal => $field:ident: $type:ty ),* $(,)?
+                    $( $(#[doc = $field_doc:literal])* $key:literal => $field:ident: $type:ty ),*
+                    $(,)?
                 }
             )*
         }
     ) => {
-        $(#[$enum_doc])*
+        $(#[doc = $enum_doc])*
         #[derive(Clone, Debug, PartialEq)]
         pub enum $enum_name {
-            $( $(#[$doc])* $variant { $( $(#[$field_doc])* $field: $type ),* } ),*
+            $( $(#[doc = $doc])* $variant { $( $(#[doc = $field_doc])* $field: $type ),* } ),*
         }
 
         impl $enum_name {
@@ -90,6 +90,22 @@ macro_rules! vocabulary {
                 match name {
                     $( $name => Some(&[$($key),*]), )*
                     _ => None,
+                }
+            }
+
+            /// What an event of this name says, or `None` for an unknown name.
+            pub fn summary_of(name: &str) -> Option<&'static str> {
+                match name {
+                    $( $name => Some(concat!($($doc),*).trim_ascii()), )*
+                    _ => None,
+                }
+            }
+
+            /// What its fields say, each by its key; many keys say enough by themselves.
+            pub fn field_summaries_of(name: &str) -> Vec<(&'static str, &'static str)> {
+                match name {
+                    $( $name => vec![$( ($key, concat!($($field_doc),*).trim_ascii()) ),*], )*
+                    _ => Vec::new(),
                 }
             }
 
@@ -118,7 +134,7 @@ macro_rules! vocabulary {
 
             pub(crate) fn take(
                 name: &str,
-                fields: &mut serde_json::Map<String, serde_json::Value>,
+                fields: &mut crate::fields::Fields<'_>,
             ) -> Result<Self, crate::record::ParseError> {
                 match name {
                     $( $name => Ok(Self::$variant {

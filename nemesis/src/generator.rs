@@ -109,6 +109,6 @@ pub fn generate(nodes: &[NodeId], options: &GeneratorOptions, seed: u64) -> Sche
 }
 
 /// A schedule is read by people.
-fn whole_millis(time: std::time::Duration) -> TimeSpan {
+pub(crate) fn whole_millis(time: std::time::Duration) -> TimeSpan {
     TimeSpan::millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

@@ -6,31 +6,53 @@
 //!
 //! - [`schedule`](Schedule) is data: steps, each `at` a time or `on` an event.
 //! - [`Scheduler`] is the pure function that turns records into due steps.
-//! - [`generate`] makes a schedule from a seed.
+//! - [`generate`] and [`generate_rates`] make a schedule from a seed.
+//! - [`what_was_done`] makes a schedule from a run, which does it again.
+//! - [`shrink()`] finds the fewest steps that still fail.
+//! - [`shape`] says which links a partition cuts.
 //! - [`Network`] is the loopback network with a front door before each node.
 //! - [`Process`] is one node's process.
 
 mod block;
+mod condition;
 mod door;
 mod fault;
 mod faults;
 mod generator;
+mod generator_rates;
+mod holds;
+mod link;
 mod network;
 mod pattern;
 mod process;
+mod replay;
 mod schedule;
+mod schedule_check;
 mod scheduler;
+pub mod shape;
+mod shrink;
+mod suggest;
 mod target;
 mod time_span;
 
 pub use block::{Block, BlockError};
 pub use fault::{Fault, UnknownFault};
-pub use faults::{Act, FaultInfo, Host, HostError, Needs, Operating, Pending, Seen, Starting};
+pub use faults::{
+    Act, Bending, Damage, FaultInfo, Host, HostError, Needs, Operating, Pending, Seen, Starting,
+};
 pub use generator::{GeneratorOptions, Mix, generate};
-pub use network::{DoorCounters, Network, NetworkError};
+pub use generator_rates::{Majority, RateOptions, generate_rates};
+pub use link::{
+    ByteRate, Chance, Condition, Kinds, LinkStats, MessageKind, Released, TooMany, Wire,
+};
+pub use network::{Answer, DoorCounters, InstallError, Network, NetworkError, NetworkOptions};
 pub use pattern::Pattern;
 pub use process::{Exit, Output, Process, Stream, process_state};
-pub use schedule::{Schedule, ScheduleError, Step};
+pub use replay::what_was_done;
+pub use schedule::{Schedule, Step};
+pub use schedule_check::ScheduleError;
 pub use scheduler::{Due, Missed, Resolved, Scheduler};
+pub use shape::{Cut, Shape, ShapeInfo};
+pub use shrink::{Candidate, Oracle, Proposal, Shrunk, Stopped, Trial, shrink};
 pub use target::{Bindings, LinkTarget, Target};
-pub use time_span::TimeSpan;
+pub use time_span::{Jump, TimeSpan};

@@ -1,16 +1,17 @@
 //! A schedule: steps, each with when it runs, what it does, and to whom. Plain data.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
-use usurper_history::NodeId;
+use usurper_history::{
+    Effect,
+    control::{ClockName, DiskError, DiskOp, FailpointAct},
+};
 
 use crate::{
     fault::Fault,
-    faults::Needs,
+    link::{ByteRate, MessageKind},
     pattern::Pattern,
     target::{LinkTarget, Target},
-    time_span::TimeSpan,
+    time_span::{Jump, TimeSpan},
 };
 
 /// The steps of a run, in their order.
@@ -19,20 +20,33 @@ pub type Schedule = Vec<Step>;
 /// One step.
 ///
 /// A step with `at` runs at that time and waits for nobody. Any other step waits until all steps
-/// before it in the list have ended; with `on`, also for an event that happens after the step before
-/// it has begun.
+/// before it in its track have ended; with `on`, also for an event that happens after the step
+/// before it in its track has begun. Tracks run side by side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Step {
-    /// By which later steps can name whom this one hit (`step:NAME`).
+    /// By which other steps can name this one, or whom it hit (`step:NAME`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The steps of one track run one after another; those without one are a track, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track: Option<String>,
     /// Time since the run phase began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<TimeSpan>,
     /// How long to wait once the step could run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<TimeSpan>,
+    /// How long `on` may take, from when the step is armed; then the step is missed, and the steps
+    /// after it go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<TimeSpan>,
+    /// From the begin of one repetition to the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<TimeSpan>,
+    /// How often the step runs; with `on` and without `every`, each time waits for its own event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
     #[serde(rename = "do")]
     pub fault: Fault,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,22 +56,56 @@ pub struct Step {
     /// For `advance`: how many transactions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<TimeSpan>,
+    /// How often, and no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// For `failpoint`: the moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<String>,
+    /// For `failpoint`: what happens then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<FailpointAct>,
+    /// For `disk-fail`: what fails; syncs if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub op: Option<DiskOp>,
+    /// For `disk-fail`: with what; `eio` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<DiskError>,
+    /// For `disk-flip`: which byte of the log, from 0; the middle one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub byte: Option<u64>,
+    /// For `disk-truncate`: how many bytes; 1 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// For the clock faults: which one; `timer` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockName>,
+    /// For `clock-jump`: how far, and whether forwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jump: Option<Jump>,
+    /// For `clock-rate`: a multiple of real time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<f64>,
+    /// For link faults: only messages of these kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<MessageKind>,
+    /// For `delay`: by how much more, by chance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<TimeSpan>,
+    /// For `throttle`: bytes per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<ByteRate>,
+    /// Of one message, above 0 and up to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
     /// The run's verdict does not depend on whether this step ran.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
-    /// The event to wait for. Last, because TOML wants tables after values.
+    /// What to wait for. Last, because TOML wants tables after values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<Pattern>,
-}
-
-/// A schedule that cannot run.
-#[derive(Debug, thiserror::Error)]
-#[error("step {number}{}: {problem}", name.as_ref().map(|name| format!(" (`{name}`)")).unwrap_or_default())]
-pub struct ScheduleError {
-    /// Its place in the list, from 1.
-    pub number: usize,
-    pub name: Option<String>,
-    pub problem: String,
 }
 
 impl Step {
@@ -65,76 +113,84 @@ impl Step {
     pub fn new(fault: Fault, target: Option<Target>) -> Self {
         Self {
             name: None,
+            track: None,
             at: None,
             after: None,
+            within: None,
+            every: None,
+            times: None,
             fault,
             target,
             links: Vec::new(),
             by: None,
+            delay: None,
+            count: None,
+            point: None,
+            act: None,
+            op: None,
+            error: None,
+            byte: None,
+            bytes: None,
+            clock: None,
+            jump: None,
+            speed: None,
+            kinds: Vec::new(),
+            jitter: None,
+            rate: None,
+            probability: None,
             optional: false,
             on: None,
         }
     }
 
-    /// Checks every step against a cluster before anything starts.
-    ///
-    /// # Errors
-    /// The first step that names what does not exist, or lacks what its fault needs.
-    pub fn validate_all(steps: &[Self], nodes: &[NodeId]) -> Result<(), ScheduleError> {
-        let mut names = BTreeSet::new();
-        for (index, step) in steps.iter().enumerate() {
-            let number = index + 1;
-            step.validate(nodes, &names).map_err(|problem| ScheduleError {
-                number,
-                name: step.name.clone(),
-                problem,
-            })?;
-            if let Some(name) = &step.name
-                && !names.insert(name.as_str())
-            {
-                let (name, problem) = (step.name.clone(), "the name is taken".to_owned());
-                return Err(ScheduleError { number, name, problem });
-            }
-        }
-        Ok(())
+    /// Every target that it names.
+    pub(crate) fn targets(&self) -> Vec<&Target> {
+        let ends = self.links.iter().flat_map(|link| [&link.from, &link.to]);
+        self.target.iter().chain(ends).flat_map(Target::parts).collect()
     }
 
-    fn validate(&self, nodes: &[NodeId], earlier: &BTreeSet<&str>) -> Result<(), String> {
-        if self.at.is_some() && self.on.is_some() {
-            return Err("`at` and `on` exclude each other".to_owned());
+    /// What it does to the nodes and links that it names.
+    pub fn effect(&self) -> Effect {
+        self.fault.effect(self)
+    }
+
+    /// Whether it can be done only to links that carry our own frames.
+    pub fn needs_frames(&self) -> bool {
+        self.fault.needs_frames() || !self.kinds.is_empty()
+    }
+
+    /// Checks the keys that only some faults take.
+    ///
+    /// # Errors
+    /// What is wrong with the first one that does not fit.
+    pub(crate) fn validate_keys(&self) -> Result<(), String> {
+        let given = [
+            ("delay", self.delay.is_some()),
+            ("count", self.count.is_some()),
+            ("point", self.point.is_some()),
+            ("act", self.act.is_some()),
+            ("op", self.op.is_some()),
+            ("error", self.error.is_some()),
+            ("byte", self.byte.is_some()),
+            ("bytes", self.bytes.is_some()),
+            ("clock", self.clock.is_some()),
+            ("jump", self.jump.is_some()),
+            ("speed", self.speed.is_some()),
+            ("kinds", !self.kinds.is_empty()),
+            ("jitter", self.jitter.is_some()),
+            ("rate", self.rate.is_some()),
+            ("probability", self.probability.is_some()),
+        ];
+        let mut given = given.iter().filter(|(_, given)| *given).map(|(key, _)| *key);
+        if let Some(key) = given.find(|key| !self.fault.keys().contains(key)) {
+            return Err(format!("`{}` takes no `{key}`", self.fault));
         }
-        if let Some(pattern) = &self.on {
-            pattern.validate(nodes)?;
+        if self.probability.is_some_and(|p| !(p > 0.0 && p <= 1.0)) {
+            return Err("`probability` is above 0 and at most 1".to_owned());
         }
-        let info = self.fault.info();
-        if info.needs == Needs::Target && self.target.is_none() {
-            return Err(format!("`{}` needs a `target`", info.name));
+        if self.count == Some(0) {
+            return Err("`count` starts at 1".to_owned());
         }
-        if info.needs == Needs::Links && self.links.is_empty() {
-            return Err(format!("`{}` needs `links`, for example [\"n1->n2\"]", info.name));
-        }
-        let takes_links = matches!(self.fault, Fault::Cut | Fault::Heal);
-        if !self.links.is_empty() && !takes_links {
-            return Err(format!("`{}` takes no `links`", info.name));
-        }
-        if self.by.is_some() && self.fault != Fault::Advance {
-            return Err(format!("`{}` takes no `by`", info.name));
-        }
-        let ends = self.links.iter().flat_map(|link| [&link.from, &link.to]);
-        for target in self.target.iter().chain(ends) {
-            match target {
-                Target::Node(node) if !nodes.contains(node) => {
-                    return Err(format!("there is no node `{node}` in this cluster"));
-                }
-                Target::Step(name) if !earlier.contains(name.as_str()) => {
-                    return Err(format!("there is no earlier step `{name}`"));
-                }
-                Target::Trigger if self.on.is_none() => {
-                    return Err("`trigger` needs an `on`".to_owned());
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        self.fault.check(self)
     }
 }

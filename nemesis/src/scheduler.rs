@@ -1,12 +1,18 @@
 //! From a schedule and the live history to the steps that are due: pure, so that the same seed and
 //! the same events give the same faults.
 
+use std::collections::BTreeMap;
+
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::Value;
 use usurper_history::{Body, Link, NodeId, Record, Trigger};
 
 use crate::{
     fault::Fault,
+    pattern::Progress,
     schedule::{Schedule, Step},
+    schedule_check::shape_of,
+    shape::{self, between},
     target::{Bindings, Target},
 };
 
@@ -40,10 +46,8 @@ pub struct Missed {
 
 #[derive(Clone, Debug)]
 enum State {
-    /// Not triggered yet; so many events have matched.
-    Waiting {
-        seen: u32,
-    },
+    /// Not triggered yet.
+    Waiting(Progress),
     Triggered {
         due_ns: u64,
         trigger: Option<Trigger>,
@@ -54,6 +58,10 @@ enum State {
     Ended {
         since_ns: u64,
     },
+    /// What it waited for did not come in time. It hit nobody, and the steps after it go on.
+    Missed {
+        since_ns: u64,
+    },
 }
 
 /// The state of a schedule while it runs. Times are nanoseconds since the run's origin.
@@ -61,7 +69,11 @@ enum State {
 pub struct Scheduler {
     steps: Schedule,
     states: Vec<State>,
+    /// How often each step has run, and when it began last.
+    rounds: Vec<(u32, u64)>,
     bindings: Bindings,
+    /// The names of the steps that have been done, by the ids of their records.
+    name_of: BTreeMap<u64, String>,
     random: StdRng,
     run_began_ns: Option<u64>,
 }
@@ -69,9 +81,11 @@ pub struct Scheduler {
 impl Scheduler {
     pub fn new(steps: Schedule, nodes: &[NodeId], seed: u64) -> Self {
         Self {
-            states: vec![State::Waiting { seen: 0 }; steps.len()],
+            states: vec![State::Waiting(Progress::default()); steps.len()],
+            rounds: vec![(0, 0); steps.len()],
             steps,
             bindings: Bindings::new(nodes),
+            name_of: BTreeMap::new(),
             random: StdRng::seed_from_u64(seed),
             run_began_ns: None,
         }
@@ -85,40 +99,81 @@ impl Scheduler {
     /// The run phase begins: times count from here, and steps may run.
     pub fn begin(&mut self, now_ns: u64) {
         self.run_began_ns = Some(now_ns);
-        for (step, state) in self.steps.iter().zip(&mut self.states) {
+        for index in 0..self.steps.len() {
+            let step = &self.steps[index];
             if let Some(at) = step.at {
                 let due_ns = now_ns + at.as_nanos() + step.after.unwrap_or_default().as_nanos();
-                *state = State::Triggered { due_ns, trigger: Some(Trigger::At(at.as_nanos())) };
+                self.states[index] =
+                    State::Triggered { due_ns, trigger: Some(Trigger::At(at.as_nanos())) };
+            } else if let (State::Waiting(progress), Some(on)) = (&self.states[index], &step.on)
+                && progress.is_complete(on)
+            {
+                self.trigger(index, now_ns, None);
             }
         }
     }
 
     /// Takes note of a record, in the order in which the records arrive.
     pub fn observe(&mut self, record: &Record) {
+        if let Body::Fault(fault) = &record.body
+            && let Some(name) = fault.args.get("name").and_then(Value::as_str)
+        {
+            self.name_of.insert(fault.id, name.to_owned());
+        }
         for index in 0..self.steps.len() {
             let Some(pattern) = &self.steps[index].on else { continue };
-            let State::Waiting { seen } = self.states[index] else { continue };
-            // Events from before the step before it are the past of this one.
-            let armed_ns = match index.checked_sub(1).map(|before| &self.states[before]) {
-                None => 0,
-                Some(State::Running { since_ns } | State::Ended { since_ns }) => *since_ns,
-                Some(_) => continue,
-            };
-            if record.t < armed_ns || !pattern.matches(record, &self.bindings) {
+            if !matches!(self.states[index], State::Waiting(_)) {
                 continue;
             }
-            let seen = seen + 1;
-            self.states[index] = if seen < pattern.count.unwrap_or(1) {
-                State::Waiting { seen }
-            } else {
-                let after = self.steps[index].after.unwrap_or_default();
-                State::Triggered {
-                    due_ns: record.t + after.as_nanos(),
-                    trigger: trigger_of(record),
-                }
-            };
+            let armed_ns = self.armed_ns(index);
+            if self.deadline_ns(index).is_some_and(|deadline| record.t > deadline) {
+                continue;
+            }
+            let armed = armed_ns.is_some_and(|armed| record.t >= armed);
+            let State::Waiting(progress) = &mut self.states[index] else { continue };
+            let came = progress.observe(pattern, record, armed, &self.bindings, &self.name_of);
+            // What is complete before its turn is looked at again then.
+            if came && armed_ns.is_some() {
+                self.trigger(index, record.t, trigger_of(record));
+            }
         }
         self.bindings.observe(record);
+    }
+
+    /// When the past of a step ends: when the step before it in its track began, or when it began
+    /// itself the last time. `None` as long as neither has happened.
+    fn armed_ns(&self, index: usize) -> Option<u64> {
+        let (round, since_ns) = self.rounds[index];
+        if round > 0 {
+            return Some(since_ns);
+        }
+        let track = &self.steps[index].track;
+        let before = (0..index).rev().find(|before| self.steps[*before].track == *track);
+        match before.map(|before| &self.states[before]) {
+            None => Some(0),
+            Some(
+                State::Running { since_ns }
+                | State::Ended { since_ns }
+                | State::Missed { since_ns },
+            ) => Some(*since_ns),
+            Some(_) => None,
+        }
+    }
+
+    /// Until when a step waits for its event.
+    fn deadline_ns(&self, index: usize) -> Option<u64> {
+        let within = self.steps[index].within?;
+        let armed_ns = self.armed_ns(index)?.max(self.run_began_ns?);
+        Some(armed_ns.saturating_add(within.as_nanos()))
+    }
+
+    fn trigger(&mut self, index: usize, t: u64, trigger: Option<Trigger>) {
+        let due_ns = t + self.steps[index].after.unwrap_or_default().as_nanos();
+        let before =
+            std::mem::replace(&mut self.states[index], State::Triggered { due_ns, trigger });
+        if let State::Waiting(progress) = before {
+            self.bindings.capture(progress.into_captured());
+        }
     }
 
     /// The steps that are due, each marked as running. The caller does them and calls
@@ -130,19 +185,15 @@ impl Scheduler {
         let mut due = Vec::new();
         for index in 0..self.steps.len() {
             let before_ended = self.before_ended(index);
+            self.look_at_waiting(index, before_ended, now_ns);
             let step = &self.steps[index];
-            if let (State::Waiting { .. }, None, None, true) =
-                (&self.states[index], &step.on, step.at, before_ended)
-            {
-                let due_ns = now_ns + step.after.unwrap_or_default().as_nanos();
-                self.states[index] = State::Triggered { due_ns, trigger: None };
-            }
             let State::Triggered { due_ns, trigger } = &self.states[index] else { continue };
             if *due_ns > now_ns || (step.at.is_none() && !before_ended) {
                 continue;
             }
             let (step, trigger) = (step.clone(), trigger.clone());
             self.states[index] = State::Running { since_ns: now_ns };
+            self.rounds[index] = (self.rounds[index].0 + 1, now_ns);
             let resolved = self.resolve(&step, trigger.as_ref());
             if let (Some(name), Ok(resolved)) = (&step.name, &resolved) {
                 self.bindings.remember(name, &resolved.nodes);
@@ -152,11 +203,39 @@ impl Scheduler {
         due
     }
 
+    /// Triggers a step whose turn has come and that needs no event, or has had it; gives up one
+    /// whose event is late.
+    fn look_at_waiting(&mut self, index: usize, before_ended: bool, now_ns: u64) {
+        let State::Waiting(progress) = &self.states[index] else { return };
+        match &self.steps[index].on {
+            None if before_ended && self.steps[index].at.is_none() => {
+                self.trigger(index, now_ns, None);
+            }
+            Some(on) if progress.is_complete(on) && self.armed_ns(index).is_some() => {
+                self.trigger(index, now_ns, None);
+            }
+            _ if self.deadline_ns(index).is_some_and(|deadline| now_ns > deadline) => {
+                self.states[index] = State::Missed { since_ns: now_ns };
+            }
+            _ => {}
+        }
+    }
+
     /// A step has been done, or given up.
     pub fn ended(&mut self, index: usize) {
-        if let State::Running { since_ns } = self.states[index] {
-            self.states[index] = State::Ended { since_ns };
-        }
+        let State::Running { since_ns } = self.states[index] else { return };
+        let step = &self.steps[index];
+        let more = self.rounds[index].0 < step.times.unwrap_or(1);
+        self.states[index] = match (step.every, more) {
+            (_, false) => State::Ended { since_ns },
+            (None, true) => State::Waiting(Progress::default()),
+            (Some(every), true) => {
+                let due_ns = since_ns.saturating_add(every.as_nanos());
+                let trigger = self.run_began_ns.filter(|_| step.at.is_some());
+                let trigger = trigger.map(|began| Trigger::At(due_ns.saturating_sub(began)));
+                State::Triggered { due_ns, trigger }
+            }
+        };
     }
 
     /// No step that has not begun will run any more.
@@ -173,22 +252,23 @@ impl Scheduler {
             {
                 Some(*due_ns)
             }
+            // Just past it, so that it is over when it is looked at.
+            State::Waiting(_) => self.deadline_ns(index).map(|deadline| deadline.saturating_add(1)),
             _ => None,
         });
         times.min()
     }
 
-    /// Whether every step has ended.
+    /// Whether every step has ended, or was missed.
     pub fn all_ended(&self) -> bool {
-        self.states.iter().all(|state| matches!(state, State::Ended { .. }))
+        self.states.iter().all(State::is_over)
     }
 
-    /// The steps that have not begun.
+    /// The steps that have not begun, or not as often as they should have.
     pub fn missed(&self) -> Vec<Missed> {
-        let waiting =
-            self.states.iter().enumerate().filter(|(_, state)| {
-                matches!(state, State::Waiting { .. } | State::Triggered { .. })
-            });
+        let waiting = self.states.iter().enumerate().filter(|(_, state)| {
+            matches!(state, State::Waiting(_) | State::Triggered { .. } | State::Missed { .. })
+        });
         waiting.map(|(index, state)| self.describe_missed(index, state)).collect()
     }
 
@@ -196,23 +276,31 @@ impl Scheduler {
         let step = &self.steps[index];
         let target = step.target.as_ref().map(|target| format!(" {target}")).unwrap_or_default();
         let waits_for = match (state, &step.on) {
-            (State::Waiting { seen }, Some(pattern)) => format!(
-                "{} (seen {seen} of {})",
+            (State::Waiting(progress), Some(pattern)) => format!(
+                "{} ({})",
                 serde_json::to_string(pattern).unwrap_or_default(),
-                pattern.count.unwrap_or(1)
+                progress.seen(pattern)
+            ),
+            (State::Missed { .. }, Some(pattern)) => format!(
+                "{} within {}",
+                serde_json::to_string(pattern).unwrap_or_default(),
+                step.within.unwrap_or_default()
             ),
             (State::Triggered { .. }, _) => "its time, or the steps before it".to_owned(),
             _ => "the steps before it".to_owned(),
         };
+        let (round, _) = self.rounds[index];
+        let again = if round > 0 { format!(" for time {}", round + 1) } else { String::new() };
         Missed {
-            step: format!("step {}: {}{target}", index + 1, step.fault),
+            step: format!("step {}: {}{target}{again}", index + 1, step.fault),
             waits_for,
             optional: step.optional,
         }
     }
 
     fn before_ended(&self, index: usize) -> bool {
-        self.states[..index].iter().all(|state| matches!(state, State::Ended { .. }))
+        let track = &self.steps[index].track;
+        (0..index).all(|i| self.steps[i].track != *track || self.states[i].is_over())
     }
 
     fn resolve(&mut self, step: &Step, trigger: Option<&Trigger>) -> Result<Resolved, String> {
@@ -231,20 +319,17 @@ impl Scheduler {
         for link in &step.links {
             links.extend(bindings.resolve_link(link, trigger, &mut pick)?);
         }
-        match step.fault {
-            Fault::Isolate => links = between(&nodes, bindings.nodes()),
-            Fault::Halves => {
-                if step.target.is_none() {
-                    nodes = half(bindings.nodes(), &mut pick);
-                }
-                links = between(&nodes, bindings.nodes());
-            }
+        if let Some(shape) = shape_of(step.fault) {
+            let target = step.target.is_some().then_some(nodes.as_slice());
+            let cut = shape::links(shape, target, bindings, &mut pick)?;
+            (nodes, links) = (cut.nodes, cut.links);
+        } else if step.fault == Fault::Heal {
             // Naming nobody means everybody.
-            Fault::Heal if step.target.is_some() => links = between(&nodes, bindings.nodes()),
-            Fault::Heal if step.links.is_empty() => {
+            if step.target.is_some() {
+                links.extend(between(&nodes, bindings.nodes()));
+            } else if step.links.is_empty() {
                 links = between(bindings.nodes(), bindings.nodes());
             }
-            _ => {}
         }
         links.sort_unstable();
         links.dedup();
@@ -252,33 +337,10 @@ impl Scheduler {
     }
 }
 
-/// Both directions of every link between a set of nodes and the rest; within the set when it is
-/// everybody.
-fn between(side: &[NodeId], all: &[NodeId]) -> Vec<Link> {
-    let everybody = side.len() == all.len();
-    let mut links = Vec::new();
-    for &from in side {
-        for &to in all.iter().filter(|to| **to != from) {
-            if everybody || !side.contains(&to) {
-                links.push(Link { from, to });
-                links.push(Link { from: to, to: from });
-            }
-        }
+impl State {
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Ended { .. } | Self::Missed { .. })
     }
-    links.sort_unstable();
-    links.dedup();
-    links
-}
-
-/// The smaller half of the cluster, chosen at random; one node of two.
-fn half(all: &[NodeId], pick: &mut dyn FnMut(usize) -> usize) -> Vec<NodeId> {
-    let mut rest = all.to_vec();
-    let mut side = Vec::new();
-    while side.len() < all.len() / 2 {
-        side.push(rest.swap_remove(pick(rest.len())));
-    }
-    side.sort_unstable();
-    side
 }
 
 fn trigger_of(record: &Record) -> Option<Trigger> {
@@ -290,7 +352,8 @@ fn trigger_of(record: &Record) -> Option<Trigger> {
             event: node.event.name().to_owned(),
             t: record.t,
         }),
-        _ => None,
+        Body::Fault(fault) => Some(Trigger::Step(fault.id)),
+        Body::Op(_) | Body::Harness(_) => None,
     }
 }
 

@@ -1,9 +1,17 @@
 //! Whom a step means: a node by name, or by the part it plays when the step runs.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use usurper_history::{Body, Event, Link, NodeId, Record};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, SeqAccess, Visitor},
+};
+use serde_json::Value;
+use usurper_history::{Body, Event, HarnessEvent, Link, NodeId, Record, Role};
 
 /// A node, or a way to find some when the step runs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,8 +29,28 @@ pub enum Target {
     Trigger,
     /// Every node.
     All,
+    /// Some node, chosen by the seed.
+    One,
+    /// As many nodes as can fail without the majority, chosen by the seed.
+    Minority,
+    /// Fewer than a third of the nodes, chosen by the seed.
+    MinorityThird,
+    /// Just enough nodes for a majority, chosen by the seed.
+    Majority,
+    /// A minority that the leader belongs to.
+    MinorityWithLeader,
+    /// A majority that the leader belongs to.
+    MajorityWithLeader,
+    /// Every node that believes that it leads.
+    Primaries,
     /// The nodes that a named step hit.
     Step(String),
+    /// The node that a pattern has captured as `$name`.
+    Captured(String),
+    /// Every node but these.
+    Not(Box<Self>),
+    /// All of these together.
+    Several(Vec<Self>),
 }
 
 /// A directed link or, with `<->`, both directions.
@@ -40,7 +68,10 @@ pub struct Bindings {
     /// Established leaders, the newest last; at most the last two different ones.
     leader: Option<NodeId>,
     old_leader: Option<NodeId>,
+    /// Those that believe that they lead, by their own word.
+    primaries: BTreeSet<NodeId>,
     hit: BTreeMap<String, Vec<NodeId>>,
+    captured: BTreeMap<String, Value>,
 }
 
 impl Bindings {
@@ -60,13 +91,45 @@ impl Bindings {
 
     /// Learns from a record.
     pub fn observe(&mut self, record: &Record) {
-        let Body::Node(node) = &record.body else { return };
-        if matches!(node.event, Event::LeaderElected { established: true, .. })
-            && self.leader != Some(node.node)
-        {
-            self.old_leader = self.leader;
-            self.leader = Some(node.node);
+        let node = match &record.body {
+            Body::Node(node) => node,
+            Body::Harness(HarnessEvent::Exit { node, .. }) => {
+                self.primaries.remove(node);
+                return;
+            }
+            _ => return,
+        };
+        match node.event {
+            Event::LeaderElected { established: true, .. } => {
+                self.primaries.insert(node.node);
+                if self.leader != Some(node.node) {
+                    self.old_leader = self.leader;
+                    self.leader = Some(node.node);
+                }
+            }
+            Event::RoleChange { to: Role::Leader, .. } => {
+                self.primaries.insert(node.node);
+            }
+            Event::RoleChange { .. } | Event::NodeStart { .. } => {
+                self.primaries.remove(&node.node);
+            }
+            _ => {}
         }
+    }
+
+    /// Those that believe that they lead, in order.
+    pub fn primaries(&self) -> Vec<NodeId> {
+        self.primaries.iter().copied().collect()
+    }
+
+    /// Remembers what a pattern captured.
+    pub(crate) fn capture(&mut self, captured: BTreeMap<String, Value>) {
+        self.captured.extend(captured);
+    }
+
+    /// What a pattern has captured under a name.
+    pub fn captured(&self, name: &str) -> Option<&Value> {
+        self.captured.get(name)
     }
 
     /// Remembers whom a named step hit.
@@ -101,11 +164,80 @@ impl Bindings {
                 none if none.is_empty() => Err("there is no follower".to_owned()),
                 some => Ok(vec![some[pick(some.len())]]),
             },
+            Target::One => match self.nodes.as_slice() {
+                [] => Err("there is no node".to_owned()),
+                some => Ok(vec![some[pick(some.len())]]),
+            },
+            Target::Minority => self.some(self.minority(), None, pick),
+            Target::MinorityThird => self.some(self.nodes.len().saturating_sub(1) / 3, None, pick),
+            Target::Majority => self.some(self.nodes.len() / 2 + 1, None, pick),
+            Target::MinorityWithLeader | Target::MajorityWithLeader => {
+                let Some(leader) = self.leader else {
+                    return Err("no leader has been established".to_owned());
+                };
+                let size = match target {
+                    Target::MinorityWithLeader => self.minority(),
+                    _ => self.nodes.len() / 2 + 1,
+                };
+                self.some(size, Some(leader), pick)
+            }
+            Target::Primaries if self.primaries.is_empty() => {
+                Err("no node believes that it leads".to_owned())
+            }
+            Target::Primaries => Ok(self.primaries()),
+            Target::Captured(name) => match self.captured.get(name) {
+                Some(value) => {
+                    let node = value.as_str().and_then(|text| text.parse().ok());
+                    one(node, &format!("`${name}` is {value}, which is no node"))
+                }
+                None => Err(format!("nothing has been captured as `${name}`")),
+            },
+            Target::Not(target) => {
+                let without = self.resolve(target, trigger, pick)?;
+                let rest = self.nodes.iter().copied().filter(|node| !without.contains(node));
+                match rest.collect::<Vec<_>>() {
+                    none if none.is_empty() => Err(format!("`{target}` is everybody")),
+                    rest => Ok(rest),
+                }
+            }
+            Target::Several(targets) => {
+                let mut all = BTreeSet::new();
+                for target in targets {
+                    all.extend(self.resolve(target, trigger, pick)?);
+                }
+                Ok(all.into_iter().collect())
+            }
             Target::Step(name) => match self.hit.get(name) {
                 Some(nodes) if !nodes.is_empty() => Ok(nodes.clone()),
                 _ => Err(format!("step `{name}` hit nobody")),
             },
         }
+    }
+
+    /// How many nodes can fail without the majority.
+    fn minority(&self) -> usize {
+        self.nodes.len().saturating_sub(1) / 2
+    }
+
+    /// So many nodes of the seed's choice, `with` among them.
+    fn some(
+        &self,
+        size: usize,
+        with: Option<NodeId>,
+        pick: &mut dyn FnMut(usize) -> usize,
+    ) -> Result<Vec<NodeId>, String> {
+        if size == 0 {
+            let count = self.nodes.len();
+            return Err(format!("a cluster of {count} has no minority to choose"));
+        }
+        let mut chosen: Vec<_> = with.into_iter().collect();
+        let mut rest: Vec<_> =
+            self.nodes.iter().copied().filter(|node| Some(*node) != with).collect();
+        while chosen.len() < size {
+            chosen.push(rest.swap_remove(pick(rest.len())));
+        }
+        chosen.sort_unstable();
+        Ok(chosen)
     }
 
     /// The directed links between every pair that a link target means now.
@@ -135,23 +267,87 @@ impl Bindings {
     }
 }
 
+/// The targets that are one word.
+const WORDS: &[(&str, Target)] = &[
+    ("leader", Target::Leader),
+    ("old-leader", Target::OldLeader),
+    ("follower", Target::Follower),
+    ("followers", Target::Followers),
+    ("trigger", Target::Trigger),
+    ("all", Target::All),
+    ("one", Target::One),
+    ("minority", Target::Minority),
+    ("minority-third", Target::MinorityThird),
+    ("majority", Target::Majority),
+    ("minority-with-leader", Target::MinorityWithLeader),
+    ("majority-with-leader", Target::MajorityWithLeader),
+    ("primaries", Target::Primaries),
+];
+
 impl Target {
-    /// The names that are not nodes, for messages.
-    pub const NAMES: &'static [&'static str] =
-        &["leader", "old-leader", "follower", "followers", "trigger", "all", "step:NAME"];
+    /// The ways to name nodes other than by their own names, for messages.
+    pub const NAMES: &'static [&'static str] = &[
+        "leader",
+        "old-leader",
+        "follower",
+        "followers",
+        "trigger",
+        "all",
+        "one",
+        "minority",
+        "minority-third",
+        "majority",
+        "minority-with-leader",
+        "majority-with-leader",
+        "primaries",
+        "step:NAME",
+        "$NAME",
+        "not-TARGET",
+    ];
+
+    /// Whether the seed chooses whom it means, so that two readings may differ.
+    pub(crate) fn is_choice(&self) -> bool {
+        match self {
+            Self::Follower
+            | Self::One
+            | Self::Minority
+            | Self::MinorityThird
+            | Self::Majority
+            | Self::MinorityWithLeader
+            | Self::MajorityWithLeader => true,
+            Self::Not(target) => target.is_choice(),
+            Self::Several(targets) => targets.iter().any(Self::is_choice),
+            _ => false,
+        }
+    }
+
+    /// This target and those that it is made of.
+    pub(crate) fn parts(&self) -> Vec<&Self> {
+        match self {
+            Self::Not(target) => target.parts(),
+            Self::Several(targets) => targets.iter().flat_map(Self::parts).collect(),
+            one => vec![one],
+        }
+    }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node(node) => node.fmt(f),
-            Self::Leader => f.write_str("leader"),
-            Self::OldLeader => f.write_str("old-leader"),
-            Self::Follower => f.write_str("follower"),
-            Self::Followers => f.write_str("followers"),
-            Self::Trigger => f.write_str("trigger"),
-            Self::All => f.write_str("all"),
             Self::Step(name) => write!(f, "step:{name}"),
+            Self::Captured(name) => write!(f, "${name}"),
+            Self::Not(target) => write!(f, "not-{target}"),
+            Self::Several(targets) => {
+                for (index, target) in targets.iter().enumerate() {
+                    write!(f, "{}{target}", if index == 0 { "" } else { "," })?;
+                }
+                Ok(())
+            }
+            word => {
+                let found = WORDS.iter().find(|(_, target)| target == word);
+                f.write_str(found.expect("every word is in the table").0)
+            }
         }
     }
 }
@@ -160,24 +356,26 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Ok(match text {
-            "leader" => Self::Leader,
-            "old-leader" => Self::OldLeader,
-            "follower" => Self::Follower,
-            "followers" => Self::Followers,
-            "trigger" => Self::Trigger,
-            "all" => Self::All,
-            _ => match (text.strip_prefix("step:"), text.parse()) {
-                (Some(name), _) if !name.is_empty() => Self::Step(name.to_owned()),
-                (_, Ok(node)) => Self::Node(node),
-                _ => {
-                    let names = Self::NAMES.join("`, `");
-                    return Err(format!(
-                        "unknown target `{text}`, expected a node like `n1` or `{names}`"
-                    ));
-                }
-            },
-        })
+        if let Some((_, target)) = WORDS.iter().find(|(word, _)| *word == text) {
+            return Ok(target.clone());
+        }
+        if text.contains(',') {
+            let parts: Result<Vec<_>, _> =
+                text.split(',').map(|part| part.trim().parse()).collect();
+            return parts.map(Self::Several);
+        }
+        if let Some(rest) = text.strip_prefix("not-") {
+            return rest.parse().map(|target| Self::Not(Box::new(target)));
+        }
+        match (text.strip_prefix("step:"), text.strip_prefix('$'), text.parse()) {
+            (Some(name), _, _) if !name.is_empty() => Ok(Self::Step(name.to_owned())),
+            (_, Some(name), _) if !name.is_empty() => Ok(Self::Captured(name.to_owned())),
+            (_, _, Ok(node)) => Ok(Self::Node(node)),
+            _ => {
+                let names = Self::NAMES.join("`, `");
+                Err(format!("unknown target `{text}`, expected a node like `n1` or `{names}`"))
+            }
+        }
     }
 }
 
@@ -204,19 +402,53 @@ impl FromStr for LinkTarget {
     }
 }
 
-macro_rules! as_text {
-    ($($type:ty),*) => { $(
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    )* };
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
-as_text!(Target, LinkTarget);
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TargetVisitor)
+    }
+}
+
+/// Reads `"n1,n3"` and `["n1", "n3"]` alike.
+struct TargetVisitor;
+
+impl<'de> Visitor<'de> for TargetVisitor {
+    type Value = Target;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a target, or a list of some")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Target, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Target, A::Error> {
+        let mut targets = Vec::new();
+        while let Some(target) = items.next_element()? {
+            targets.push(target);
+        }
+        match targets.len() {
+            0 => Err(de::Error::custom("an empty list names nobody")),
+            1 => Ok(targets.remove(0)),
+            _ => Ok(Target::Several(targets)),
+        }
+    }
+}
+
+impl Serialize for LinkTarget {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for LinkTarget {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}

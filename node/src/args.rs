@@ -5,18 +5,24 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
+    process::ExitCode,
+    time::Duration,
 };
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use usurper_history::{Clock, NodeId};
+use usurper_history::{
+    Clock, NodeId,
+    control::{Command, EXIT_BAD_DATA, EXIT_DISK_FAILED, FailpointAct},
+};
 
 use crate::{
+    machine::{Machine, listen},
     params::OptionError,
-    protocol::Setup,
+    protocol::{RecoverError, Setup},
     shell::{Place, ShellError},
-    store::Before,
+    store::{Before, StoreError},
     systems::{serve_named, system},
 };
 
@@ -52,6 +58,15 @@ pub struct NodeArgs {
     /// The power failed: writes that were not synced are gone.
     #[arg(long)]
     pub after_power: bool,
+    /// Obey commands on the abstract Unix socket of this name.
+    #[arg(long, value_name = "NAME")]
+    pub control: Option<String>,
+    /// A failpoint to arm, and what happens there: `crash`, `pause` or `delay:TIME`.
+    #[arg(long = "failpoint", value_name = "POINT=ACT", value_parser = parse_failpoint)]
+    pub failpoints: Vec<Command>,
+    /// A command that is obeyed before anything else, as the control socket takes it.
+    #[arg(long = "condition", value_name = "JSON", value_parser = parse_condition)]
+    pub conditions: Vec<Command>,
     /// A defect to switch on, by name.
     #[arg(long = "defect", value_name = "NAME")]
     pub defects: Vec<String>,
@@ -77,10 +92,34 @@ pub enum NodeError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot listen for commands on `@{name}`")]
+    Control {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{0}")]
+    Condition(String),
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
     #[error(transparent)]
     Shell(#[from] ShellError),
+}
+
+impl NodeError {
+    /// What a process that ends by this exits with: a disk that failed and data that cannot be used
+    /// have codes of their own, so that whoever broke them can tell.
+    pub fn exit_code(&self) -> ExitCode {
+        let code = match self {
+            Self::Shell(ShellError::Store(StoreError::Io { .. })) => EXIT_DISK_FAILED,
+            Self::Shell(
+                ShellError::Store(_)
+                | ShellError::Recover(RecoverError::Record { .. } | RecoverError::Contradiction(_)),
+            ) => EXIT_BAD_DATA,
+            _ => 1,
+        };
+        ExitCode::from(u8::try_from(code).expect("a small number"))
+    }
 }
 
 const CLUSTER_BYTES_MAX: usize = 256;
@@ -98,7 +137,17 @@ pub fn run(args: NodeArgs) -> Result<(), NodeError> {
         .with_writer(io::stderr)
         .with_ansi(false)
         .try_init();
-    system(&args.system)?;
+    let clock = Clock::with_origin(args.origin_ns);
+    let machine = Machine::sound(clock, system(&args.system)?.failpoints);
+    for command in args.conditions.iter().chain(&args.failpoints) {
+        let answer = machine.obey(command);
+        if !answer.ok {
+            return Err(NodeError::Condition(answer.text));
+        }
+    }
+    if let Some(name) = args.control {
+        listen(&name, machine.clone()).map_err(|source| NodeError::Control { name, source })?;
+    }
     let mut peers = BTreeMap::new();
     for (peer, address) in args.peers {
         if peer == args.id {
@@ -142,7 +191,8 @@ pub fn run(args: NodeArgs) -> Result<(), NodeError> {
             peers,
             data: args.data,
             before: if args.after_power { Before::PowerFailure } else { Before::Exit },
-            clock: Clock::with_origin(args.origin_ns),
+            clock,
+            machine,
         };
         tracing::info!(node = %args.id, inc = args.inc, listen = %args.listen, "starts");
         serve_named(&args.system, &setup, place, Box::new(io::stdout()), stop).await?;
@@ -164,6 +214,28 @@ fn parse_peer(text: &str) -> Result<(NodeId, SocketAddr), String> {
     let node = node.parse().map_err(|error| format!("{error}"))?;
     let address = address.parse().map_err(|error| format!("`{address}`: {error}"))?;
     Ok((node, address))
+}
+
+fn parse_failpoint(text: &str) -> Result<Command, String> {
+    let (point, act) = text
+        .split_once('=')
+        .ok_or("expected POINT=ACT, for example lead.after-elected-before-first-hb=crash")?;
+    let (act, delay) = match act.split_once(':') {
+        Some(("delay", time)) => {
+            let time = humantime::parse_duration(time).map_err(|error| error.to_string())?;
+            (FailpointAct::Delay, time)
+        }
+        _ => (act.parse()?, Duration::ZERO),
+    };
+    if act == FailpointAct::Delay && delay.is_zero() {
+        return Err("a delay takes a time, for example `delay:200ms`".to_owned());
+    }
+    let delay_ns = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+    Ok(Command::Failpoint { point: point.to_owned(), act, delay_ns })
+}
+
+fn parse_condition(text: &str) -> Result<Command, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 fn parse_param(text: &str) -> Result<(String, String), String> {

@@ -6,6 +6,7 @@
 mod args;
 pub mod client;
 pub mod fle;
+pub mod machine;
 mod net;
 mod params;
 pub mod protocol;
@@ -16,5 +17,6 @@ mod systems;
 mod wire;
 
 pub use args::{NodeArgs, NodeError, run};
+pub use machine::FailpointInfo;
 pub use params::{DefectInfo, OptionError, ParamInfo};
 pub use systems::{SystemInfo, system, systems};

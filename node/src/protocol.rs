@@ -15,7 +15,7 @@ use std::{fmt::Debug, ops::Add, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use usurper_history::{Event, NodeId, Role, frame::Frame};
+use usurper_history::{Event, NodeId, Role, control::ClockName, frame::Frame};
 
 use crate::params::OptionError;
 
@@ -127,6 +127,13 @@ pub enum Output<M, T> {
         client: ClientId,
         reply: Reply,
     },
+    /// The node is at this failpoint: everything before it has been done (a message has been handed to
+    /// the network at least), nothing after it. Whoever runs the system may let it crash or wait here.
+    Failpoint {
+        point: &'static str,
+        term: u64,
+        role: Role,
+    },
     /// Sets or moves a timer.
     SetTimer(T, Tick),
     CancelTimer(T),
@@ -191,4 +198,14 @@ pub trait Protocol: Sized {
 
     /// The term and role that an event of the shell is stamped with.
     fn envelope(&self) -> (u64, Role);
+
+    /// The clock that it wants its timers and instants from.
+    fn clock(&self) -> ClockName {
+        ClockName::Timer
+    }
+
+    /// Whether a sync that failed is tried again, which is a defect.
+    fn retries_failed_sync(&self) -> bool {
+        false
+    }
 }

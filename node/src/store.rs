@@ -19,10 +19,15 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use usurper_history::NodeId;
 
+use crate::machine::Disk;
+
+/// The file of the log within the data directory.
+pub const LOG_FILE: &str = "log";
 const MAGIC: &[u8; 8] = b"USURPLOG";
 const VERSION: u8 = 1;
 /// The bytes before the payload of a record.
@@ -69,6 +74,7 @@ pub enum Before {
 /// An open log.
 #[derive(Debug)]
 pub struct Store {
+    disk: Arc<Disk>,
     log: File,
     log_path: PathBuf,
     watermark: File,
@@ -76,6 +82,8 @@ pub struct Store {
     /// Bytes of the log, and how many of them are durable.
     length: u64,
     durable: u64,
+    /// A write or a sync failed; where what cannot become durable any more begins.
+    hole: Option<u64>,
 }
 
 impl Store {
@@ -87,9 +95,10 @@ impl Store {
         directory: &Path,
         owner: Owner<'_>,
         before: Before,
+        disk: Arc<Disk>,
     ) -> Result<(Self, Vec<Vec<u8>>), StoreError> {
         fs::create_dir_all(directory).map_err(at("create", directory))?;
-        let log_path = directory.join("log");
+        let log_path = directory.join(LOG_FILE);
         let watermark_path = directory.join("watermark");
         let open = |path: &Path| {
             let mut options = File::options();
@@ -97,7 +106,9 @@ impl Store {
         };
         let log = open(&log_path).map_err(at("open", &log_path))?;
         let watermark = open(&watermark_path).map_err(at("open", &watermark_path))?;
-        let mut store = Self { log, log_path, watermark, watermark_path, length: 0, durable: 0 };
+        let (length, durable) = (0, 0);
+        let mut store =
+            Self { disk, log, log_path, watermark, watermark_path, length, durable, hole: None };
         let bytes = fs::read(&store.log_path).map_err(at("read", &store.log_path))?;
         store.durable = store.read_watermark()?;
         if store.durable == 0 {
@@ -129,17 +140,23 @@ impl Store {
     /// Makes everything written so far durable.
     ///
     /// # Errors
-    /// When the sync fails. Nothing is known about the disk then; the node has to stop.
+    /// When the sync fails. The node has to stop then: the kernel has dropped what it could not write
+    /// and counts it as clean, so that another sync succeeds and saves nothing. (That is what became
+    /// known as fsync-gate in 2018; here such a sync leaves the watermark where it was.)
     pub fn sync(&mut self) -> Result<(), StoreError> {
-        self.log.sync_data().map_err(at("sync", &self.log_path))?;
-        self.durable = self.length;
+        if let Err(error) = self.disk.sync(&self.log) {
+            self.hole.get_or_insert(self.durable);
+            return Err(at("sync", &self.log_path)(error));
+        }
+        self.durable = self.hole.unwrap_or(self.length);
         let length = self.durable.to_be_bytes();
         let bytes = [&length[..], &checksum(&[&length])].concat();
         self.watermark.write_all_at(&bytes, 0).map_err(at("write", &self.watermark_path))
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.log.write_all_at(bytes, self.length).map_err(at("write", &self.log_path))?;
+        let written = self.disk.write_all_at(&self.log, bytes, self.length);
+        written.map_err(at("write", &self.log_path))?;
         self.length += bytes.len() as u64;
         Ok(())
     }

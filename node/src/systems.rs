@@ -6,6 +6,7 @@ use usurper_history::Timing;
 
 use crate::{
     fle::{self, Fle},
+    machine::FailpointInfo,
     net,
     params::{DefectInfo, OptionError, ParamInfo, nearest},
     protocol::{Protocol, Setup},
@@ -19,6 +20,7 @@ pub struct SystemInfo {
     pub summary: &'static str,
     pub defects: &'static [DefectInfo],
     pub params: &'static [ParamInfo],
+    pub failpoints: &'static [FailpointInfo],
     /// Names of the events that it can emit.
     pub events: &'static [&'static str],
     timing: TimingOf,
@@ -55,6 +57,7 @@ const SYSTEMS: &[SystemInfo] = &[SystemInfo {
     summary: "fast leader election with prevote, finalize wait and minimal discovery",
     defects: &FLE_DEFECTS,
     params: fle::PARAMS,
+    failpoints: fle::FAILPOINTS,
     events: &[
         "node-start",
         "role-change",
@@ -68,6 +71,7 @@ const SYSTEMS: &[SystemInfo] = &[SystemInfo {
         "ack",
         "conn",
         "defect-hit",
+        "failpoint",
     ],
     timing: fle::timing,
 }];

@@ -4,7 +4,8 @@
 //! than `bound-ns`, some leader is established that is a member of it. The clock starts anew
 //! whenever the topology changes, when a process starts or ends, and when the leader goes. A tenure
 //! counts while its node is usable and no later leader has been established; a leader that was
-//! paused or cut off and comes back unsuperseded leads again.
+//! paused or cut off and comes back unsuperseded leads again. A history that ends while a majority
+//! waits, within the bound, shows neither: it is unknown.
 //!
 //! What it cannot see: a leader that holds its role but serves nobody, and a leader whom nobody
 //! follows (`election-loop` and `mutual-follow` see some of those). While a fault is between its
@@ -40,11 +41,14 @@ struct NoLeader {
     waiting: Option<Mark>,
     /// The wait has become longer than the bound; who waits.
     overdue: Option<Vec<NodeId>>,
+    /// The nodes were stopped, or the history ended, during a wait within the bound.
+    cut_short: Option<(Mark, Mark)>,
 }
 
 fn make(header: &Header, options: &Options) -> Box<dyn Check> {
     let bound_ns = options.get("bound-ns").unwrap_or(header.timing.leader_bound_ns);
-    Box::new(NoLeader { bound_ns, findings: Findings::default(), waiting: None, overdue: None })
+    let findings = Findings::default();
+    Box::new(NoLeader { bound_ns, findings, waiting: None, overdue: None, cut_short: None })
 }
 
 impl Check for NoLeader {
@@ -67,6 +71,9 @@ impl Check for NoLeader {
         if let Some(since) = self.waiting
             && (!waits || changed.line > since.line)
         {
+            if !timeline.is_judged() && self.overdue.is_none() {
+                self.cut_short = Some((since, now));
+            }
             self.close(now);
         }
         if waits && self.waiting.is_none() {
@@ -76,8 +83,19 @@ impl Check for NoLeader {
 
     fn finish(mut self: Box<Self>, now: u64, timeline: &Timeline) -> Outcome {
         self.advance(now, timeline);
-        self.close(timeline.last());
-        Outcome { findings: self.findings, ..Outcome::default() }
+        let last = timeline.last();
+        if let (Some(since), None) = (self.waiting, &self.overdue) {
+            self.cut_short = Some((since, last));
+        }
+        self.close(last);
+        let unknown = self.cut_short.map(|(since, end)| {
+            format!(
+                "watched no longer than {} into a time without a leader, {} are allowed",
+                duration(end.t - since.t),
+                duration(self.bound_ns)
+            )
+        });
+        Outcome { findings: self.findings, unknown, ..Outcome::default() }
     }
 }
 

@@ -310,6 +310,8 @@ impl Transcript {
                 fields["links"].as_array_mut().unwrap().push(json!([from, to]));
             } else if name.starts_with('n') {
                 fields["nodes"].as_array_mut().unwrap().push(json!(name));
+            } else if let Some(aspect) = name.strip_prefix("aspect=") {
+                fields["aspect"] = json!(aspect);
             } else {
                 fields["outcome"] = json!(name);
             }

@@ -32,6 +32,6 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Status, Failure> {
 }
 
 /// The history in a run's directory, or the file itself.
-fn history_of(path: &Path) -> PathBuf {
+pub(super) fn history_of(path: &Path) -> PathBuf {
     if path.is_dir() { path.join("history.jsonl") } else { path.to_owned() }
 }

@@ -63,11 +63,7 @@ fn line(what: &str, state: &str) {
 /// at which the signal had been sent.
 fn measure() -> Result<(), Failure> {
     let store = tempfile::tempdir().map_err(Failure::harness)?;
-    let heartbeat = |dir: &str| Pattern {
-        event: "heartbeat".to_owned(),
-        count: None,
-        fields: BTreeMap::from([("dir".to_owned(), dir.into())]),
-    };
+    let heartbeat = |dir: &str| Pattern::event("heartbeat", [("dir", dir.into())]);
     let mut steps = Vec::new();
     for _ in 0..MEASURED {
         let pause = Step::new(Fault::Pause, Some(Target::Trigger));

@@ -3,10 +3,11 @@
 use anyhow::Context;
 use serde_json::{Value, json};
 use usurper_checks::CHECKS;
+use usurper_history::{Event, HarnessEvent};
 use usurper_nemesis::Fault;
 
 use crate::{
-    cli::{ListArgs, Output, What},
+    cli::{ListArgs, ListOutput, What},
     failure::{Failure, Status},
     output,
     scenario::Scenario,
@@ -23,13 +24,15 @@ pub(crate) fn list(args: &ListArgs) -> Result<Status, Failure> {
         What::Defects => defects(args)?,
         What::Faults => faults(args)?,
         What::Checks => checks(args)?,
+        What::Events => events(args)?,
     };
     match args.output {
-        Output::Json => {
+        ListOutput::Json => {
             let json = serde_json::to_string_pretty(&rows).context("cannot print JSON");
             output::data(&json.map_err(Failure::harness)?);
         }
-        Output::Text => rows.iter().for_each(show),
+        ListOutput::Text => rows.iter().for_each(show),
+        ListOutput::Markdown => output::data(table(&rows).trim_end()),
     }
     Ok(Status::Valid)
 }
@@ -37,7 +40,19 @@ pub(crate) fn list(args: &ListArgs) -> Result<Status, Failure> {
 /// The name on a line of its own with its summary; everything else below it.
 fn show(row: &Value) {
     let Value::Object(fields) = row else { return };
-    let text = |value: &Value| match value {
+    output::data(&format!("{}: {}", text(&row["name"]), text(&row["summary"])));
+    for (key, value) in fields.iter().filter(|(key, _)| !matches!(key.as_str(), "name" | "summary"))
+    {
+        match text(value) {
+            empty if empty.is_empty() => {}
+            text => output::data(&format!("    {key}: {text}")),
+        }
+    }
+}
+
+/// A value as people read it; nothing for one that is not there.
+fn text(value: &Value) -> String {
+    match value {
         Value::String(text) => text.clone(),
         Value::Array(items) => {
             let texts: Vec<_> = items
@@ -46,16 +61,27 @@ fn show(row: &Value) {
                 .collect();
             texts.join(", ")
         }
+        Value::Null => String::new(),
         other => other.to_string(),
-    };
-    output::data(&format!("{}: {}", text(&row["name"]), text(&row["summary"])));
-    for (key, value) in fields.iter().filter(|(key, _)| !matches!(key.as_str(), "name" | "summary"))
-    {
-        match text(value) {
-            empty if empty.is_empty() || empty == "null" => {}
-            text => output::data(&format!("    {key}: {text}")),
+    }
+}
+
+/// The rows as a table in Markdown, of which the name and the summary are the first columns.
+fn table(rows: &[Value]) -> String {
+    let mut columns = vec!["name", "summary"];
+    for key in rows.iter().filter_map(Value::as_object).flat_map(|fields| fields.keys()) {
+        if !columns.contains(&key.as_str()) {
+            columns.push(key);
         }
     }
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let mut table = line(columns.iter().map(|column| column.replace('-', " ")).collect());
+    table.push_str(&line(columns.iter().map(|_| "---".to_owned()).collect()));
+    for row in rows {
+        let cell = |column: &&str| text(&row[*column]).replace('|', "\\|");
+        table.push_str(&line(columns.iter().map(cell).collect()));
+    }
+    table
 }
 
 fn wanted(args: &ListArgs, system: &str) -> bool {
@@ -67,12 +93,15 @@ fn systems(args: &ListArgs) -> Vec<Value> {
     let option = |param: &usurper_node::ParamInfo| {
         format!("{} (default {}): {}", param.name, param.default, param.summary)
     };
+    let failpoint =
+        |point: &usurper_node::FailpointInfo| format!("{}: {}", point.name, point.summary);
     all.map(|system| {
         json!({
             "name": system.name(),
             "summary": system.summary(),
             "options": system.params().iter().map(option).collect::<Vec<_>>(),
             "events": system.events(),
+            "failpoints": system.failpoints().iter().map(failpoint).collect::<Vec<_>>(),
         })
     })
     .collect()
@@ -126,17 +155,22 @@ fn scenarios_with(system: &str, defect: &str) -> Result<Vec<&'static str>, Failu
 
 fn faults(args: &ListArgs) -> Result<Vec<Value>, Failure> {
     let system = args.system.as_deref().map(system::find).transpose()?;
-    let supported = |fault: Fault| system.is_none_or(|system| system.supports(fault));
+    Ok(fault_rows(|fault| system.is_none_or(|system| system.supports(fault))))
+}
+
+fn fault_rows(supported: impl Fn(Fault) -> bool) -> Vec<Value> {
     let rows = Fault::ALL.iter().copied().filter(|fault| supported(*fault)).map(|fault| {
         let info = fault.info();
         json!({
             "name": info.name,
             "summary": info.summary,
             "needs": info.needs.name(),
+            "takes": fault.keys(),
+            "on": if fault.needs_frames() { "our own frames only" } else { "" },
             "undone-by": info.undo.map(Fault::name),
         })
     });
-    Ok(rows.collect())
+    rows.collect()
 }
 
 fn checks(args: &ListArgs) -> Result<Vec<Value>, Failure> {
@@ -153,4 +187,53 @@ fn checks(args: &ListArgs) -> Result<Vec<Value>, Failure> {
         })
     });
     Ok(rows.collect())
+}
+
+/// The vocabulary of a history: what nodes say, then what the harness says.
+fn events(args: &ListArgs) -> Result<Vec<Value>, Failure> {
+    let told = args.system.as_deref().map(system::find).transpose()?.map(|s| s.events());
+    let fields = |summaries: Vec<(&str, &str)>| {
+        let text = |(key, summary): &(&str, &str)| match *summary {
+            "" => (*key).to_owned(),
+            _ => format!("{key} ({})", summary.trim_end_matches('.')),
+        };
+        summaries.iter().map(text).collect::<Vec<_>>()
+    };
+    let mut rows = Vec::new();
+    for name in Event::NAMES.iter().filter(|name| told.is_none_or(|told| told.contains(name))) {
+        let fields = fields(Event::field_summaries_of(name));
+        let summary = Event::summary_of(name);
+        rows.push(json!({"name": name, "summary": summary, "by": "node", "fields": fields}));
+    }
+    for name in HarnessEvent::NAMES.iter().filter(|_| told.is_none()) {
+        let fields = fields(HarnessEvent::field_summaries_of(name));
+        let summary = HarnessEvent::summary_of(name);
+        rows.push(json!({"name": name, "summary": summary, "by": "harness", "fields": fields}));
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{fault_rows, table};
+
+    const PAGE: &str = include_str!("../../../docs/faults.md");
+
+    #[test]
+    fn the_page_of_faults_is_what_the_code_says() {
+        let table = table(&fault_rows(|_| true));
+        assert!(
+            PAGE.contains(&table),
+            "docs/faults.md is stale: put in the output of `usurper list faults --output markdown`:\n{table}"
+        );
+    }
+
+    #[test]
+    fn a_bar_does_not_break_the_table() {
+        let rows = [serde_json::json!({"name": "a|b", "summary": "s", "list": ["x", "y"]})];
+        assert_eq!(
+            table(&rows),
+            "| name | summary | list |\n| --- | --- | --- |\n| a\\|b | s | x, y |\n"
+        );
+    }
 }

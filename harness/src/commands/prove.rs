@@ -6,8 +6,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     path::Path,
-    sync::{Mutex, PoisonError},
-    thread,
     time::Duration,
 };
 
@@ -25,6 +23,7 @@ use crate::{
     plan::{Plan, Wishes},
     reporter::Silent,
     scenario::Scenario,
+    side_by_side::{Next, Work, default_jobs, side_by_side},
     system,
 };
 
@@ -89,8 +88,10 @@ pub(crate) fn prove(args: &ProveArgs) -> Result<Status, Failure> {
         let expect = scenario.expect.clone();
         rows.push(Row { scenario: name, expect, with, ..Row::default() });
     }
-    let jobs = args.jobs.unwrap_or_else(default_jobs).max(1);
-    let outcomes = run_all(queue, jobs, args);
+    let jobs = args.jobs.unwrap_or_else(|| default_jobs(2));
+    let total = queue.len();
+    let proofs = Proofs { queue, total, ended: 0, outcomes: BTreeMap::new() };
+    let outcomes = side_by_side(jobs, proofs, |(_, plan)| run_one(plan, args)).outcomes;
     let interrupted =
         outcomes.values().flatten().any(|outcome| matches!(outcome.end, End::Interrupted));
     for (index, outcomes) in outcomes {
@@ -141,38 +142,30 @@ fn chosen(args: &ProveArgs) -> Result<Vec<(String, Scenario)>, Failure> {
     Ok(chosen)
 }
 
-fn default_jobs() -> usize {
-    thread::available_parallelism().map_or(2, |cores| 2 * cores.get())
+/// The runs that are left, and how the others went, by row.
+struct Proofs {
+    queue: VecDeque<(usize, Plan)>,
+    total: usize,
+    ended: usize,
+    outcomes: BTreeMap<usize, Vec<Outcome>>,
 }
 
-/// Runs everything, `jobs` at a time, each on a thread of its own: nodes die with their thread.
-fn run_all(
-    queue: VecDeque<(usize, Plan)>,
-    jobs: usize,
-    args: &ProveArgs,
-) -> BTreeMap<usize, Vec<Outcome>> {
-    let total = queue.len();
-    let queue = Mutex::new(queue);
-    let outcomes = Mutex::new((0, BTreeMap::<usize, Vec<Outcome>>::new()));
-    thread::scope(|scope| {
-        for _ in 0..jobs.min(total) {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some((row, plan)) = next else { return };
-                    let outcome = run_one(&plan, args);
-                    if matches!(outcome.end, End::Interrupted) {
-                        queue.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                    }
-                    let mut done = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-                    done.0 += 1;
-                    tell(done.0, total, &plan, &outcome);
-                    done.1.entry(row).or_default().push(outcome);
-                }
-            });
+impl Work for Proofs {
+    type Job = (usize, Plan);
+    type Done = Outcome;
+
+    fn next(&mut self) -> Next<Self::Job> {
+        self.queue.pop_front().map_or(Next::Finished, Next::Job)
+    }
+
+    fn done(&mut self, (row, plan): Self::Job, outcome: Outcome) {
+        if matches!(outcome.end, End::Interrupted) {
+            self.queue.clear();
         }
-    });
-    outcomes.into_inner().unwrap_or_else(PoisonError::into_inner).1
+        self.ended += 1;
+        tell(self.ended, self.total, &plan, &outcome);
+        self.outcomes.entry(row).or_default().push(outcome);
+    }
 }
 
 fn tell(done: usize, total: usize, plan: &Plan, outcome: &Outcome) {

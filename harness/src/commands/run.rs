@@ -8,7 +8,7 @@ use crate::{
     controller::RunEnd,
     execute::{Judged, execute},
     failure::{Failure, Status},
-    output,
+    output, report,
     reporter::{self, Reporter, Silent},
     summary,
 };
@@ -32,6 +32,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
         let judged = execute(&plan, &args.store, reporter.as_mut())?;
         drop(reporter);
         judged.dir.make_latest()?;
+        let page = report::page(&judged.dir.history(), &judged.verdict)?;
+        judged.dir.write("report.html", &page)?;
         show(&judged, args.output)?;
         worst = worse(worst, judged.verdict.judgement.into());
         if judged.end == RunEnd::Interrupted {

@@ -11,13 +11,12 @@ use serde_json::{Map, Value};
 use usurper_history::{
     Body, EntryId, Event, NodeId, NodeRecord, OpType, Persisted, Record, Role, Timing,
 };
-use usurper_nemesis::{Fault, Stream, TimeSpan};
+use usurper_nemesis::{Fault, Stream, TimeSpan, Wire};
 use usurper_node::{DefectInfo, ParamInfo};
 
 use super::{Launch, LineReader, NodeSpec, Operated, Operating, Operation, Reading, System};
 use crate::{failure::Failure, plan::Plan};
 
-const PEER_PORT: u16 = 2380;
 const CLIENT_PORT: u16 = 2379;
 
 const PARAMS: &[ParamInfo] = &[
@@ -63,15 +62,18 @@ impl System for Etcd {
     }
 
     fn supports(&self, fault: Fault) -> bool {
-        matches!(
-            fault,
-            Fault::Kill
-                | Fault::Terminate
-                | Fault::Restart
-                | Fault::Pause
-                | Fault::Resume
-                | Fault::Wait
-        )
+        // These need a node that plays along: its disk, its clocks, its failpoints are bent by
+        // itself. A client of etcd's own that logs entries is not there yet.
+        let plays_along = fault.aspect().is_some()
+            || matches!(
+                fault,
+                Fault::Power | Fault::DiskFlip | Fault::DiskTruncate | Fault::Advance
+            );
+        !plays_along && !fault.needs_frames()
+    }
+
+    fn wire(&self) -> Wire {
+        Wire::Bytes
     }
 
     fn has_client(&self) -> bool {
@@ -103,16 +105,19 @@ impl System for Etcd {
     fn launch(&self, spec: &NodeSpec<'_>) -> Result<Launch, Failure> {
         let url =
             |node: NodeId, port: u16| format!("http://{}:{port}", spec.network.block().ip(node));
+        let door = |node: NodeId| format!("http://{}", spec.network.door(node));
         let peers: Vec<_> = (spec.plan.node_ids().into_iter())
-            .map(|node| format!("{node}={}", url(node, PEER_PORT)))
+            .map(|node| format!("{node}={}", door(node)))
             .collect();
         let millis = |name| Ok::<_, Failure>(time(spec.plan, name)?.0.as_millis().to_string());
-        let (peer, client) = (url(spec.node, PEER_PORT), url(spec.node, CLIENT_PORT));
+        let client = url(spec.node, CLIENT_PORT);
+        // It listens behind its door, and the door is what its peers are told.
+        let listen = format!("http://{}", spec.network.server(spec.node));
         let flags = [
             ("name", spec.node.to_string()),
             ("data-dir", spec.data.display().to_string()),
-            ("listen-peer-urls", peer.clone()),
-            ("initial-advertise-peer-urls", peer),
+            ("listen-peer-urls", listen),
+            ("initial-advertise-peer-urls", door(spec.node)),
             ("listen-client-urls", client.clone()),
             ("advertise-client-urls", client),
             ("initial-cluster", peers.join(",")),

@@ -6,9 +6,9 @@ mod reference;
 use std::{ffi::OsString, future::Future, net::SocketAddr, path::Path, path::PathBuf, pin::Pin};
 
 use serde_json::Value;
-use usurper_history::{Clock, NodeId, OpType, Record, Timing};
-use usurper_nemesis::{Fault, Network, Stream};
-use usurper_node::{DefectInfo, ParamInfo};
+use usurper_history::{Clock, NodeId, OpType, Record, Timing, control::Command};
+use usurper_nemesis::{Bending, Fault, Network, Stream, Wire};
+use usurper_node::{DefectInfo, FailpointInfo, ParamInfo};
 
 use crate::{failure::Failure, plan::Plan};
 
@@ -21,6 +21,21 @@ pub(crate) trait System: Sync {
     fn defects(&self) -> &'static [DefectInfo];
     fn params(&self) -> &'static [ParamInfo];
     fn supports(&self, fault: Fault) -> bool;
+    /// The moments at which its nodes can be made to crash or to wait.
+    fn failpoints(&self) -> &'static [FailpointInfo] {
+        &[]
+    }
+    /// The file in a node's data directory that holds its log.
+    fn log_file(&self) -> &'static str {
+        ""
+    }
+    /// Tells the node that listens on a control socket about its machine.
+    fn control(&self, _name: String, _command: Command) -> Bending {
+        let why = format!("a node of `{}` cannot be told", self.name());
+        Box::pin(std::future::ready(Err(why)))
+    }
+    /// What its nodes send each other, as far as the network can tell.
+    fn wire(&self) -> Wire;
     /// Whether [`System::operate`] works.
     fn has_client(&self) -> bool;
     /// The timeouts in force, from which liveness bounds derive.
@@ -46,6 +61,12 @@ pub(crate) struct NodeSpec<'a> {
     pub(crate) run: &'a str,
     /// The node's data directory, which exists.
     pub(crate) data: &'a Path,
+    /// The name of the control socket that it is to listen on.
+    pub(crate) control: &'a str,
+    /// What is wrong with its machine from the start.
+    pub(crate) conditions: &'a [Command],
+    /// The power failed: what was not synced is gone.
+    pub(crate) after_power: bool,
 }
 
 /// A command line, and which of its streams tells what the node does.

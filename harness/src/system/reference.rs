@@ -3,9 +3,9 @@
 use std::{net::SocketAddr, sync::LazyLock, time::Duration};
 
 use anyhow::{Context, anyhow};
-use usurper_history::{NodeId, OpType, Record, Timing};
-use usurper_nemesis::{Fault, Stream};
-use usurper_node::{DefectInfo, ParamInfo, SystemInfo, client};
+use usurper_history::{NodeId, OpType, Record, Timing, control::Command};
+use usurper_nemesis::{Bending, Fault, Stream, Wire};
+use usurper_node::{DefectInfo, FailpointInfo, ParamInfo, SystemInfo, client, machine, store};
 
 use super::{Launch, LineReader, NodeSpec, Operated, Operating, Operation, Reading, System};
 use crate::{failure::Failure, plan::Plan};
@@ -43,6 +43,24 @@ impl System for Reference {
 
     fn supports(&self, _: Fault) -> bool {
         true
+    }
+
+    fn failpoints(&self) -> &'static [FailpointInfo] {
+        self.0.failpoints
+    }
+
+    fn log_file(&self) -> &'static str {
+        store::LOG_FILE
+    }
+
+    fn control(&self, name: String, command: Command) -> Bending {
+        Box::pin(
+            async move { machine::call(&name, &command).await.map_err(|error| error.to_string()) },
+        )
+    }
+
+    fn wire(&self) -> Wire {
+        Wire::Frames
     }
 
     fn has_client(&self) -> bool {
@@ -84,6 +102,11 @@ impl System for Reference {
         }
         flag("data", spec.data.display().to_string());
         flag("seed", plan.seed.to_string());
+        flag("control", spec.control.to_owned());
+        for condition in spec.conditions {
+            let json = serde_json::to_string(condition).context("cannot write a condition");
+            flag("condition", json.map_err(Failure::harness)?);
+        }
         for defect in &plan.defects {
             flag("defect", defect.clone());
         }
@@ -91,6 +114,9 @@ impl System for Reference {
         let own = plan.node_params.get(&spec.node);
         for (key, value) in plan.params.iter().chain(own.into_iter().flatten()) {
             flag("param", format!("{key}={value}"));
+        }
+        if spec.after_power {
+            args.push("--after-power".to_owned());
         }
         let args = args.into_iter().map(Into::into).collect();
         Ok(Launch { program, args, events: Stream::Stdout })

@@ -1,11 +1,17 @@
 //! The built program, end to end: what it prints, what it leaves behind, how it ends.
 
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod endings;
 #[cfg(test)]
 mod etcd;
 #[cfg(test)]
 mod histories;
+#[cfg(test)]
+mod machine;
+#[cfg(test)]
+mod run;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]

@@ -15,9 +15,14 @@ fn a_healthy_cluster_is_valid_and_everything_about_it_is_kept() {
     let ended = place.usurper("run fle/healthy-cold-start --seed 7");
     ended.expect(0, &["verdict    valid", "valid    dual-leaders", "stored in  store/fle/healthy"]);
     let run = place.only_run();
-    for file in
-        ["plan.toml", "history.jsonl", "verdict.json", "nodes/n1/stderr.log", "nodes/n3/data"]
-    {
+    for file in [
+        "plan.toml",
+        "history.jsonl",
+        "verdict.json",
+        "report.html",
+        "nodes/n1/stderr.log",
+        "nodes/n3/data",
+    ] {
         assert!(run.join(file).exists(), "{file} is missing");
     }
     assert_eq!(
@@ -47,6 +52,14 @@ fn two_leaders_are_found_told_and_found_again_from_the_history_alone() {
         text.lines().filter(|l| !l.starts_with("stored")).collect::<Vec<_>>().join("\n")
     };
     assert_eq!(verdict(&again.stdout), verdict(&ended.stdout));
+    let report = fs::read_to_string(history.with_file_name("report.html")).unwrap();
+    let shown =
+        ["<svg", "kill n1", "class=\"finding\"", "went on leading epoch 1", "leader-elected"];
+    shown.iter().for_each(|text| assert!(report.contains(text), "`{text}` is not in the report"));
+    let other = place.path().join("other.html");
+    let words = format!("report {} --file {}", history.display(), other.display());
+    place.usurper(&words).expect(0, &["other.html"]);
+    assert_eq!(fs::read_to_string(other).unwrap(), report);
 }
 
 #[test]
@@ -125,10 +138,11 @@ fn a_fault_that_fits_nobody_is_skipped_with_its_reason() {
     let place = Place::new();
     let scenario = "summary = 'x'\nsystem = 'fle'\ntime = '20s'\nsettle = '100ms'\n\
         [[steps]]\ndo = 'wait'\non = { event = 'leader-elected', established = true }\n\
-        [[steps]]\ndo = 'resume'\ntarget = 'n1'\n\
+        [[steps]]\ndo = 'kill'\ntarget = 'n1'\n\
+        [[steps]]\ndo = 'pause'\ntarget = 'n1'\n\
         [[steps]]\ndo = 'restart'\ntarget = 'n2'\n";
     place.file("skip.toml", scenario);
-    place.usurper("run skip.toml").expect(0, &["n1 is not paused", "n2 runs already"]);
+    place.usurper("run skip.toml").expect(0, &["n1 does not run", "n2 runs already"]);
 }
 
 #[test]

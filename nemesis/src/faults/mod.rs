@@ -2,26 +2,59 @@
 //! have taken effect.
 
 mod advance;
+mod blackhole;
+mod clock_jump;
+mod clock_rate;
+mod clock_restore;
+mod corrupt;
 mod cut;
+mod damage;
+mod delay;
+mod disk_fail;
+mod disk_flip;
+mod disk_restore;
+mod disk_slow;
+mod disk_stall;
+mod disk_truncate;
+mod duplicate;
+mod failpoint;
+mod failpoint_release;
 mod halves;
 mod heal;
+mod hold;
 mod isolate;
 mod kill;
 mod links;
+mod loss;
+mod machine;
 mod pause;
+mod power;
+mod refuse;
+mod release;
+mod reorder;
+mod reset;
 mod restart;
 mod resume;
 mod signal;
 mod terminate;
+mod throttle;
 mod wait;
+mod wipe;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 use serde_json::Value;
 use tokio::sync::watch;
-use usurper_history::{Clock, Effect, Link, NodeId, OpRecord};
+use usurper_history::{Clock, Effect, Link, NodeId, OpRecord, control::Command};
 
-use crate::{fault::Fault, network::Network, process::Process, schedule::Step};
+pub use damage::Damage;
+
+use crate::{
+    fault::Fault,
+    network::Network,
+    process::{Exit, Process},
+    schedule::Step,
+};
 
 /// A fault, as `usurper list faults` shows it.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +95,29 @@ pub(crate) trait Inject: Sync {
         None
     }
 
+    /// The keys of a step that it takes beyond whom it hits.
+    fn keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether it needs links that carry frames, and not just bytes.
+    fn needs_frames(&self) -> bool {
+        false
+    }
+
+    /// What is missing or wrong in a step, beyond what every step is checked for.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn check(&self, _step: &Step) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// What this step does to the nodes and links that it names.
+    fn effect(&self, step: &Step) -> Effect {
+        step.fault.info().effect
+    }
+
     /// Does it, as far as that takes no time, and returns what will have seen its effect.
     ///
     /// # Errors
@@ -83,6 +139,22 @@ pub trait Host {
     /// When it cannot be started at all.
     fn start(&mut self, node: NodeId) -> Result<Starting, HostError>;
     fn network(&self) -> Arc<Network>;
+    /// The node's process may end like this by itself, because of what was done to it: once it does,
+    /// that is no crash.
+    fn tolerate(&mut self, node: NodeId, exit: Exit);
+    /// The next start of the node finds what was synced, and no more.
+    fn lose_power(&mut self, node: NodeId);
+    /// Changes the machine under a node: now if it runs, else from its next start on. What is wrong with
+    /// a disk or a clock outlives the process; the host keeps account of it.
+    fn bend(&mut self, node: NodeId, command: &Command) -> Bending;
+    /// The node's data directory.
+    fn data(&self, node: NodeId) -> PathBuf;
+    /// The file in it that holds the node's log.
+    fn log(&self, node: NodeId) -> PathBuf;
+    /// Takes note of how to undo the damage that is about to be done to a node's files.
+    fn note_damage(&mut self, node: NodeId, damage: Damage);
+    /// The damage noted since the node last ran, which is the caller's to undo now.
+    fn take_damage(&mut self, node: NodeId) -> Vec<Damage>;
     /// Invokes a client operation on a node; the future ends with the record of its end.
     ///
     /// # Errors
@@ -104,6 +176,9 @@ pub struct Starting {
 
 /// What a host's failure is, in the host's own terms.
 pub type HostError = Box<dyn std::error::Error + Send + Sync>;
+/// A node being told about its machine. It ends with the node's word for what is in force, or with why
+/// that is not known.
+pub type Bending = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 /// A client operation under way.
 pub type Operating = Pin<Box<dyn Future<Output = OpRecord> + Send>>;
 /// A fault that has been done, or is being, and is yet to be seen to have taken effect.
@@ -131,11 +206,20 @@ pub struct Seen {
     pub refused: Option<String>,
     /// Client operations that ended with it.
     pub ops: Vec<OpRecord>,
+    /// What it has turned out to do to its nodes and links, where that is not what was announced.
+    pub effect: Option<Effect>,
 }
 
 impl Seen {
     fn new(acted_ns: u64) -> Self {
-        Self { acted_ns, proofs: Vec::new(), unclear: Vec::new(), refused: None, ops: Vec::new() }
+        Self {
+            acted_ns,
+            proofs: Vec::new(),
+            unclear: Vec::new(),
+            refused: None,
+            ops: Vec::new(),
+            effect: None,
+        }
     }
 
     fn add(&mut self, seen: Result<String, String>) {
@@ -166,6 +250,34 @@ impl Fault {
         self.inject().begin(act, host)
     }
 
+    /// The keys of a step that it takes beyond whom it hits.
+    pub fn keys(self) -> &'static [&'static str] {
+        self.inject().keys()
+    }
+
+    pub(crate) fn effect(self, step: &Step) -> Effect {
+        self.inject().effect(step)
+    }
+
+    /// Whether it needs links that carry our own frames.
+    pub fn needs_frames(self) -> bool {
+        self.inject().needs_frames()
+    }
+
+    pub(crate) fn check(self, step: &Step) -> Result<(), String> {
+        self.inject().check(step)
+    }
+
+    /// What of a node it degrades or restores: each is restored by itself.
+    pub fn aspect(self) -> Option<&'static str> {
+        match self {
+            Self::DiskStall | Self::DiskSlow | Self::DiskFail | Self::DiskRestore => Some("disk"),
+            Self::ClockJump | Self::ClockRate | Self::ClockRestore => Some("clock"),
+            Self::Failpoint | Self::FailpointRelease => Some("failpoint"),
+            _ => None,
+        }
+    }
+
     /// What there is to know about this fault.
     pub fn info(self) -> &'static FaultInfo {
         match self {
@@ -175,11 +287,35 @@ impl Fault {
             Self::Pause => &pause::INFO,
             Self::Resume => &resume::INFO,
             Self::Cut => &cut::INFO,
+            Self::Blackhole => &blackhole::INFO,
+            Self::Reset => &reset::INFO,
+            Self::Refuse => &refuse::INFO,
+            Self::Delay => &delay::INFO,
+            Self::Loss => &loss::INFO,
+            Self::Throttle => &throttle::INFO,
+            Self::Duplicate => &duplicate::INFO,
+            Self::Reorder => &reorder::INFO,
+            Self::Corrupt => &corrupt::INFO,
+            Self::Hold => &hold::INFO,
+            Self::Release => &release::INFO,
             Self::Isolate => &isolate::INFO,
             Self::Halves => &halves::INFO,
             Self::Heal => &heal::INFO,
             Self::Advance => &advance::INFO,
             Self::Wait => &wait::INFO,
+            Self::Power => &power::INFO,
+            Self::Wipe => &wipe::INFO,
+            Self::Failpoint => &failpoint::INFO,
+            Self::FailpointRelease => &failpoint_release::INFO,
+            Self::DiskStall => &disk_stall::INFO,
+            Self::DiskSlow => &disk_slow::INFO,
+            Self::DiskFail => &disk_fail::INFO,
+            Self::DiskFlip => &disk_flip::INFO,
+            Self::DiskTruncate => &disk_truncate::INFO,
+            Self::DiskRestore => &disk_restore::INFO,
+            Self::ClockJump => &clock_jump::INFO,
+            Self::ClockRate => &clock_rate::INFO,
+            Self::ClockRestore => &clock_restore::INFO,
         }
     }
 
@@ -191,11 +327,35 @@ impl Fault {
             Self::Pause => &pause::Pause,
             Self::Resume => &resume::Resume,
             Self::Cut => &cut::Cut,
+            Self::Blackhole => &blackhole::Blackhole,
+            Self::Reset => &reset::Reset,
+            Self::Refuse => &refuse::Refuse,
+            Self::Delay => &delay::Delay,
+            Self::Loss => &loss::Loss,
+            Self::Throttle => &throttle::Throttle,
+            Self::Duplicate => &duplicate::Duplicate,
+            Self::Reorder => &reorder::Reorder,
+            Self::Corrupt => &corrupt::Corrupt,
+            Self::Hold => &hold::Hold,
+            Self::Release => &release::Release,
             Self::Isolate => &isolate::Isolate,
             Self::Halves => &halves::Halves,
             Self::Heal => &heal::Heal,
             Self::Advance => &advance::Advance,
             Self::Wait => &wait::Wait,
+            Self::Power => &power::Power,
+            Self::Wipe => &wipe::Wipe,
+            Self::Failpoint => &failpoint::Failpoint,
+            Self::FailpointRelease => &failpoint_release::FailpointRelease,
+            Self::DiskStall => &disk_stall::DiskStall,
+            Self::DiskSlow => &disk_slow::DiskSlow,
+            Self::DiskFail => &disk_fail::DiskFail,
+            Self::DiskFlip => &disk_flip::DiskFlip,
+            Self::DiskTruncate => &disk_truncate::DiskTruncate,
+            Self::DiskRestore => &disk_restore::DiskRestore,
+            Self::ClockJump => &clock_jump::ClockJump,
+            Self::ClockRate => &clock_rate::ClockRate,
+            Self::ClockRestore => &clock_restore::ClockRestore,
         }
     }
 }

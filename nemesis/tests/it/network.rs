@@ -1,102 +1,64 @@
-use std::{io, sync::atomic::Ordering, time::Duration};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
-use usurper_history::{
-    Link, NodeId,
-    frame::{Frame, HEADER_BYTES, Kind},
+use usurper_history::{Link, NodeId, frame::Kind};
+use usurper_nemesis::{Answer, Condition, InstallError, Kinds, Network};
+
+use super::wires::{
+    BACK, N1, N2, N3, PATIENCE, TO, cut_all, dial, eventually, is_silent, pair, read_end,
+    read_frame, refused, send,
 };
-use usurper_nemesis::Network;
-
-const N1: NodeId = NodeId(1);
-const N2: NodeId = NodeId(2);
-const N3: NodeId = NodeId(3);
-const PATIENCE: Duration = Duration::from_secs(10);
-
-fn link(from: NodeId, to: NodeId) -> Link {
-    Link { from, to }
-}
-
-fn frame(kind: Kind, index: u64) -> Frame {
-    Frame { kind, term: 1, index, body: vec![7; 100] }
-}
-
-async fn read_frame(stream: &mut TcpStream) -> io::Result<Frame> {
-    let mut bytes = vec![0; HEADER_BYTES + 100];
-    timeout(PATIENCE, stream.read_exact(&mut bytes)).await.expect("a frame in time")?;
-    Ok(Frame::decode(&bytes).unwrap().unwrap().0)
-}
-
-/// A network of three nodes of which n1 has a listener, and a connection from n2 through its door.
-struct Pair {
-    network: Network,
-    listener: TcpListener,
-    dialler: TcpStream,
-    server: TcpStream,
-}
-
-async fn dial(network: &Network, from: NodeId, to: NodeId) -> TcpStream {
-    let mut stream = TcpStream::connect(network.door(to)).await.unwrap();
-    stream.write_all(&frame(Kind::Hello, u64::from(from.0)).encode()).await.unwrap();
-    stream
-}
-
-async fn pair() -> Pair {
-    let network = Network::open(&[N1, N2, N3], 5).await.unwrap();
-    let listener = TcpListener::bind(network.server(N1)).await.unwrap();
-    let dialler = dial(&network, N2, N1).await;
-    let (mut server, _) = listener.accept().await.unwrap();
-    assert_eq!(read_frame(&mut server).await.unwrap(), frame(Kind::Hello, 2));
-    Pair { network, listener, dialler, server }
-}
-
-async fn refused(network: &Network, from: NodeId, to: NodeId) -> bool {
-    let mut stream = dial(network, from, to).await;
-    let read = timeout(PATIENCE, stream.read(&mut [0])).await.expect("an answer in time");
-    matches!(read, Err(error) if error.kind() == io::ErrorKind::ConnectionReset)
-}
 
 #[tokio::test]
 async fn a_cut_drops_frames_in_its_direction_only_and_heals_on_the_same_connection() {
     let mut pair = pair().await;
-    pair.network.cut(&[link(N2, N1)]);
-    pair.dialler.write_all(&frame(Kind::Heartbeat, 10).encode()).await.unwrap();
-    // The other direction still carries, and what it carries comes after the drop in time.
-    pair.server.write_all(&frame(Kind::HeartbeatReply, 11).encode()).await.unwrap();
+    pair.network.cut(&[TO]).unwrap();
+    send(&mut pair.dialler, Kind::Heartbeat, 10).await;
+    send(&mut pair.server, Kind::HeartbeatReply, 11).await;
     assert_eq!(read_frame(&mut pair.dialler).await.unwrap().index, 11);
-    let dropped = async {
-        while pair.network.frames_dropped() == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, dropped).await.expect("the frame is dropped");
-    pair.network.heal(&[link(N2, N1)]);
-    pair.dialler.write_all(&frame(Kind::Heartbeat, 12).encode()).await.unwrap();
+    eventually("the frame is dropped", || pair.network.stats(TO).dropped == 1).await;
+    let healed = pair.network.heal(&[TO]);
+    assert_eq!(healed[0].1.to_string(), "1 dropped");
+    send(&mut pair.dialler, Kind::Heartbeat, 12).await;
     assert_eq!(read_frame(&mut pair.server).await.unwrap().index, 12, "10 is gone for good");
-    assert_eq!(pair.network.frames_dropped(), 1);
+}
+
+#[tokio::test]
+async fn a_cut_of_some_kinds_lets_the_others_and_new_connections_pass() {
+    let mut pair = pair().await;
+    let kinds = Kinds::of([Kind::Notification]);
+    pair.install(TO, &Condition::Cut { kinds });
+    send(&mut pair.dialler, Kind::Notification, 1).await;
+    pair.carries(2).await;
+    assert_eq!(pair.network.stats(TO).dropped, 1);
+    assert_eq!(Network::knock(pair.network.door(N1), TO).await.unwrap(), Answer::LetIn);
+    pair.network.heal(&[TO]);
+    send(&mut pair.dialler, Kind::Notification, 3).await;
+    assert_eq!(read_frame(&mut pair.server).await.unwrap().index, 3);
 }
 
 #[tokio::test]
 async fn a_cut_in_either_direction_refuses_new_connections_until_it_heals() {
     let pair = pair().await;
-    for cut in [link(N2, N1), link(N1, N2)] {
-        pair.network.cut(&[cut]);
+    let knock = async |link| Network::knock(pair.network.door(N1), link).await.unwrap();
+    for cut in [TO, BACK] {
+        pair.install(cut, &cut_all());
         assert!(refused(&pair.network, N2, N1).await, "{cut}");
-        assert!(!Network::knock(pair.network.door(N1), link(N2, N1)).await.unwrap());
-        assert!(
-            Network::knock(pair.network.door(N1), link(N3, N1)).await.unwrap(),
-            "n3 is not cut"
-        );
+        assert_eq!(knock(TO).await, Answer::Refused);
+        assert_eq!(knock(Link { from: N3, to: N1 }).await, Answer::LetIn, "n3 is not cut");
+        assert_eq!(pair.network.faulty_links(), [cut]);
         pair.network.heal(&[cut]);
-        assert!(Network::knock(pair.network.door(N1), link(N2, N1)).await.unwrap());
+        assert_eq!(knock(TO).await, Answer::LetIn);
+        assert_eq!(pair.network.faulty_links(), []);
     }
     let mut again = dial(&pair.network, N2, N1).await;
     let (mut server, _) = pair.listener.accept().await.unwrap();
     assert_eq!(read_frame(&mut server).await.unwrap().kind, Kind::Hello);
-    again.write_all(&frame(Kind::Heartbeat, 5).encode()).await.unwrap();
+    send(&mut again, Kind::Heartbeat, 5).await;
     assert_eq!(read_frame(&mut server).await.unwrap().index, 5);
 }
 
@@ -111,25 +73,109 @@ async fn garbage_at_a_door_is_counted_and_dropped_and_others_pass() {
     assert!(refused(&pair.network, NodeId(9), N1).await);
     let counters = pair.network.counters(N1).unwrap();
     assert_eq!(counters.garbage.load(Ordering::Relaxed), 2);
-    pair.dialler.write_all(&frame(Kind::Heartbeat, 3).encode()).await.unwrap();
-    assert_eq!(read_frame(&mut pair.server).await.unwrap().index, 3);
+    pair.carries(3).await;
 }
 
 #[tokio::test]
 async fn garbage_after_the_hello_ends_that_connection_only() {
-    let mut pair = pair().await;
-    let mut other = dial(&pair.network, N3, N1).await;
-    let (mut other_server, _) = pair.listener.accept().await.unwrap();
-    read_frame(&mut other_server).await.unwrap();
-    pair.dialler.write_all(b"no frame at all, for certain").await.unwrap();
-    let end = timeout(PATIENCE, pair.server.read(&mut [0])).await.expect("closed in time");
-    assert!(matches!(end, Err(_) | Ok(0)), "not a byte of it arrives");
-    other.write_all(&frame(Kind::Heartbeat, 4).encode()).await.unwrap();
-    assert_eq!(read_frame(&mut other_server).await.unwrap().index, 4);
+    // The path of an untouched link, and that of one under a condition.
+    let late = Condition::Delay {
+        delay: Duration::from_millis(1),
+        jitter: Duration::ZERO,
+        kinds: Kinds::ALL,
+    };
+    for condition in [None, Some(late)] {
+        let mut pair = pair().await;
+        let mut other = dial(&pair.network, N3, N1).await;
+        let (mut other_server, _) = pair.listener.accept().await.unwrap();
+        read_frame(&mut other_server).await.unwrap();
+        if let Some(condition) = condition {
+            pair.install(TO, &condition);
+        }
+        pair.dialler.write_all(b"no frame at all, for certain").await.unwrap();
+        let end = timeout(PATIENCE, pair.server.read(&mut [0])).await.expect("closed in time");
+        assert!(matches!(end, Err(_) | Ok(0)), "not a byte of it arrives");
+        send(&mut other, Kind::Heartbeat, 4).await;
+        assert_eq!(read_frame(&mut other_server).await.unwrap().index, 4);
+    }
 }
 
 #[tokio::test]
 async fn a_door_before_a_dead_node_refuses() {
     let network = Network::open(&[N1, N2], 6).await.unwrap();
     assert!(refused(&network, N2, N1).await);
+}
+
+#[tokio::test]
+async fn the_end_of_a_connection_does_not_cross_a_cut() {
+    let mut pair = pair().await;
+    pair.network.cut(&[TO]).unwrap();
+    drop(pair.dialler);
+    // What the other side sends meanwhile is sent in vain, and nothing tells it so.
+    for index in 0..3 {
+        send(&mut pair.server, Kind::Heartbeat, index).await;
+    }
+    assert_eq!(pair.network.connections(TO), 1, "the connection still stands");
+    assert!(is_silent(&pair.server));
+    pair.network.heal(&[TO]);
+    let mut server = pair.server;
+    // Now it is told, one way or the other.
+    let _ = read_end(&mut server).await;
+    let network = &pair.network;
+    drop(server);
+    eventually("the connection is gone", || network.connections(TO) == 0).await;
+}
+
+#[tokio::test]
+async fn twenty_nodes_have_all_their_links_at_once() {
+    const NODES: u8 = 20;
+    let nodes: Vec<_> = NodeId::all(NODES).collect();
+    let network = Network::open(&nodes, 20).await.unwrap();
+    let mut connections = Vec::new();
+    for to in nodes.iter().copied() {
+        let listener = TcpListener::bind(network.server(to)).await.unwrap();
+        for from in nodes.iter().copied().filter(|from| from.0 > to.0) {
+            let dialler = dial(&network, from, to).await;
+            let (mut server, _) = listener.accept().await.unwrap();
+            assert_eq!(read_frame(&mut server).await.unwrap().index, u64::from(from.0));
+            connections.push((from, to, dialler, server));
+        }
+    }
+    assert_eq!(connections.len(), 190);
+    let links: Vec<_> =
+        connections.iter().map(|(from, to, ..)| Link { from: *from, to: *to }).collect();
+    network.cut(&links).unwrap();
+    for (_, _, dialler, _) in &mut connections {
+        send(dialler, Kind::Heartbeat, 1).await;
+    }
+    eventually("every link dropped its frame", || {
+        links.iter().all(|link| network.stats(*link).dropped == 1)
+    })
+    .await;
+    network.heal(&links);
+    for (from, to, dialler, server) in &mut connections {
+        send(dialler, Kind::Heartbeat, 2).await;
+        send(server, Kind::HeartbeatReply, 3).await;
+        assert_eq!(read_frame(server).await.unwrap().index, 2, "{from}->{to}");
+        assert_eq!(read_frame(dialler).await.unwrap().index, 3, "{to}->{from}");
+    }
+    connections.clear();
+    eventually("nothing is left of them", || {
+        links.iter().all(|link| network.connections(*link) == 0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_installed_is_refused() {
+    let network = Network::open(&[N1, N2], 7).await.unwrap();
+    let nowhere = Link { from: N1, to: NodeId(9) };
+    assert_eq!(network.cut(&[nowhere]), Err(InstallError::NoLink(nowhere)));
+    let late = |millis| Condition::Delay {
+        delay: Duration::from_millis(millis),
+        jitter: Duration::ZERO,
+        kinds: Kinds::ALL,
+    };
+    let error = (0..1000).find_map(|millis| network.install(&[TO], &late(millis)).err());
+    assert_eq!(error.unwrap().to_string(), "n2->n1 is under 64 conditions already");
 }

@@ -221,6 +221,25 @@ fn a_schedule_that_cannot_run_is_refused_before_it_starts() {
         "there is no node `n7` in this cluster",
     );
     refused("do = 'wait'\nby = 3", "`wait` takes no `by`");
+    refused("do = 'kill'\ntarget = 'n1'\ndelay = '1s'", "`kill` takes no `delay`");
+    refused("do = 'hold'", "`hold` needs `links`, for example [\"n1->n2\"]");
+    refused(
+        "do = 'blackhole'\nlinks = ['n1->n2']\nkinds = ['hello']",
+        "`blackhole` takes no `kinds`",
+    );
+    let loss = "do = 'loss'\nlinks = ['n1->n2']";
+    refused(loss, "`loss` needs a `probability`, for example 0.3");
+    for wrong in ["0.0", "1.5", "-1.0", "nan"] {
+        let problem = "`probability` is above 0 and at most 1";
+        refused(&format!("{loss}\nprobability = {wrong}"), problem);
+    }
+    refused(&format!("{loss}\nprobability = 1.0\ncount = 0"), "`count` starts at 1");
+    let delay = "do = 'delay'\nlinks = ['n1->n2']";
+    refused(delay, "`delay` needs a `delay`, for example \"200ms\"");
+    let long = "`delay` and `jitter` are at most 600s together";
+    refused(&format!("{delay}\ndelay = '5m'\njitter = '6m'"), long);
+    let throttle = "`throttle` needs a `rate`, for example \"100KB\"";
+    refused("do = 'throttle'\nlinks = ['n1->n2']", throttle);
     let unknown = toml::from_str::<File>("[[steps]]\ndo = 'kil'").err().unwrap().to_string();
     assert!(unknown.contains("unknown fault `kil`") && unknown.contains('^'), "{unknown}");
     let key = toml::from_str::<File>("[[steps]]\ndo = 'wait'\nwen = 1").err().unwrap().to_string();
@@ -228,4 +247,62 @@ fn a_schedule_that_cannot_run_is_refused_before_it_starts() {
     let target = toml::from_str::<File>("[[steps]]\ndo = 'kill'\ntarget = 'ledaer'");
     assert!(target.err().unwrap().to_string().contains("unknown target `ledaer`"));
     assert_eq!(json!(steps("[[steps]]\ndo = 'wait'")[0].fault), json!("wait"));
+}
+
+#[test]
+fn a_kind_of_message_that_does_not_exist_is_refused_with_those_that_do() {
+    let text = "[[steps]]\ndo = 'hold'\nlinks = ['n1->n2']\nkinds = ['vote']";
+    let error = toml::from_str::<File>(text).err().unwrap().to_string();
+    let expected = "unknown kind of message `vote`, expected one of `hello`, `welcome`";
+    assert!(error.contains(expected) && error.contains('^'), "{error}");
+    let rate = "[[steps]]\ndo = 'throttle'\nlinks = ['n1->n2']\nrate = 'fast'";
+    let error = toml::from_str::<File>(rate).err().unwrap().to_string();
+    assert!(error.contains("`fast` is no rate in bytes per second"), "{error}");
+}
+
+/// Whether a schedule of holds, heals and one last release can run; each step as its TOML, inline.
+fn releases(steps: &[&str]) -> Result<(), String> {
+    let list = steps.iter().map(|step| format!("{{ {step} }}")).collect::<Vec<_>>().join(", ");
+    let file: File = toml::from_str(&format!("steps = [{list}]")).unwrap();
+    Step::validate_all(&file.steps, &nodes()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn releasing_what_is_never_held_is_refused() {
+    let hold = "do = 'hold', links = ['n3->n2'], kinds = ['notification']";
+    let release = "do = 'release', links = ['n3->n2']";
+    let nothing =
+        |number| Err(format!("step {number}: no step before it holds every message on n3->n2"));
+    assert_eq!(releases(&[hold, release]), Ok(()));
+    assert_eq!(releases(&[release]), nothing(1));
+    assert_eq!(releases(&[release, hold]), nothing(1));
+    assert_eq!(releases(&[hold, "do = 'heal'", release]), nothing(3));
+    assert_eq!(releases(&[hold, "do = 'heal', links = ['n1->n2']", release]), Ok(()));
+    assert_eq!(releases(&["do = 'hold', links = ['n2->n3']", release]), nothing(2));
+    assert_eq!(releases(&["do = 'hold', links = ['n2<->n3']", release]), Ok(()));
+    // Who leads is known only when the step runs.
+    assert_eq!(releases(&["do = 'hold', links = ['leader->n2']", release]), Ok(()));
+    let other = "do = 'release', links = ['n3->n2'], kinds = ['heartbeat']";
+    let expected = "step 2: no step before it holds heartbeat on n3->n2";
+    assert_eq!(releases(&[hold, other]), Err(expected.to_owned()));
+    // A time of its own counts for more than a place in the list.
+    let (early, late) = (format!("{release}, at = '1s'"), format!("{hold}, at = '2s'"));
+    assert_eq!(releases(&[&late, &early]), nothing(2));
+    let (early, late) = (format!("{hold}, at = '1s'"), format!("{release}, at = '2s'"));
+    assert_eq!(releases(&[&late, &early]), Ok(()));
+}
+
+#[test]
+fn a_step_s_own_words_are_kept() {
+    let text = "[[steps]]\ndo = 'delay'\nlinks = ['n1->n2']\ndelay = '200ms'\njitter = '50ms'\nkinds = ['heartbeat']";
+    let step = &steps(text)[0];
+    assert_eq!(
+        json!(step),
+        json!({
+            "do": "delay", "links": ["n1->n2"], "delay": "200ms", "jitter": "50ms",
+            "kinds": ["heartbeat"],
+        })
+    );
+    let throttle = &steps("[[steps]]\ndo = 'throttle'\nlinks = ['n1->n2']\nrate = '2MB/s'")[0];
+    assert_eq!(json!(throttle)["rate"], "2MB");
 }

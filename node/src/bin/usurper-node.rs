@@ -15,10 +15,11 @@ struct Command {
 fn main() -> ExitCode {
     let Err(error) = run(Command::parse().node) else { return ExitCode::SUCCESS };
     eprintln!("error: {error}");
+    let code = error.exit_code();
     let mut cause = error.source();
     while let Some(error) = cause {
         eprintln!("caused by: {error}");
         cause = error.source();
     }
-    ExitCode::FAILURE
+    code
 }

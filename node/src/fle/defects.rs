@@ -13,7 +13,7 @@ switches! {
     accepted_epoch_not_synced => "accepted-epoch-not-synced",
         "an epoch is accepted, and the leader told so, before the acceptance is on the disk",
         "catalogue F-010: NATS 7564, a vote that a loss of power takes back",
-        ["double-vote", "term-rollback"];
+        ["double-vote", "dual-leaders", "term-rollback"];
     config_leader_on_boot => "config-leader-on-boot",
         "at every start a node believes that the configured leader leads",
         "catalogue F-022: a restarted old leader heartbeats because its configuration says so",
@@ -82,6 +82,10 @@ switches! {
         "a report that the leader is down counts for ever; with `odown-trusted-blindly` old ones depose it",
         "catalogue F-035: Sentinel drops answers older than five ask periods, and must",
         ["disruption"];
+    retry_failed_sync => "retry-failed-sync",
+        "a sync that failed is tried again, and taken at its word when it succeeds",
+        "catalogue F-075: fsync-gate, where the second sync succeeds and saves nothing",
+        ["dual-leaders"];
     settled_vote_full_compare => "settled-vote-full-compare",
         "a node joins a leader only if a majority reports equal rounds and zxids, too",
         "catalogue F-045: ZOOKEEPER-1732, a late joiner looks for ever beside a healthy quorum",

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use usurper_history::{Event, NodeId};
 
 use super::{
+    failpoint::Moment,
     message::{Message, Vote},
     node::Fle,
     state::{
@@ -56,6 +57,7 @@ impl Fle {
             config: None,
         });
         self.set(Timer::Discovery, deadline);
+        self.at(Moment::Won);
         self.propose();
         for (follower, promise) in early {
             self.on_follower_info(follower, promise);
@@ -174,6 +176,7 @@ impl Fle {
         let followers: Vec<_> =
             discovery.accepted.keys().copied().filter(|node| *node != id).collect();
         self.accept(epoch, id, "proposed");
+        self.at(Moment::AcceptSynced);
         self.note_ack(id, epoch);
         for follower in followers {
             self.send(follower, Message::LeaderInfo { epoch, established: false });
@@ -212,6 +215,7 @@ impl Fle {
 
     fn acknowledge(&mut self, leader: NodeId, epoch: u64, granted: bool) {
         if granted {
+            self.at(Moment::AcceptSynced);
             self.note_ack(leader, epoch);
         }
         let message = Message::EpochAck {

@@ -14,6 +14,7 @@ use rand::RngExt;
 use usurper_history::{Event, NodeId, Zxid};
 
 use super::{
+    failpoint::Moment,
     message::{Message, Standing, Vote},
     node::Fle,
     state::{LeaderPhase, Looking, Settled, State, Timer},
@@ -42,6 +43,7 @@ impl Fle {
         self.reports.clear();
         self.set_round(self.round + 1, reason);
         self.back_off_anew();
+        self.at(Moment::RoundBumped);
         self.cast(vote);
     }
 
@@ -231,6 +233,7 @@ impl Fle {
             prevote: false,
             zxid: Some(vote.zxid),
         });
+        self.at(Moment::VoteCast);
         self.broadcast(&self.notification());
         self.count();
     }

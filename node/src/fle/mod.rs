@@ -8,6 +8,7 @@ mod defects;
 mod discovery;
 mod durable;
 mod election;
+mod failpoint;
 mod heartbeat;
 mod message;
 mod node;
@@ -16,6 +17,7 @@ mod prevote;
 mod state;
 
 pub(crate) use defects::DEFECTS;
+pub(crate) use failpoint::FAILPOINTS;
 pub use message::{Message, Standing, Vote};
 pub use node::Fle;
 pub(crate) use options::{PARAMS, timing};

@@ -10,10 +10,11 @@ use std::{
 
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Map, Value, json};
-use usurper_history::{Event, NodeId, Role, Zxid};
+use usurper_history::{Event, NodeId, Role, Zxid, control::ClockName};
 
 use super::{
     durable::{Change, Durable},
+    failpoint::Moment,
     message::{Message, Standing, Vote},
     options::Options,
     prevote::Report,
@@ -94,6 +95,14 @@ impl Protocol for Fle {
 
     fn envelope(&self) -> (u64, Role) {
         (self.durable.current_epoch, self.state.role())
+    }
+
+    fn clock(&self) -> ClockName {
+        self.options.timers
+    }
+
+    fn retries_failed_sync(&self) -> bool {
+        self.options.defects.retry_failed_sync
     }
 }
 
@@ -269,6 +278,7 @@ impl Fle {
         let counter = if last.epoch == epoch { last.counter + steps } else { steps };
         let zxid = Zxid { epoch, counter };
         self.log(zxid);
+        self.at(Moment::ZxidSynced);
         // A vote for oneself speaks of what is logged.
         let own = self.own_vote();
         if let State::Looking(looking) = &self.state {
@@ -349,6 +359,7 @@ impl Fle {
         if elected && self.options.defects.no_hb_after_elected {
             self.hit("no-hb-after-elected", "established");
         }
+        self.at(Moment::Established);
         self.beat();
     }
 
@@ -409,6 +420,11 @@ impl Fle {
 
     fn persist(&mut self, change: Change, event: Event) {
         self.outputs.push(Output::Write(change.encode()));
+        self.at(match change {
+            Change::Accepted { .. } => Moment::AcceptWritten,
+            Change::CurrentEpoch(_) => Moment::EpochWritten,
+            Change::Zxid(_) => Moment::ZxidWritten,
+        });
         if self.options.defects.accepted_epoch_not_synced
             && matches!(change, Change::Accepted { .. })
         {
@@ -473,6 +489,10 @@ impl Fle {
             granted,
             reason: reason.map(str::to_owned),
         });
+    }
+
+    pub(super) fn put(&mut self, output: Output<Message, Timer>) {
+        self.outputs.push(output);
     }
 
     pub(super) fn emit(&mut self, event: Event) {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use usurper_history::{NodeId, Timing};
+use usurper_history::{NodeId, Timing, control::ClockName};
 
 use super::defects::Defects;
 use crate::{
@@ -56,6 +56,11 @@ pub(crate) const PARAMS: &[ParamInfo] = &[
         default: "0",
         summary: "counter of the logged zxid that a node with an empty data directory starts from",
     },
+    ParamInfo {
+        name: "timers",
+        default: "monotonic",
+        summary: "the clock that timers run on: `monotonic`, or `wall`, which somebody may set",
+    },
 ];
 
 #[derive(Clone, Debug)]
@@ -71,6 +76,8 @@ pub(crate) struct Options {
     pub(crate) notify_min: Duration,
     pub(crate) notify_max: Duration,
     pub(crate) config_leader: NodeId,
+    /// What timers run on.
+    pub(crate) timers: ClockName,
     pub(crate) initial_counter: u64,
     /// The members of the configuration, in order.
     pub(crate) members: Vec<NodeId>,
@@ -112,6 +119,11 @@ impl Options {
         let initial_counter = params.read("initial-zxid", "a number below 2^63", |text| {
             text.parse().ok().filter(|counter| *counter < 1 << 63)
         })?;
+        let timers = params.read("timers", "`monotonic` or `wall`", |text| match text {
+            "monotonic" => Some(ClockName::Timer),
+            "wall" => Some(ClockName::Wall),
+            _ => None,
+        })?;
         let notify_min = params.duration("notify-min")?;
         Ok(Self {
             heartbeat,
@@ -121,6 +133,7 @@ impl Options {
             notify_min,
             notify_max: params.duration("notify-max")?.max(notify_min),
             config_leader,
+            timers,
             initial_counter,
             members,
             defects: Defects::new(&setup.defects)?,

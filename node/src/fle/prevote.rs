@@ -11,6 +11,7 @@
 use usurper_history::NodeId;
 
 use super::{
+    failpoint::Moment,
     message::Message,
     node::Fle,
     state::{FollowerPhase, Following, State, Timer},
@@ -136,6 +137,7 @@ impl Fle {
             if found.len() < self.quorum() {
                 self.hit("odown-quorum-below-majority", "a minority finds it down");
             }
+            self.at(Moment::PrevoteQuorum);
             self.broadcast(&Message::ObjectiveDown { leader, epoch, reporters: found });
             self.look("the leader is objectively down");
         }

@@ -5,8 +5,11 @@ use std::{
     io::{self, Write},
     net::SocketAddr,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
+
+use nix::sys::signal::{Signal, raise};
 
 use tokio::{
     net::TcpListener,
@@ -14,6 +17,7 @@ use tokio::{
 };
 use usurper_history::{
     Clock, Event, NodeId,
+    control::{ClockName, FailpointAct},
     frame::{Frame, Kind},
 };
 
@@ -24,6 +28,7 @@ use super::{
     listener::listen,
 };
 use crate::{
+    machine::Machine,
     net,
     protocol::{
         ClientId, Input, Message, Output, Protocol, RecoverError, Reply, Setup, Stamped, Tick,
@@ -63,6 +68,7 @@ pub struct Place {
     pub data: PathBuf,
     pub before: Before,
     pub clock: Clock,
+    pub machine: Arc<Machine>,
 }
 
 /// What the tasks hand to the loop.
@@ -104,16 +110,18 @@ pub async fn serve<P: Protocol>(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ShellError> {
     let owner = Owner { node: setup.id, cluster: &place.cluster };
-    let (store, records) = Store::open(&place.data, owner, place.before)?;
+    let (store, records) =
+        Store::open(&place.data, owner, place.before, Arc::clone(&place.machine.disk))?;
     let protocol = P::recover(setup, &records)?;
     let (sender, receiver) = mpsc::channel(INCOMING_MAX);
     let mut node = Node {
         id: setup.id,
         inc: setup.inc,
         cluster: place.cluster,
-        clock: place.clock,
+        ticks: protocol.clock(),
         protocol,
         store,
+        machine: place.machine,
         events: EventSink::new(setup.id, setup.inc, P::NAME, place.clock, events),
         timers: BTreeMap::new(),
         peers: place.peers.keys().map(|peer| (*peer, None)).collect(),
@@ -134,9 +142,11 @@ struct Node<P: Protocol> {
     id: NodeId,
     inc: u32,
     cluster: String,
-    clock: Clock,
+    /// The clock that the system goes by. Events are stamped with the true time.
+    ticks: ClockName,
     protocol: P,
     store: Store,
+    machine: Arc<Machine>,
     events: EventSink,
     timers: BTreeMap<P::Timer, Tick>,
     /// The connection with each peer, if there is one.
@@ -199,10 +209,13 @@ impl<P: Protocol> Node<P> {
         stop: impl Future<Output = ()>,
     ) -> Result<(), ShellError> {
         tokio::pin!(stop);
+        // A handle of its own: the loop has to be free to change the node meanwhile.
+        let machine = Arc::clone(&self.machine);
         loop {
             // The next turn comes with the next message, and fails as this one did.
             let next = self.timers.values().min().filter(|_| !self.stale);
             let next = next.map(|at| at.since(self.now()));
+            let next = next.map(|wait| machine.clocks.real_time(self.ticks, wait));
             tokio::select! {
                 biased;
                 () = &mut stop => return Ok(()),
@@ -213,6 +226,7 @@ impl<P: Protocol> Node<P> {
                         self.take(item).await?;
                     }
                 }
+                () = machine.clocks.changed() => {}
                 () = tokio::time::sleep(next.unwrap_or(Duration::MAX)), if next.is_some() => {}
             }
             if !self.stale {
@@ -222,7 +236,7 @@ impl<P: Protocol> Node<P> {
     }
 
     fn now(&self) -> Tick {
-        Tick(self.clock.now_ns())
+        self.machine.clocks.now(self.ticks)
     }
 
     fn fire_due(&mut self) -> Result<(), ShellError> {
@@ -268,13 +282,42 @@ impl<P: Protocol> Node<P> {
                     self.release(&mut effects)?;
                     self.sync(persisted)?;
                 }
+                Output::Failpoint { point, term, role } => {
+                    if let Some((act, delay)) = self.machine.failpoints.hit(point) {
+                        let event =
+                            Event::Failpoint { point: point.to_owned(), act: act.to_string() };
+                        self.events.push(Stamped { term, role, event });
+                        self.release(&mut effects)?;
+                        self.stand(act, delay);
+                    }
+                }
             }
         }
         self.release(&mut effects)
     }
 
+    /// What a failpoint does once its event is out. It blocks the only thread that the node has: its
+    /// sockets stay open and fill.
+    fn stand(&self, act: FailpointAct, delay: Duration) {
+        match act {
+            FailpointAct::Crash => {
+                // As when somebody kills it: no destructor runs, no buffer is written.
+                let error = raise(Signal::SIGKILL);
+                unreachable!("a process survived its own SIGKILL: {error:?}");
+            }
+            FailpointAct::Pause => self.machine.failpoints.hold(None),
+            FailpointAct::Delay => self.machine.failpoints.hold(Some(delay)),
+        }
+    }
+
     fn sync(&mut self, persisted: Vec<Stamped>) -> Result<(), ShellError> {
-        let synced = self.store.sync();
+        let mut synced = self.store.sync();
+        if synced.is_err() && self.protocol.retries_failed_sync() {
+            let (term, role) = self.protocol.envelope();
+            let (name, place) = ("retry-failed-sync".to_owned(), "sync".to_owned());
+            self.events.push(Stamped { term, role, event: Event::DefectHit { name, place } });
+            synced = self.store.sync();
+        }
         for mut stamped in persisted {
             if let Event::Persist { ok, .. } = &mut stamped.event {
                 *ok = synced.is_ok();
@@ -458,6 +501,14 @@ impl<P: Protocol> Node<P> {
         number: u64,
         error: &StreamError,
     ) -> Result<(), ShellError> {
+        if self.defects.bad_frame_kills_receiver
+            && error.is_bad_frame()
+            && self.connections.get(&number).is_some_and(|it| it.who != Who::Client)
+        {
+            // Nobody reads it any more, and nobody makes a new one as long as it is open.
+            self.hit("bad-frame-kills-receiver", "a frame that cannot be read");
+            return self.flush();
+        }
         let Some(installed) = self.connections.remove(&number) else { return Ok(()) };
         installed.connection.close().await;
         match installed.who {

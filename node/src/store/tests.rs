@@ -3,16 +3,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use tempfile::TempDir;
-use usurper_history::NodeId;
+use usurper_history::{
+    NodeId,
+    control::{DiskError, DiskOp},
+};
 
-use super::{Before, Owner, Store, StoreError, header};
+use super::{Before, Disk, Owner, Store, StoreError, header};
 
 const OWNER: Owner<'static> = Owner { node: NodeId(3), cluster: "run-1" };
 
 fn open(directory: &Path, before: Before) -> Result<(Store, Vec<String>), StoreError> {
-    let (store, records) = Store::open(directory, OWNER, before)?;
+    let (store, records) = Store::open(directory, OWNER, before, Arc::default())?;
     let texts = records.into_iter().map(|record| String::from_utf8(record).unwrap()).collect();
     Ok((store, texts))
 }
@@ -113,7 +118,8 @@ fn a_flipped_byte_in_the_middle_is_refused_by_its_place() {
 #[test]
 fn the_log_of_another_node_or_cluster_is_refused() {
     let (directory, _) = two_synced_and_one_written();
-    let other = |owner| Store::open(directory.path(), owner, Before::Exit).err().unwrap();
+    let other =
+        |owner| Store::open(directory.path(), owner, Before::Exit, Arc::default()).err().unwrap();
     assert!(matches!(
         other(Owner { node: NodeId(1), ..OWNER }),
         StoreError::Node { found: NodeId(3), .. }
@@ -136,6 +142,52 @@ fn a_log_of_a_later_version_is_refused_by_name() {
     bytes[8] = 2;
     fs::write(&path, bytes).unwrap();
     assert_eq!(error(directory.path(), Before::Exit), "`DIR/log` has format version 2, expected 1");
+}
+
+/// A log with one synced record and a second whose sync failed, and its disk.
+fn one_synced_and_one_that_failed() -> (TempDir, Store) {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Disk::default());
+    let (mut store, _) =
+        Store::open(directory.path(), OWNER, Before::Exit, Arc::clone(&disk)).unwrap();
+    store.write(b"one").unwrap();
+    store.sync().unwrap();
+    store.write(b"two").unwrap();
+    disk.fail(DiskOp::Sync, DiskError::Io, Some(1));
+    let error = store.sync().unwrap_err().to_string();
+    assert!(error.starts_with("cannot sync"), "{error}");
+    (directory, store)
+}
+
+#[test]
+fn a_sync_after_one_that_failed_saves_nothing() {
+    let (directory, mut store) = one_synced_and_one_that_failed();
+    store.sync().unwrap();
+    store.write(b"three").unwrap();
+    store.sync().unwrap();
+    drop(store);
+    // As long as the kernel has the pages, all looks well.
+    let copied = copy(directory.path());
+    assert_eq!(open(copied.path(), Before::Exit).unwrap().1, ["one", "two", "three"]);
+    assert_eq!(open(directory.path(), Before::PowerFailure).unwrap().1, ["one"]);
+}
+
+#[test]
+fn a_write_to_a_full_disk_leaves_a_torn_tail_that_is_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Disk::default());
+    let (mut store, _) =
+        Store::open(directory.path(), OWNER, Before::Exit, Arc::clone(&disk)).unwrap();
+    store.write(b"one").unwrap();
+    store.sync().unwrap();
+    let whole = fs::metadata(directory.path().join("log")).unwrap().len();
+    disk.fail(DiskOp::Write, DiskError::Full, None);
+    let error = store.write(b"two").unwrap_err();
+    assert!(matches!(&error, StoreError::Io { source, .. }
+        if source.kind() == std::io::ErrorKind::StorageFull));
+    drop(store);
+    assert!(fs::metadata(directory.path().join("log")).unwrap().len() > whole, "nothing is torn");
+    assert_eq!(open(directory.path(), Before::Exit).unwrap().1, ["one"]);
 }
 
 fn copy(from: &Path) -> TempDir {

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{self, Child, ExitStatus, Stdio},
     sync::mpsc::{Receiver, Sender, channel},
     thread,
     time::Duration,
@@ -17,8 +17,13 @@ use nix::{
     unistd::Pid,
 };
 use tempfile::TempDir;
-use usurper_history::{Body, Clock, Event, NodeId, NodeRecord, Record};
-use usurper_node::client::Client;
+use usurper_history::{
+    Body, Clock, Event, NodeId, NodeRecord, Persisted, Record, control::Command,
+};
+use usurper_node::{
+    client::Client,
+    machine::{ControlError, call},
+};
 
 /// Far more than anything here takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,14 +75,15 @@ impl Cluster {
         self.addresses[&id]
     }
 
-    pub(crate) fn command(&mut self, id: NodeId, more: &[&str]) -> Command {
+    pub(crate) fn command(&mut self, id: NodeId, more: &[&str]) -> process::Command {
         let inc = self.incs.entry(id).or_insert(0);
         *inc += 1;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_usurper-node"));
+        let mut command = process::Command::new(env!("CARGO_BIN_EXE_usurper-node"));
         command
             .args(["fle", "--id", &id.to_string(), "--inc", &inc.to_string()])
             .args(["--origin-ns", &self.clock.origin_ns().to_string()])
             .args(["--cluster", "test", "--seed", "1"])
+            .args(["--control", &control_name(self.clock, id, *inc)])
             .args(["--listen", &self.addresses[&id].to_string()])
             .arg("--data")
             .arg(self.data(id))
@@ -186,6 +192,49 @@ impl Cluster {
         }
     }
 
+    /// Waits until the process ends by itself.
+    pub(crate) fn ended(&mut self, id: NodeId) -> ExitStatus {
+        self.running.remove(&id).unwrap().wait().unwrap()
+    }
+
+    /// The name of the control socket of a running node.
+    pub(crate) fn control_name(&self, id: NodeId) -> String {
+        control_name(self.clock, id, self.incs[&id])
+    }
+
+    /// Tells a node about its machine.
+    pub(crate) fn control(&self, id: NodeId, command: &Command) -> Result<String, ControlError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(call(&self.control_name(id), command))
+    }
+
+    /// Asks a node about its machine until the answer holds a text.
+    #[track_caller]
+    pub(crate) fn wait_until_says(&self, id: NodeId, wanted: &str) {
+        let deadline = self.clock.now_ns() + u64::try_from(PATIENCE.as_nanos()).unwrap();
+        loop {
+            let text = self.control(id, &Command::Status {}).unwrap();
+            if text.contains(wanted) {
+                return;
+            }
+            assert!(self.clock.now_ns() < deadline, "`{wanted}` never came; the last was `{text}`");
+            thread::yield_now();
+        }
+    }
+
+    /// What a node found on its disk at its latest start.
+    #[track_caller]
+    pub(crate) fn found(&mut self, id: NodeId) -> Persisted {
+        let inc = self.incs[&id];
+        let at = self.wait_from(0, "its start", |node| {
+            node.node == id && node.inc == inc && matches!(node.event, Event::NodeStart { .. })
+        });
+        match &self.events[at].1.event {
+            Event::NodeStart { persisted, .. } => persisted.clone(),
+            _ => unreachable!("it was waited for"),
+        }
+    }
+
     /// Copies the data directory of one node to another.
     pub(crate) fn give_data(&self, from: NodeId, to: NodeId) {
         let (from, to) = (self.data(from), self.data(to));
@@ -195,11 +244,11 @@ impl Cluster {
         }
     }
 
-    /// Flips a bit in the log of a node.
-    pub(crate) fn damage(&self, id: NodeId) {
+    /// Changes the log of a node.
+    pub(crate) fn edit_log(&self, id: NodeId, edit: impl FnOnce(&mut [u8])) {
         let path = self.data(id).join("log");
         let mut bytes = fs::read(&path).unwrap();
-        bytes[13] ^= 1;
+        edit(&mut bytes);
         fs::write(path, bytes).unwrap();
     }
 
@@ -216,8 +265,12 @@ impl Cluster {
     }
 }
 
+fn control_name(clock: Clock, id: NodeId, inc: u32) -> String {
+    format!("usurper-test/{}/{}/{id}/{inc}", process::id(), clock.origin_ns())
+}
+
 /// The exit code of a node that does not start, and what it said.
-pub(crate) fn failure(mut command: Command) -> (Option<i32>, String) {
+pub(crate) fn failure(mut command: process::Command) -> (Option<i32>, String) {
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();

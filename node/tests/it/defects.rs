@@ -151,7 +151,7 @@ fn a_defect_that_is_off_is_never_hit() {
 
 #[test]
 fn the_listed_events_are_those_that_come() {
-    let mut names: Vec<_> = vec!["conn"]; // of the shell
+    let mut names: Vec<_> = vec!["conn", "failpoint"]; // of the shell
     for defects in [&[][..], &["config-leader-on-boot"]] {
         let mut sim = Sim::new(1, 3, defects, &[]);
         run_chaos(&mut sim);

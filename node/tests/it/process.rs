@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use usurper_history::{
     Event, NodeId, NodeRecord,
+    control::EXIT_BAD_DATA,
     frame::{Frame, Kind},
 };
 use usurper_node::client::{Client, Outcome};
@@ -215,6 +216,21 @@ fn a_node_that_cannot_start_says_why() {
     assert_eq!(code, Some(2), "an option given twice is a usage error: {said}");
 }
 
+fn flip(log: &mut [u8]) {
+    log[13] ^= 1;
+}
+
+/// The log of another cluster, whole in itself.
+fn rename(log: &mut [u8]) {
+    log[12..16].copy_from_slice(b"prod");
+    let sum = crc32fast::hash(&log[..16]);
+    log[16..20].copy_from_slice(&sum.to_be_bytes());
+}
+
+fn upgrade(log: &mut [u8]) {
+    log[8] += 1;
+}
+
 #[test]
 fn the_data_of_another_node_or_a_damaged_log_is_refused() {
     let mut cluster = Cluster::new(3, &[]);
@@ -223,12 +239,22 @@ fn the_data_of_another_node_or_a_damaged_log_is_refused() {
     cluster.kill(N2);
     cluster.give_data(N2, N1);
     let (code, said) = failure(cluster.command(N1, &[]));
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(EXIT_BAD_DATA));
     assert!(said.contains("belongs to node `n2`, not to `n1`"), "{said}");
-    cluster.damage(N2);
-    let (code, said) = failure(cluster.command(N2, &[]));
-    assert_eq!(code, Some(1));
-    assert!(said.contains("is corrupt at byte"), "{said}");
+    for (edit, expected) in [
+        (flip as fn(&mut [u8]), "is corrupt at byte 8: the header does not match"),
+        (rename, "belongs to cluster `prod`, not to `test`"),
+        (upgrade, "has format version 2, expected 1"),
+    ] {
+        let mut cluster = Cluster::new(3, &[]);
+        cluster.start(N2, &[]);
+        cluster.wait_from(0, "its start", |node| node.node == N2);
+        cluster.kill(N2);
+        cluster.edit_log(N2, edit);
+        let (code, said) = failure(cluster.command(N2, &[]));
+        assert_eq!(code, Some(EXIT_BAD_DATA));
+        assert!(said.contains(expected), "{said}");
+    }
 }
 
 #[test]

@@ -283,7 +283,7 @@ impl Sim {
                 node.timers.remove(&timer);
             }
             Output::Send { to, message } => self.transmit(id, to, message),
-            Output::Reply { .. } => {}
+            Output::Reply { .. } | Output::Failpoint { .. } => {}
         }
     }
 

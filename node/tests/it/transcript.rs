@@ -148,7 +148,7 @@ impl Driver {
                     self.flush(&mut sent);
                     self.log.push(format!("reply {}", reply.value.unwrap_or_default()));
                 }
-                Output::Write(_) | Output::Send { .. } => {}
+                Output::Write(_) | Output::Failpoint { .. } | Output::Send { .. } => {}
             }
         }
         self.flush(&mut sent);

@@ -1,0 +1,113 @@
+//! How fast a history streams through the reader and the checks, beside a pass that only parses its
+//! JSON.
+//!
+//! ```sh
+//! cargo bench -p usurper-checks --bench streaming
+//! ```
+
+#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a bench measures and prints")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
+
+use std::{hint::black_box, time::Instant};
+
+use serde_json::{Map, Value, json};
+use usurper_checks::{CHECKS, Judgement, judge};
+use usurper_history::Reader;
+
+const BYTES: usize = 200 << 20;
+const ROUNDS: usize = 3;
+
+fn main() {
+    let history = history();
+    let megabytes = history.len() as f64 / f64::from(1 << 20);
+    println!("a history of {megabytes:.0} MiB, best of {ROUNDS}, one thread");
+    let parse = best(|| {
+        for line in history.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            black_box(serde_json::from_slice::<Value>(line).expect("JSON"));
+        }
+    });
+    let read = best(|| {
+        for record in Reader::new(history.as_slice()).expect("a header") {
+            black_box(record.expect("a record"));
+        }
+    });
+    let judged = best(|| {
+        let mut reader = Reader::new(history.as_slice()).expect("a header");
+        let verdict = judge(&mut reader).expect("a history");
+        assert_eq!(verdict.judgement, Judgement::Valid, "{:?}", verdict.checks);
+    });
+    for (what, seconds) in [("parse only", parse), ("read", read), ("judge", judged)] {
+        let rate = megabytes / seconds;
+        println!("{what:<11} {rate:>6.0} MiB/s   {:.2} times parse only", seconds / parse);
+    }
+}
+
+fn best(mut work: impl FnMut()) -> f64 {
+    let times = (0..ROUNDS).map(|_| {
+        let began = Instant::now();
+        work();
+        began.elapsed().as_secs_f64()
+    });
+    times.fold(f64::INFINITY, f64::min)
+}
+
+/// A healthy leader and its two followers, for as long as the bytes last.
+fn history() -> Vec<u8> {
+    let checks: Map<_, _> = CHECKS.iter().map(|check| (check.name.to_owned(), json!({}))).collect();
+    let events = ["node-start", "role-change", "leader-elected", "leader-known", "heartbeat"];
+    let header = json!({
+        "usurper-history": 1, "run": "bench", "system": "fle", "nodes": ["n1", "n2", "n3"],
+        "seed": 1, "origin-ns": 0, "started": "2026-01-01T00:00:00Z", "events": events,
+        "timing": {"heartbeat-ns": 100_000_000, "election-timeout-ns": 500_000_000, "leader-bound-ns": 10_000_000_000_u64},
+        "checks": checks,
+    });
+    let mut out = Lines { text: header.to_string() + "\n", seq: [0; 4], t: 0 };
+    for node in 1..=3 {
+        out.harness(&format!(r#""event":"spawn","node":"n{node}","inc":1,"pid":{node}"#));
+        let start = r#""event":"node-start","persisted":{},"fresh":true,"defects":[],"params":{}"#;
+        out.node(node, "looking", start);
+        out.harness(&format!(r#""event":"ready","node":"n{node}","inc":1"#));
+    }
+    let elected = r#""event":"leader-elected","in-term":1,"established":true,"votes":["n1","n3"],"how":"discovery""#;
+    out.node(3, "leader", r#""event":"role-change","from":"looking","to":"leader","reason":"won""#);
+    out.node(3, "leader", elected);
+    for node in 1..=3 {
+        let role = if node == 3 { "leader" } else { "follower" };
+        out.node(node, role, r#""event":"leader-known","leader":"n3","in-term":1"#);
+    }
+    while out.text.len() < BYTES {
+        out.node(3, "leader", r#""event":"heartbeat","dir":"sent","msg-term":1,"leader":"n3""#);
+        for node in 1..=2 {
+            let accepted =
+                r#""event":"heartbeat","dir":"accepted","peer":"n3","msg-term":1,"leader":"n3""#;
+            out.node(node, "follower", accepted);
+        }
+    }
+    out.harness(r#""event":"phase","phase":"stop""#);
+    out.harness(r#""event":"phase","phase":"end""#);
+    out.text.into_bytes()
+}
+
+struct Lines {
+    text: String,
+    seq: [u64; 4],
+    t: u64,
+}
+
+impl Lines {
+    fn node(&mut self, node: usize, role: &str, fields: &str) {
+        self.t += 30_000_000;
+        self.seq[node] += 1;
+        let (t, seq) = (self.t, self.seq[node]);
+        self.text.push_str(&format!(
+            r#"{{"t":{t},"record":"node","node":"n{node}","inc":1,"seq":{seq},"proto":"fle","term":1,"role":"{role}",{fields}}}"#
+        ));
+        self.text.push('\n');
+    }
+
+    fn harness(&mut self, fields: &str) {
+        self.t += 1;
+        self.text.push_str(&format!(r#"{{"t":{},"record":"harness",{fields}}}"#, self.t));
+        self.text.push('\n');
+    }
+}

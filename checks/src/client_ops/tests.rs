@@ -1,0 +1,169 @@
+//! Client records in, judgement out.
+
+use serde_json::{Value as Json, json};
+use usurper_history::{NodeId, OpRecord, OpType};
+
+use super::{ClientError, ClientJudgement, ClientRecord, ClientSettings, Object, linearizable};
+use crate::{
+    linearizability::{PairError, Unlimited},
+    models::FailedCas,
+    verdict::Judgement,
+};
+
+type Line = (u32, OpType, &'static str, Json);
+
+use OpType::{Fail, Info, Invoke, Ok as Done};
+
+fn judge(lines: &[Line], settings: &ClientSettings) -> Result<ClientJudgement, ClientError> {
+    let record = |(process, op_type, f, value): &Line| OpRecord {
+        process: *process,
+        op_type: *op_type,
+        f: (*f).to_owned(),
+        key: Some("x".to_owned()),
+        value: (!value.is_null()).then(|| value.clone()),
+        server: Some(NodeId(1)),
+        session: None,
+        serial: None,
+        error: None,
+    };
+    let records: Vec<OpRecord> = lines.iter().map(record).collect();
+    let records: Vec<ClientRecord<'_>> =
+        (2..).zip(&records).map(|(line, op)| ClientRecord { line, t: line * 1_000, op }).collect();
+    linearizable(&records, settings, &Unlimited)
+}
+
+fn judgement(lines: &[Line]) -> Judgement {
+    judge(lines, &ClientSettings::default()).unwrap().judgement
+}
+
+#[test]
+fn a_stale_read_is_found_with_its_lines() {
+    let nothing = Json::Null;
+    let lines = [
+        (0, Invoke, "write", json!(1)),
+        (0, Done, "write", json!(1)),
+        (0, Invoke, "write", json!(2)),
+        (0, Done, "write", json!(2)),
+        (1, Invoke, "read", nothing),
+        (1, Done, "read", json!(1)),
+    ];
+    let judged = judge(&lines, &ClientSettings::default()).unwrap();
+    assert_eq!((judged.judgement, judged.object), (Judgement::Invalid, Some(Object::Register)));
+    let [finding] = &judged.findings[..] else { panic!("one finding") };
+    assert_eq!(finding.lines, [4, 5, 6, 7]);
+    assert_eq!((finding.from_ns, finding.to_ns), (4_000, 7_000));
+    assert_eq!(finding.nodes, [NodeId(1)]);
+    assert_eq!(
+        finding.sentence,
+        "no order holds write 2 (process 0, 4 to 5) and read 1 (process 1, 6 to 7), whatever the \
+         state before them and whatever else happened on key `x` (positions are lines)"
+    );
+    let mut fresh = lines;
+    fresh[5].3 = json!(2);
+    assert_eq!(judgement(&fresh), Judgement::Valid);
+}
+
+#[test]
+fn an_unknown_outcome_may_take_effect_later_or_never() {
+    let mut lines = vec![
+        (0, Invoke, "write", json!(1)),
+        (0, Info, "write", json!(1)),
+        (1, Invoke, "read", Json::Null),
+        (1, Done, "read", Json::Null),
+        (2, Invoke, "read", Json::Null),
+        (2, Done, "read", json!(1)),
+    ];
+    assert_eq!(judgement(&lines), Judgement::Valid);
+    lines[1].1 = Fail;
+    assert_eq!(judgement(&lines), Judgement::Invalid, "it certainly did not happen");
+}
+
+#[test]
+fn a_failed_cas_is_taken_as_asked() {
+    let lines = [
+        (0, Invoke, "write", json!(1)),
+        (0, Done, "write", json!(1)),
+        (1, Invoke, "cas", json!([1, 2])),
+        (1, Fail, "cas", json!([1, 2])),
+    ];
+    for (failed_cas, judgement) in
+        [(FailedCas::SawAnother, Judgement::Invalid), (FailedCas::DidNotHappen, Judgement::Valid)]
+    {
+        let settings = ClientSettings { failed_cas, ..ClientSettings::default() };
+        let judged = judge(&lines, &settings).unwrap();
+        assert_eq!((judged.judgement, judged.failed_cas), (judgement, failed_cas));
+    }
+}
+
+#[test]
+fn the_other_objects_are_told_from_their_operations() {
+    for (object, wrong, right) in [
+        (Object::Text, ("append", json!("a"), "get", json!("b")), json!("a")),
+        (Object::List, ("append", json!(1), "read", json!([2])), json!([1])),
+        (Object::Counter, ("add", json!(2), "read", json!(1)), json!(2)),
+        (Object::Set, ("add", json!(2), "read", json!([])), json!([2])),
+        (Object::Queue, ("enqueue", json!(2), "dequeue", json!(3)), json!(2)),
+    ] {
+        let (change, value, read, answer) = wrong;
+        let mut lines = vec![
+            (0, Invoke, change, value.clone()),
+            (0, Done, change, value),
+            (0, Invoke, read, Json::Null),
+            (0, Done, read, answer),
+        ];
+        let judged = judge(&lines, &ClientSettings::default()).unwrap();
+        assert_eq!((judged.object, judged.judgement), (Some(object), Judgement::Invalid));
+        lines[3].3 = right;
+        assert_eq!(judgement(&lines), Judgement::Valid, "{object:?}");
+    }
+}
+
+#[test]
+fn a_history_in_which_nothing_was_observed_is_unknown() {
+    let write = [(0, Invoke, "write", json!(1)), (0, Done, "write", json!(1))];
+    let strange = [(0, Invoke, "advance", json!(1)), (0, Done, "advance", json!(1))];
+    for (lines, reason) in [
+        (&[][..], "no client operations"),
+        (&write, "no operation observed anything"),
+        (&strange, "no model of a register knows `advance`"),
+    ] {
+        let judged = judge(lines, &ClientSettings::default()).unwrap();
+        assert_eq!(judged.judgement, Judgement::Unknown);
+        assert_eq!(judged.reason.as_deref(), Some(reason));
+    }
+    let object = Some(Object::Register);
+    let append = [(0, Invoke, "append", json!(1)), (0, Done, "append", json!(1))];
+    let judged = judge(&append, &ClientSettings { object, ..ClientSettings::default() }).unwrap();
+    assert_eq!(judged.reason.as_deref(), Some("no model of a register knows `append`"));
+}
+
+#[test]
+fn records_that_no_client_can_have_made_are_named() {
+    let (call, done) = ((0, Invoke, "write", json!(1)), (0, Done, "write", json!(1)));
+    let read = (0, Done, "read", json!(1));
+    for (lines, error) in [
+        (
+            vec![call.clone(), done.clone(), done.clone()],
+            PairError::DoubleCompletion { process: 0, line: 4, before: 3 }.into(),
+        ),
+        (vec![done], PairError::CompletionWithoutInvoke { process: 0, line: 2 }.into()),
+        (
+            vec![call.clone(), call.clone()],
+            PairError::TwoOpen { process: 0, line: 3, before: 2 }.into(),
+        ),
+        (
+            vec![call, read],
+            ClientError::OtherOperation {
+                line: 3,
+                what: "read".to_owned(),
+                asked: "write".to_owned(),
+                invoked: 2,
+            },
+        ),
+    ] {
+        assert_eq!(judge(&lines, &ClientSettings::default()).unwrap_err(), error);
+    }
+    let cas = [(0, Invoke, "cas", json!(1)), (0, Done, "cas", json!(1))];
+    let error = judge(&cas, &ClientSettings::default()).unwrap_err().to_string();
+    assert_eq!(error, "line 2: `cas` with value `1`, expected a list of two values");
+}

@@ -1,0 +1,408 @@
+//! The search for an order: depth-first and breadth-first in competition.
+//!
+//! Both move from return to return and try, before an operation returns, the open operations that
+//! may come before it (Wing & Gong 1993, with the memory of Lowe 2017, whose sets here hold no trace
+//! of what is no longer open). Depth-first finds an order soon where there are many. Breadth-first
+//! holds all configurations of one return at once, so that those which used more operations of
+//! unknown outcome than need be drop out, and it forgets the past. Whichever ends first decides;
+//! they take turns on one thread, so the price is at most twice that of the better one.
+
+use super::{
+    budget::Budget,
+    config::{Config, Configs, Usages},
+    model::{Machine, Model},
+    operation::narrow,
+    plan::{Level, Plan},
+};
+
+/// Steps between two turns, and between two looks at the budget.
+const TURN_STEPS: usize = 512;
+/// Comparisons that cost about as much as a step.
+const STEP_COMPARISONS: usize = 8;
+
+/// Which way to search.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// Both in competition.
+    #[default]
+    Both,
+    DepthFirst,
+    BreadthFirst,
+}
+
+/// How a search ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Found,
+    /// No order exists: none reaches the return at this level, and one reaches that at the other.
+    Refuted {
+        level: u32,
+        verified: u32,
+    },
+    /// The budget was spent. Up to this level, an order exists.
+    OutOfTime {
+        level: u32,
+    },
+    OutOfMemory {
+        level: u32,
+    },
+}
+
+/// How often an operation of unknown outcome may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Supply {
+    Once,
+    Unlimited,
+}
+
+/// What the searches share.
+struct Shared<'a, 'm, M: Model> {
+    machine: &'a mut Machine<'m, M>,
+    plan: &'a Plan,
+    usages: Usages,
+}
+
+impl<M: Model> Shared<'_, '_, M> {
+    /// Lets everything that only observes, and is right, take effect.
+    fn observe<const W: usize>(&mut self, config: &mut Config<W>, level: &Level) {
+        for open in self.plan.observing(level) {
+            if !config.has(open.slot) && self.machine.step(config.state, open.class).is_some() {
+                config.set(open.slot);
+            }
+        }
+    }
+
+    /// The configuration after one more open operation.
+    fn after<const W: usize>(
+        &mut self,
+        config: &Config<W>,
+        level: &Level,
+        open: super::plan::Open,
+    ) -> Option<Config<W>> {
+        let mut next = *config;
+        next.state = self.machine.step(config.state, open.class)?;
+        next.set(open.slot);
+        self.observe(&mut next, level);
+        Some(next)
+    }
+
+    /// The configuration after one more operation of unknown outcome, if one is left and changes
+    /// something.
+    fn after_unknown<const W: usize>(
+        &mut self,
+        config: &Config<W>,
+        depth: u32,
+        level: &Level,
+        group: u32,
+        supply: Supply,
+    ) -> Option<Config<W>> {
+        let known = &self.plan.groups[group as usize];
+        if supply == Supply::Unlimited {
+            let state = self.machine.step(config.state, known.class)?;
+            let mut next = Config { state, ..*config };
+            self.observe(&mut next, level);
+            return (state != config.state).then_some(next);
+        }
+        let used = self.usages.used(config.usage, group);
+        if *known.from.get(used as usize)? > depth {
+            return None;
+        }
+        let state = self.machine.step(config.state, known.class)?;
+        if state == config.state {
+            return None;
+        }
+        let usage = self.usages.plus(config.usage, group);
+        let mut next = Config { state, usage, done: config.done };
+        self.observe(&mut next, level);
+        Some(next)
+    }
+
+    /// The groups of which something is available at a level.
+    fn groups_at(&self, depth: u32) -> u32 {
+        narrow(self.plan.groups.partition_point(|group| group.from[0] <= depth))
+    }
+}
+
+/// A configuration whose alternatives are being tried.
+struct Frame<const W: usize> {
+    config: Config<W>,
+    level: u32,
+    /// The next alternative.
+    next: u32,
+}
+
+struct DepthFirst<const W: usize> {
+    frames: Vec<Frame<W>>,
+    tried: Configs<W>,
+    /// Initial configurations that were not tried.
+    roots: Vec<Config<W>>,
+    deepest: u32,
+}
+
+enum Turn {
+    Goes,
+    Found,
+    Refuted,
+}
+
+impl<const W: usize> DepthFirst<W> {
+    fn new(roots: Vec<Config<W>>) -> Self {
+        Self { frames: Vec::new(), tried: Configs::new(), roots, deepest: 0 }
+    }
+
+    fn bytes(&self) -> usize {
+        self.tried.bytes() + self.frames.capacity() * size_of::<Frame<W>>()
+    }
+
+    /// Goes over the returns that a configuration already allows. True at the end of the history.
+    fn enter<M: Model>(
+        &mut self,
+        shared: &mut Shared<'_, '_, M>,
+        mut config: Config<W>,
+        mut depth: u32,
+    ) -> bool {
+        let plan = shared.plan;
+        loop {
+            let Some(level) = plan.levels.get(depth as usize) else { return true };
+            shared.observe(&mut config, level);
+            if !config.has(level.target.slot) {
+                break;
+            }
+            config.clear(level.target.slot);
+            depth += 1;
+        }
+        self.deepest = self.deepest.max(depth);
+        if self.tried.insert(config, depth, &shared.usages) {
+            self.frames.push(Frame { config, level: depth, next: 0 });
+        }
+        false
+    }
+
+    /// The alternatives of a configuration, best first: the operation that is about to return; what
+    /// makes it right; anything else. Each time known outcomes come before unknown ones.
+    fn turn<M: Model>(&mut self, shared: &mut Shared<'_, '_, M>) -> Turn {
+        let plan = shared.plan;
+        let mut steps = 0;
+        let compared = self.tried.compared;
+        while steps + (self.tried.compared - compared) / STEP_COMPARISONS < TURN_STEPS {
+            steps += 1;
+            let Some(frame) = self.frames.last_mut() else {
+                let Some(root) = self.roots.pop() else { return Turn::Refuted };
+                if self.enter(shared, root, 0) {
+                    return Turn::Found;
+                }
+                continue;
+            };
+            let (config, depth, choice) = (frame.config, frame.level, frame.next);
+            frame.next += 1;
+            let level = &plan.levels[depth as usize];
+            let changing = plan.changing(level);
+            let known = narrow(changing.len());
+            let all = known + shared.groups_at(depth);
+            if choice > 2 * all {
+                self.frames.pop();
+                continue;
+            }
+            let child = if choice == 0 {
+                // An observing target that is right has been observed on entering.
+                if shared.machine.only_observes(level.target.class) {
+                    None
+                } else {
+                    shared.after(&config, level, level.target)
+                }
+            } else {
+                let (helps, at) = ((choice - 1) < all, (choice - 1) % all);
+                let child = match changing.get(at as usize) {
+                    Some(open) if *open == level.target || config.has(open.slot) => None,
+                    Some(open) => shared.after(&config, level, *open),
+                    None => shared.after_unknown(&config, depth, level, at - known, Supply::Once),
+                };
+                child.filter(|child| {
+                    let right = child.has(level.target.slot)
+                        || shared.machine.step(child.state, level.target.class).is_some();
+                    right == helps
+                })
+            };
+            if let Some(child) = child
+                && self.enter(shared, child, depth)
+            {
+                return Turn::Found;
+            }
+        }
+        Turn::Goes
+    }
+}
+
+struct BreadthFirst<const W: usize> {
+    supply: Supply,
+    level: u32,
+    /// Configurations to expand at this level, by how many operations of unknown outcome they used,
+    /// so that those which dominate come first.
+    todo: Vec<Vec<Config<W>>>,
+    /// Before this place, nothing is left to do.
+    first: usize,
+    /// Configurations at which this return has not happened yet.
+    before: Configs<W>,
+    after: Configs<W>,
+    /// Those at which it has.
+    next: Vec<Config<W>>,
+    /// What the last return left, and is not among those to expand yet.
+    incoming: Vec<Config<W>>,
+}
+
+impl<const W: usize> BreadthFirst<W> {
+    fn new(roots: Vec<Config<W>>, supply: Supply) -> Self {
+        Self {
+            supply,
+            level: 0,
+            todo: Vec::new(),
+            first: 0,
+            before: Configs::new(),
+            after: Configs::new(),
+            next: Vec::new(),
+            incoming: roots,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let todo: usize = self.todo.iter().map(Vec::capacity).sum();
+        (todo + self.next.capacity() + self.incoming.capacity()) * size_of::<Config<W>>()
+            + self.before.bytes()
+            + self.after.bytes()
+    }
+
+    fn add<M: Model>(&mut self, shared: &Shared<'_, '_, M>, config: Config<W>) {
+        if !self.before.insert(config, 0, &shared.usages) {
+            return;
+        }
+        let total = shared.usages.total(config.usage) as usize;
+        if self.todo.len() <= total {
+            self.todo.resize_with(total + 1, Vec::new);
+        }
+        self.first = self.first.min(total);
+        self.todo[total].push(config);
+    }
+
+    fn turn<M: Model>(&mut self, shared: &mut Shared<'_, '_, M>) -> Turn {
+        let plan = shared.plan;
+        let mut steps = 0;
+        let compared = self.before.compared + self.after.compared;
+        loop {
+            let comparisons = self.before.compared + self.after.compared - compared;
+            if steps + comparisons / STEP_COMPARISONS >= TURN_STEPS {
+                return Turn::Goes;
+            }
+            let Some(level) = plan.levels.get(self.level as usize) else { return Turn::Found };
+            if let Some(mut config) = self.incoming.pop() {
+                steps += 1;
+                shared.observe(&mut config, level);
+                self.add(shared, config);
+                continue;
+            }
+            while self.todo.get(self.first).is_some_and(Vec::is_empty) {
+                self.first += 1;
+            }
+            let Some(config) = self.todo.get_mut(self.first).and_then(Vec::pop) else {
+                if self.next.is_empty() {
+                    return Turn::Refuted;
+                }
+                self.level += 1;
+                self.first = self.todo.len();
+                self.before.clear();
+                self.after.clear();
+                std::mem::swap(&mut self.incoming, &mut self.next);
+                self.incoming.reverse(); // those that used least are taken first
+                continue;
+            };
+            steps += 1;
+            if config.has(level.target.slot) {
+                let mut returned = config;
+                returned.clear(level.target.slot);
+                if self.after.insert(returned, 0, &shared.usages) {
+                    self.next.push(returned);
+                }
+                continue;
+            }
+            for open in plan.changing(level) {
+                if !config.has(open.slot) {
+                    steps += 1;
+                    if let Some(next) = shared.after(&config, level, *open) {
+                        self.add(shared, next);
+                    }
+                }
+            }
+            for group in 0..shared.groups_at(self.level) {
+                steps += 1;
+                if let Some(next) =
+                    shared.after_unknown(&config, self.level, level, group, self.supply)
+                {
+                    self.add(shared, next);
+                }
+            }
+        }
+    }
+}
+
+/// Searches an order of what `plan` holds, from any of the initial states.
+///
+/// The sets and the numbered states and usages together stay below about `bytes_max`.
+pub(crate) fn search<const W: usize, M: Model>(
+    machine: &mut Machine<'_, M>,
+    plan: &Plan,
+    initial: &[u32],
+    budget: &dyn Budget,
+    bytes_max: usize,
+    strategy: Strategy,
+) -> Ending {
+    let mut shared = Shared { machine, plan, usages: Usages::new() };
+    let roots: Vec<Config<W>> = initial.iter().map(|state| Config::new(*state)).collect();
+    let breadth = |supply| BreadthFirst::new(roots.clone(), supply);
+    let searches_breadth = strategy != Strategy::DepthFirst;
+    let relaxes = strategy == Strategy::Both && !plan.groups.is_empty();
+    let mut exact = searches_breadth.then(|| breadth(Supply::Once));
+    let mut relaxed = relaxes.then(|| breadth(Supply::Unlimited));
+    let mut depth = (strategy != Strategy::BreadthFirst).then(|| DepthFirst::new(roots.clone()));
+    let mut verified = 0;
+    loop {
+        if let Some(search) = &mut depth {
+            let turn = search.turn(&mut shared);
+            verified = verified.max(search.deepest);
+            match turn {
+                Turn::Found => return Ending::Found,
+                Turn::Refuted => return Ending::Refuted { level: search.deepest, verified },
+                Turn::Goes => {}
+            }
+            // A set doubles when it grows: leave room for the old and the new one.
+            if search.bytes() * 3 > bytes_max {
+                depth = None;
+            }
+        }
+        if let Some(search) = &mut exact {
+            let turn = search.turn(&mut shared);
+            verified = verified.max(search.level);
+            match turn {
+                Turn::Found => return Ending::Found,
+                Turn::Refuted => return Ending::Refuted { level: search.level, verified },
+                Turn::Goes => {}
+            }
+            if search.bytes() * 3 > bytes_max {
+                exact = None;
+            }
+        }
+        if let Some(search) = &mut relaxed {
+            match search.turn(&mut shared) {
+                Turn::Found => relaxed = None,
+                Turn::Refuted => return Ending::Refuted { level: search.level, verified },
+                Turn::Goes if search.bytes() * 3 > bytes_max => relaxed = None,
+                Turn::Goes => {}
+            }
+        }
+        let common = shared.usages.bytes() + shared.machine.bytes();
+        if (depth.is_none() && exact.is_none() && relaxed.is_none()) || common > bytes_max / 2 {
+            return Ending::OutOfMemory { level: verified };
+        }
+        if budget.is_spent() {
+            return Ending::OutOfTime { level: verified };
+        }
+    }
+}

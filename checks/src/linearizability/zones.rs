@@ -1,0 +1,287 @@
+//! The shortcut for a register whose written values differ.
+//!
+//! If no value is written twice, each read says which write it saw, and the operations that saw one
+//! write form a cluster that must stay together. Gibbons & Korach (Testing shared memories, SIAM J.
+//! Comput. 26(4), 1997, section 4) decide such a history by comparing the clusters' zones. It is
+//! extended here by compare-and-set: one that succeeds ends the cluster of the value it found and
+//! begins that of the value it left, so clusters joined by them form a block with a fixed inner
+//! order.
+//!
+//! Why it is exact. Call `f` the earliest return in a block and `s` the latest call. Block A has to
+//! come before block B where something of A returned before something of B was called: where
+//! `A.f < B.s`. The blocks can be ordered unless this relation has a cycle. If it has one, it has one
+//! of two blocks: take a shortest cycle of three or more; no two of its blocks are related but along
+//! the cycle, so going round it, `A1.f < A2.s <= An.f < A1.s <= A(n-1).f < An.s <= A1.f`, which is
+//! absurd. A cycle of two is either two zones with `f < s` that overlap, or a zone with `s <= f`
+//! inside one with `f < s`, and both are found by sorting. Within a block everything but the order
+//! of reads between two changes is given, so comparing each return with the latest call of what
+//! comes earlier is enough.
+//!
+//! An operation of unknown outcome is in its block if something depends on it, and then never
+//! returned; if nothing does, it did not happen, which takes nothing from anybody.
+
+use super::{model::Shortcut, operation::Timed};
+
+/// What an operation does to a register. Values are numbers below a given count; 0 is the initial
+/// one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Says nothing.
+    Ignored,
+    /// Says something that this shortcut cannot use, so that it may only refute.
+    Unusable,
+    Reads(u32),
+    Writes(u32),
+    /// Finds the first value and leaves the second.
+    Moves(u32, u32),
+}
+
+/// What is known of one value.
+#[derive(Clone, Copy, Debug)]
+struct Cluster {
+    /// The operation that wrote it.
+    writer: usize,
+    /// The compare-and-set that found it.
+    taker: usize,
+    needed: bool,
+}
+
+const NOBODY: usize = usize::MAX;
+
+/// A block: joined clusters. Places of operations beside positions say whose they are.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    root: u32,
+    /// The earliest return.
+    f: (u64, usize),
+    /// The latest call.
+    s: (u64, usize),
+}
+
+/// Positions from 1; 0 is before everything.
+fn call(op: &Timed) -> u64 {
+    op.call.saturating_add(1)
+}
+
+fn ret(op: &Timed) -> u64 {
+    op.ret.saturating_add(1)
+}
+
+struct Zones<'a> {
+    ops: &'a [Timed],
+    accesses: &'a [Access],
+    clusters: Vec<Cluster>,
+    /// The reads of each value, flat.
+    reads: Vec<usize>,
+    reads_from: Vec<u32>,
+}
+
+/// Decides a register whose written values differ; elsewhere it does not apply.
+///
+/// There are as many accesses as operations.
+pub(crate) fn zones(values: usize, accesses: &[Access], ops: &[Timed]) -> Shortcut {
+    let cluster = Cluster { writer: NOBODY, taker: NOBODY, needed: false };
+    let mut clusters = vec![cluster; values];
+    for (place, access) in accesses.iter().enumerate() {
+        if let Access::Writes(value) | Access::Moves(_, value) = access {
+            let cluster = &mut clusters[*value as usize];
+            if *value == 0 || cluster.writer != NOBODY {
+                return Shortcut::Inapplicable;
+            }
+            cluster.writer = place;
+        }
+    }
+    let mut zones = Zones { ops, accesses, clusters, reads: Vec::new(), reads_from: Vec::new() };
+    zones.collect_reads();
+    let verdict = zones.find_needed().and_then(|()| zones.blocks()).and_then(conflict);
+    match verdict {
+        Err(suspects) => Shortcut::Invalid { suspects: zones.with_writers(suspects) },
+        Ok(()) if accesses.contains(&Access::Unusable) => Shortcut::Inapplicable,
+        Ok(()) => Shortcut::Valid,
+    }
+}
+
+impl Zones<'_> {
+    fn is_read(&self, place: usize) -> Option<u32> {
+        match self.accesses[place] {
+            Access::Reads(value) if !self.ops[place].is_pending() => Some(value),
+            _ => None,
+        }
+    }
+
+    fn collect_reads(&mut self) {
+        let mut from = vec![0; self.clusters.len() + 1];
+        for place in 0..self.ops.len() {
+            if let Some(value) = self.is_read(place) {
+                from[value as usize + 1] += 1;
+            }
+        }
+        for value in 1..from.len() {
+            from[value] += from[value - 1];
+        }
+        self.reads = vec![0; from[from.len() - 1] as usize];
+        let mut at = from.clone();
+        for place in 0..self.ops.len() {
+            if let Some(value) = self.is_read(place) {
+                let at = &mut at[value as usize];
+                self.reads[*at as usize] = place;
+                *at += 1;
+            }
+        }
+        self.reads_from = from;
+    }
+
+    fn reads(&self, value: u32) -> &[usize] {
+        let (from, to) = (self.reads_from[value as usize], self.reads_from[value as usize + 1]);
+        &self.reads[from as usize..to as usize]
+    }
+
+    /// Marks the values that must have been there, and joins what compare-and-sets join. An error
+    /// is a list of suspects.
+    fn find_needed(&mut self) -> Result<(), Vec<usize>> {
+        for place in 0..self.ops.len() {
+            let pending = self.ops[place].is_pending();
+            match self.accesses[place] {
+                Access::Reads(value) | Access::Writes(value) if !pending => {
+                    self.need(value, place)?;
+                }
+                Access::Moves(_, to) if !pending => self.need(to, place)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A value must have been there, because of an operation; and so must what led to it.
+    fn need(&mut self, value: u32, mut because: usize) -> Result<(), Vec<usize>> {
+        let mut value = value;
+        loop {
+            let cluster = &mut self.clusters[value as usize];
+            if cluster.needed || value == 0 {
+                cluster.needed = true;
+                return Ok(());
+            }
+            if cluster.writer == NOBODY {
+                return Err(vec![because]);
+            }
+            cluster.needed = true;
+            because = cluster.writer;
+            let Access::Moves(from, _) = self.accesses[because] else { return Ok(()) };
+            let source = &mut self.clusters[from as usize];
+            if source.taker != NOBODY {
+                return Err(vec![because, source.taker]);
+            }
+            source.taker = because;
+            value = from;
+        }
+    }
+
+    fn blocks(&self) -> Result<Vec<Block>, Vec<usize>> {
+        let mut blocks = Vec::new();
+        let mut joined = 0;
+        for root in 0..super::operation::narrow(self.clusters.len()) {
+            let cluster = self.clusters[root as usize];
+            let is_root = root == 0
+                || cluster.needed && matches!(self.accesses[cluster.writer], Access::Writes(_));
+            if is_root {
+                let (block, length) = self.block(root)?;
+                blocks.push(block);
+                joined += length;
+            }
+        }
+        let needed = |cluster: &&Cluster| cluster.needed;
+        let all = self.clusters.iter().skip(1).filter(needed).count() + 1;
+        if joined == all {
+            return Ok(blocks);
+        }
+        // What no root leads to goes round in circles: each found what another was yet to leave.
+        let circle = |cluster: &Cluster| match self.accesses.get(cluster.writer) {
+            Some(Access::Moves(..)) if cluster.needed => Some(cluster.writer),
+            _ => None,
+        };
+        Err(self.clusters.iter().filter_map(circle).collect())
+    }
+
+    /// Walks from a value that was written to those that compare-and-sets made of it.
+    fn block(&self, root: u32) -> Result<(Block, usize), Vec<usize>> {
+        let mut block = Block { root, f: (u64::MAX, NOBODY), s: (0, NOBODY) };
+        if root == 0 {
+            block.f = (0, NOBODY);
+        }
+        let (mut value, mut length) = (root, 0);
+        loop {
+            length += 1;
+            let cluster = self.clusters[value as usize];
+            if cluster.writer != NOBODY {
+                self.place(&mut block, &[cluster.writer])?;
+            }
+            self.place(&mut block, self.reads(value))?;
+            if cluster.taker == NOBODY {
+                return Ok((block, length));
+            }
+            let Access::Moves(_, to) = self.accesses[cluster.taker] else {
+                unreachable!("only a compare-and-set takes a value")
+            };
+            value = to;
+        }
+    }
+
+    /// Adds operations to the end of a block; among themselves they have no order.
+    fn place(&self, block: &mut Block, places: &[usize]) -> Result<(), Vec<usize>> {
+        let latest = block.s;
+        for place in places {
+            let op = &self.ops[*place];
+            if ret(op) < latest.0 {
+                return Err(vec![*place, latest.1]);
+            }
+            block.f = block.f.min((ret(op), *place));
+            block.s = block.s.max((call(op), *place));
+        }
+        Ok(())
+    }
+
+    /// Adds the writes that the suspects depend on.
+    fn with_writers(&self, mut suspects: Vec<usize>) -> Vec<usize> {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut at = 0;
+        while at < suspects.len() {
+            let place = suspects[at];
+            at += 1;
+            if place == NOBODY || !seen.insert(place) {
+                continue;
+            }
+            let value = match self.accesses[place] {
+                Access::Reads(value) | Access::Moves(value, _) => value,
+                _ => continue,
+            };
+            let writer = self.clusters[value as usize].writer;
+            if writer != NOBODY {
+                suspects.push(writer);
+            }
+        }
+        seen.into_iter().collect()
+    }
+}
+
+/// Looks for two blocks that each would have to come before the other.
+fn conflict(blocks: Vec<Block>) -> Result<(), Vec<usize>> {
+    let suspects = |a: &Block, b: &Block| Err(vec![a.f.1, a.s.1, b.f.1, b.s.1]);
+    let (mut forward, backward): (Vec<Block>, Vec<Block>) =
+        blocks.into_iter().partition(|block| block.f.0 < block.s.0);
+    forward.sort_unstable_by_key(|block| (block.f.0, block.root));
+    for pair in forward.windows(2) {
+        // The first overlap is found before a longer zone could hide behind a shorter one.
+        if pair[1].f.0 < pair[0].s.0 {
+            return suspects(&pair[0], &pair[1]);
+        }
+    }
+    for block in &backward {
+        let after = forward.partition_point(|zone| zone.f.0 < block.s.0);
+        if let Some(zone) = after.checked_sub(1).map(|at| &forward[at])
+            && block.f.0 < zone.s.0
+        {
+            return suspects(zone, block);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! A register: read, write, compare-and-set.
+
+use super::value::Value;
+use crate::linearizability::{
+    Model, Shortcut, Timed,
+    zones::{Access, zones},
+};
+
+/// How to take a compare-and-set that the system answered with a plain no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailedCas {
+    /// It saw a value other than the expected one, at some moment between call and return.
+    SawAnother,
+    /// It did not happen, and says nothing about the value: so Jepsen's `:fail` is defined.
+    DidNotHappen,
+}
+
+impl FailedCas {
+    /// The convention in words, for a report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SawAnother => "a failed cas saw another value",
+            Self::DidNotHappen => "a failed cas did not happen",
+        }
+    }
+}
+
+/// One register.
+#[derive(Clone, Debug)]
+pub struct Register {
+    /// What it holds at first.
+    pub initial: Value,
+    pub failed_cas: FailedCas,
+}
+
+/// An operation on a register, with its result.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RegisterOp {
+    Read(Value),
+    Write(Value),
+    /// A compare-and-set that succeeded, or whose outcome is unknown.
+    Cas {
+        from: Value,
+        to: Value,
+    },
+    /// A compare-and-set that failed because the value differed, as far as the system said.
+    CasFailed {
+        from: Value,
+    },
+}
+
+impl Model for Register {
+    type Op = RegisterOp;
+    type State = Value;
+    type Arena = ();
+
+    fn initial(&self, _: &mut ()) -> Value {
+        self.initial.clone()
+    }
+
+    fn step(&self, _: &mut (), state: &Value, op: &RegisterOp) -> Option<Value> {
+        match op {
+            RegisterOp::Read(value) => (value == state).then(|| state.clone()),
+            RegisterOp::Write(value) => Some(value.clone()),
+            RegisterOp::Cas { from, to } => (from == state).then(|| to.clone()),
+            RegisterOp::CasFailed { from } => match self.failed_cas {
+                FailedCas::SawAnother => (from != state).then(|| state.clone()),
+                FailedCas::DidNotHappen => Some(state.clone()),
+            },
+        }
+    }
+
+    fn only_observes(&self, op: &RegisterOp) -> bool {
+        match op {
+            RegisterOp::Read(_) | RegisterOp::CasFailed { .. } => true,
+            RegisterOp::Write(_) => false,
+            RegisterOp::Cas { from, to } => from == to,
+        }
+    }
+
+    fn describe(&self, op: &RegisterOp) -> String {
+        match op {
+            RegisterOp::Read(value) => format!("read {value}"),
+            RegisterOp::Write(value) => format!("write {value}"),
+            RegisterOp::Cas { from, to } => format!("cas {from} to {to}"),
+            RegisterOp::CasFailed { from } => format!("failed cas from {from}"),
+        }
+    }
+
+    fn shortcut(&self, classes: &[RegisterOp], ops: &[Timed]) -> Shortcut {
+        let mut numbers = super::value_numbers(&self.initial);
+        let access_of: Vec<Access> = classes
+            .iter()
+            .map(|op| match op {
+                RegisterOp::Read(value) => Access::Reads(numbers.of(value)),
+                RegisterOp::Write(value) => Access::Writes(numbers.of(value)),
+                RegisterOp::Cas { from, to } if from == to => Access::Reads(numbers.of(from)),
+                RegisterOp::Cas { from, to } => Access::Moves(numbers.of(from), numbers.of(to)),
+                RegisterOp::CasFailed { .. } => match self.failed_cas {
+                    FailedCas::SawAnother => Access::Unusable,
+                    FailedCas::DidNotHappen => Access::Ignored,
+                },
+            })
+            .collect();
+        let accesses: Vec<Access> = ops.iter().map(|op| access_of[op.class as usize]).collect();
+        zones(numbers.count(), &accesses, ops)
+    }
+
+    fn states(&self, classes: &[RegisterOp]) -> Option<Vec<Value>> {
+        let mut states = std::collections::BTreeSet::from([self.initial.clone()]);
+        for op in classes {
+            match op {
+                RegisterOp::Read(value) | RegisterOp::Write(value) => {
+                    states.insert(value.clone());
+                }
+                RegisterOp::Cas { from, to } => {
+                    states.insert(from.clone());
+                    states.insert(to.clone());
+                }
+                RegisterOp::CasFailed { from } => {
+                    states.insert(from.clone());
+                }
+            }
+        }
+        (states.len() <= super::STATES_MAX).then(|| states.into_iter().collect())
+    }
+}

@@ -1,0 +1,16 @@
+//! The linearizability checker against an oracle that tries every order.
+
+mod compare;
+mod exhaustive;
+mod limits;
+mod objects;
+mod oracle;
+mod random;
+mod register_kinds;
+mod registers;
+mod scatter;
+
+/// How many times more than usual to try: `USURPER_ORACLE_FACTOR`.
+fn factor() -> usize {
+    std::env::var("USURPER_ORACLE_FACTOR").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}

@@ -1,0 +1,162 @@
+//! The answers of a search, kept in a file: a search that was stopped finds its way back by them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{File, OpenOptions},
+    io::{BufRead, BufReader, Write},
+    path::Path,
+};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use usurper_nemesis::{Candidate, Trial};
+
+use crate::failure::Failure;
+
+/// The version of the file.
+const VERSION: u32 = 1;
+
+/// What the answers depend on; a search with another basis starts anew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Basis {
+    #[serde(rename = "usurper-shrink")]
+    version: u32,
+    /// The plan, as TOML, and the checks that count.
+    plan: String,
+    checks: Vec<String>,
+}
+
+/// One line: how often a candidate failed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Answer {
+    /// What was asked: whether it fails, or how often.
+    counted: bool,
+    candidate: Candidate,
+    #[serde(flatten)]
+    known: Known,
+}
+
+/// What is known of a candidate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Known {
+    pub(crate) trial: Trial,
+    /// The checks that every failure failed.
+    pub(crate) checks: BTreeSet<String>,
+}
+
+/// The file, and what it says.
+pub(crate) struct Answers {
+    known: BTreeMap<(bool, String), Known>,
+    file: File,
+}
+
+impl Answers {
+    /// Opens the file. What it says on another basis is dropped.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub(crate) fn open(path: &Path, plan: String, checks: Vec<String>) -> Result<Self, Failure> {
+        let basis = Basis { version: VERSION, plan, checks };
+        Self::try_open(path, &basis)
+            .with_context(|| format!("cannot keep the answers in `{}`", path.display()))
+            .map_err(Failure::usage)
+    }
+
+    fn try_open(path: &Path, basis: &Basis) -> anyhow::Result<Self> {
+        let old = if path.is_file() { read(path, basis)? } else { Vec::new() };
+        // Written anew: a search that was killed leaves half a line behind.
+        let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(path)?;
+        writeln!(file, "{}", serde_json::to_string(basis)?)?;
+        let mut answers = Self { known: BTreeMap::new(), file };
+        for answer in old {
+            answers.add(answer)?;
+        }
+        Ok(answers)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.known.len()
+    }
+
+    /// What is known of a candidate.
+    pub(crate) fn find(&self, candidate: &Candidate, counted: bool) -> Option<&Known> {
+        self.known.get(&(counted, text(candidate)))
+    }
+
+    /// Writes an answer down.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn remember(
+        &mut self,
+        candidate: &Candidate,
+        counted: bool,
+        known: Known,
+    ) -> Result<(), Failure> {
+        let answer = Answer { counted, candidate: candidate.clone(), known };
+        self.add(answer).context("cannot write an answer down").map_err(Failure::harness)
+    }
+
+    fn add(&mut self, answer: Answer) -> anyhow::Result<()> {
+        writeln!(self.file, "{}", serde_json::to_string(&answer)?)?;
+        self.known.insert((answer.counted, text(&answer.candidate)), answer.known);
+        Ok(())
+    }
+}
+
+fn read(path: &Path, basis: &Basis) -> anyhow::Result<Vec<Answer>> {
+    let mut lines = BufReader::new(File::open(path)?).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
+    let mut answers = Vec::new();
+    if serde_json::from_str::<Basis>(&first).is_ok_and(|found| found == *basis) {
+        for line in lines {
+            let Ok(answer) = serde_json::from_str(&line?) else { break };
+            answers.push(answer);
+        }
+    }
+    Ok(answers)
+}
+
+fn text(candidate: &Candidate) -> String {
+    serde_json::to_string(candidate).expect("steps hold nothing that JSON cannot")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::OpenOptions, io::Write};
+
+    use usurper_nemesis::{Candidate, TimeSpan, Trial};
+
+    use super::{Answers, Known};
+
+    #[test]
+    fn answers_outlive_their_search_on_the_same_basis_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("answers.jsonl");
+        let open = |plan: &str| {
+            Answers::open(&path, plan.to_owned(), vec![])
+                .unwrap_or_else(|f| panic!("{:#}", f.error))
+        };
+        let candidate = |ms| Candidate { settle: TimeSpan::millis(ms), steps: vec![] };
+        let trial = Trial { failed: 3, ..Trial::new(3, 4) };
+        let known = Known { trial, checks: ["crash".to_owned()].into() };
+        let mut answers = open("a");
+        answers
+            .remember(&candidate(1), false, known.clone())
+            .unwrap_or_else(|f| panic!("{:#}", f.error));
+        drop(answers);
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"{\"counted\":fal").unwrap();
+        for _ in 0..2 {
+            let answers = open("a");
+            assert_eq!(answers.find(&candidate(1), false), Some(&known));
+            assert_eq!(answers.find(&candidate(1), true), None);
+            assert_eq!(answers.find(&candidate(2), false), None);
+        }
+        assert_eq!(open("b").count(), 0);
+        assert_eq!(open("a").count(), 0, "they are gone");
+    }
+}

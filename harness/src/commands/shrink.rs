@@ -1,0 +1,233 @@
+//! `usurper shrink`: the fewest steps with which a stored run still fails.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use anyhow::{Context, anyhow};
+use usurper_nemesis::{Candidate, Proposal, Shrunk, TimeSpan, Trial, shrink as search};
+
+use crate::{
+    again::Again,
+    answers::Answers,
+    cli::ShrinkArgs,
+    failure::{Failure, Status},
+    oracle::{Runs, Stop},
+    output,
+    plan::Plan,
+    scenario::Scenario,
+    side_by_side::default_jobs,
+    statistics::Rate,
+    stored::Stored,
+    system,
+};
+
+/// How often the smallest schedule is run at the end.
+const CONFIRM_RUNS: u32 = 10;
+/// How often it must fail then, or the search goes a step back.
+const CONFIRM_NEED: u32 = 9;
+/// The part of the budget that is for the search, in percent; the rest is for the confirmation.
+const SEARCH_PERCENT: u64 = 85;
+
+pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
+    let began_ns = usurper_history::monotonic_ns();
+    let stored = Stored::load(&args.run)?;
+    let plan = Plan { bin: args.bin.clone().or(stored.plan.bin.clone()), ..stored.plan.clone() };
+    system::find(&plan.system)?.check_installed(&plan)?;
+    let checks = stored.failed_checks(args.check.as_deref())?;
+    if checks.is_empty() {
+        let run = args.run.display();
+        return Err(Failure::usage(anyhow!("the run `{run}` failed no check"))
+            .with_hint("only a run that failed can be shrunk"));
+    }
+    let list: Vec<_> = checks.iter().cloned().collect();
+    let start = Candidate { settle: plan.settle, steps: plan.steps.clone() };
+    output::talk(&format!(
+        "{} with {} nodes, {} steps, failed {}",
+        plan.name,
+        plan.nodes,
+        start.steps.len(),
+        list.join(", ")
+    ));
+    let store = tempfile::tempdir().context("cannot make a store").map_err(Failure::harness)?;
+    let text = toml::to_string(&plan).context("cannot write the plan").map_err(Failure::harness)?;
+    let answers = Answers::open(&args.run.join("shrink.jsonl"), text, list)?;
+    if answers.count() > 0 {
+        output::talk(&format!("going on from {} answers of an earlier search", answers.count()));
+    }
+    let budget_ns = args.budget.as_nanos();
+    let mut runs = Runs {
+        again: Again { store: store.path().to_owned(), keep: false, checks },
+        plan,
+        jobs: args.jobs.unwrap_or_else(|| default_jobs(4)),
+        deadline_ns: began_ns.saturating_add(budget_ns / 100 * SEARCH_PERCENT),
+        answers,
+        stop: None,
+        done: 0,
+    };
+    let (first, _) = runs.count(&start, args.repeat)?;
+    tell(began_ns, &format!("as it was: fails {first}"));
+    if runs.stop.is_some() && first.runs < args.repeat {
+        return ended_early(&runs);
+    }
+    if first.hits == 0 {
+        output::talk("error: the run does not fail again, so nothing can be left out");
+        output::talk("hint: `usurper replay RUN --repeat 20` says how rare it is");
+        return Ok(Status::Unknown);
+    }
+    // As often as before: rounded, so that a failure that is rare to begin with may stay so.
+    let trial = Trial::new(first.hits.max(1), args.repeat);
+    output::talk(&format!(
+        "a change is kept if {} of {} runs fail; {} runs side by side",
+        trial.need, trial.of, runs.jobs
+    ));
+    let shrunk = run_search(&mut runs, start, trial, began_ns);
+    if let Some(Stop::Failed(error)) = &runs.stop {
+        return Err(Failure::harness(anyhow!("{error}")));
+    }
+    let stopped = runs.stop.clone();
+    // The confirmation has the rest of the budget, and at least once through.
+    runs.deadline_ns = u64::MAX;
+    if runs.stop == Some(Stop::Budget) {
+        runs.stop = None;
+    }
+    let confirmed = confirm(&mut runs, &shrunk, began_ns)?;
+    let path = args.output.clone().unwrap_or_else(|| args.run.join("shrunk.toml"));
+    let text = scenario_text(&runs, args, &confirmed)?;
+    std::fs::write(&path, &text)
+        .with_context(|| format!("cannot write `{}`", path.display()))
+        .map_err(Failure::harness)?;
+    show(&runs, &shrunk, &confirmed, &path);
+    Ok(match stopped.or(runs.stop) {
+        Some(Stop::Interrupted) => Status::Interrupted,
+        _ => Status::Valid,
+    })
+}
+
+/// What is written in the end.
+struct Confirmed {
+    smallest: Candidate,
+    rate: Rate,
+    /// What every failure failed.
+    checks: BTreeSet<String>,
+}
+
+fn run_search(runs: &mut Runs, start: Candidate, trial: Trial, began_ns: u64) -> Shrunk {
+    let nodes = runs.plan.node_ids();
+    search(start, &nodes, &mut |proposals: &[Proposal]| {
+        let found = runs.first_failing(proposals, trial)?;
+        let Some((index, trial)) = found else {
+            let count = proposals.len();
+            tell(began_ns, &format!("kept as it is: none of {count} changes still fails"));
+            return Ok(None);
+        };
+        let Proposal { what, candidate } = &proposals[index];
+        let rate = Rate { hits: trial.failed, runs: trial.failed + trial.passed };
+        let (left, waits) = (candidate.steps.len(), waits_of(candidate));
+        tell(began_ns, &format!("{what}: fails {rate}, {left} steps and {waits} of waits left"));
+        Ok(Some(index))
+    })
+}
+
+/// Runs the smallest schedule once more, often; where it fails too rarely, the one before it, and so
+/// on.
+fn confirm(runs: &mut Runs, shrunk: &Shrunk, began_ns: u64) -> Result<Confirmed, Failure> {
+    let mut best: Option<Confirmed> = None;
+    for Proposal { candidate, .. } in shrunk.trail.iter().rev() {
+        let (rate, checks) = runs.count(candidate, CONFIRM_RUNS)?;
+        let steps = candidate.steps.len();
+        tell(began_ns, &format!("confirmed with {steps} steps: fails {rate}"));
+        if best.as_ref().is_none_or(|other| rate.hits > other.rate.hits) {
+            best = Some(Confirmed { smallest: candidate.clone(), rate, checks });
+        }
+        if rate.hits >= CONFIRM_NEED || runs.stop.is_some() {
+            break;
+        }
+    }
+    Ok(best.expect("the trail begins with the start"))
+}
+
+fn ended_early(runs: &Runs) -> Result<Status, Failure> {
+    match &runs.stop {
+        Some(Stop::Failed(error)) => Err(Failure::harness(anyhow!("{error}"))),
+        Some(Stop::Interrupted) => Ok(Status::Interrupted),
+        _ => {
+            output::talk("error: the budget is used up before the run was seen to fail again");
+            output::talk("hint: give it more with `--budget 10m`");
+            Ok(Status::Unknown)
+        }
+    }
+}
+
+fn tell(began_ns: u64, text: &str) {
+    let seconds = crate::reporter::seconds(usurper_history::monotonic_ns() - began_ns);
+    output::talk(&format!("{seconds:>6.1} s  {text}"));
+}
+
+fn waits_of(candidate: &Candidate) -> TimeSpan {
+    let waits = candidate.steps.iter().map(|step| step.after.unwrap_or_default().0);
+    TimeSpan(waits.sum::<std::time::Duration>() + candidate.settle.0)
+}
+
+/// The smallest schedule as a scenario: TOML, ready to be kept.
+fn scenario_text(runs: &Runs, args: &ShrinkArgs, confirmed: &Confirmed) -> Result<String, Failure> {
+    let plan = &runs.plan;
+    let Confirmed { smallest, rate, checks } = confirmed;
+    let checks: Vec<_> = checks.iter().cloned().collect();
+    let triggers = u32::try_from(smallest.steps.iter().filter(|step| step.on.is_some()).count());
+    let triggers = triggers.unwrap_or(u32::MAX).saturating_add(2);
+    // Each event may take its time; a run ends with its last step, whatever time it is given.
+    let time = waits_of(smallest).0 * 2 + std::time::Duration::from_secs(3) * triggers;
+    let options = plan.checks.iter().filter_map(|(check, options)| {
+        let options: BTreeMap<String, toml::Value> = serde_json::from_value(options.clone())
+            .ok()
+            .filter(|o: &BTreeMap<_, _>| !o.is_empty())?;
+        Some((check.clone(), options))
+    });
+    let scenario = Scenario {
+        summary: summary_of(plan, &checks, smallest.steps.len()),
+        story: format!(
+            "Shrunk from the run {} with seed {}.\nIt fails {rate} of its replays.\n",
+            args.run.display(),
+            plan.seed
+        ),
+        system: plan.system.clone(),
+        nodes: plan.nodes,
+        time: TimeSpan(std::time::Duration::from_secs(time.as_secs() + 1)),
+        settle: smallest.settle,
+        defects: plan.defects.clone(),
+        expect: if plan.defects.is_empty() { Vec::new() } else { checks },
+        params: plan.params.clone(),
+        node_params: plan.node_params.clone(),
+        checks: options.collect(),
+        steps: smallest.steps.clone(),
+        source: crate::scenario::Source::default(),
+    };
+    let text = toml::to_string_pretty(&scenario).context("cannot write the scenario");
+    text.map_err(Failure::harness)
+}
+
+fn summary_of(plan: &Plan, checks: &[String], steps: usize) -> String {
+    let after = match steps {
+        0 => "without any fault".to_owned(),
+        1 => "after one step".to_owned(),
+        _ => format!("after {steps} steps"),
+    };
+    format!("{} fails {} {after}.", plan.system, checks.join(", "))
+}
+
+fn show(runs: &Runs, shrunk: &Shrunk, confirmed: &Confirmed, path: &Path) {
+    let Confirmed { smallest, rate, .. } = confirmed;
+    let before = shrunk.trail[0].candidate.steps.len();
+    output::data(&format!("steps      {} of {before}", smallest.steps.len()));
+    output::data(&format!("fails      {rate}"));
+    output::data(&format!("runs       {}", runs.done));
+    let end = if shrunk.complete {
+        "nothing more can be left out"
+    } else {
+        "stopped before its end; the same command goes on"
+    };
+    output::data(&format!("search     {end}"));
+    output::data(&format!("written to {}", path.display()));
+}

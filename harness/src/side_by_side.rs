@@ -1,0 +1,134 @@
+//! Many runs side by side, each on a thread of its own: nodes die with their thread.
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+/// What a worker does next.
+#[derive(Debug)]
+pub(crate) enum Next<J> {
+    Job(J),
+    /// Nothing now, perhaps something once a job under way has ended.
+    Wait,
+    /// Nothing any more.
+    Finished,
+}
+
+/// Hands out jobs and takes what became of them. Only one worker at a time talks to it.
+pub(crate) trait Work {
+    type Job;
+    type Done;
+    fn next(&mut self) -> Next<Self::Job>;
+    fn done(&mut self, job: Self::Job, done: Self::Done);
+}
+
+/// Does all the work, `jobs` at a time, and returns it.
+///
+/// A work that says [`Next::Wait`] although no job is under way is finished, too: nobody is left
+/// that could change its mind.
+pub(crate) fn side_by_side<W>(jobs: usize, work: W, run: impl Fn(&W::Job) -> W::Done + Sync) -> W
+where
+    W: Work + Send,
+{
+    let state = Mutex::new((work, 0_usize));
+    let changed = Condvar::new();
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                while let Some(job) = take(&state, &changed) {
+                    let done = run(&job);
+                    let mut state = lock(&state);
+                    state.1 -= 1;
+                    state.0.done(job, done);
+                    changed.notify_all();
+                }
+            });
+        }
+    });
+    state.into_inner().unwrap_or_else(PoisonError::into_inner).0
+}
+
+fn lock<W>(state: &Mutex<(W, usize)>) -> MutexGuard<'_, (W, usize)> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn take<W: Work>(state: &Mutex<(W, usize)>, changed: &Condvar) -> Option<W::Job> {
+    let mut guard = lock(state);
+    loop {
+        match guard.0.next() {
+            Next::Job(job) => {
+                guard.1 += 1;
+                return Some(job);
+            }
+            Next::Wait if guard.1 > 0 => {
+                guard = changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            }
+            Next::Wait | Next::Finished => return None,
+        }
+    }
+}
+
+/// How many runs go side by side where nobody says: they mostly wait.
+pub(crate) fn default_jobs(per_core: usize) -> usize {
+    thread::available_parallelism().map_or(2, |cores| per_core * cores.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::{Next, Work, side_by_side};
+
+    /// Gives out its second half only once the first one is done.
+    struct Halves {
+        left: Vec<u32>,
+        open: usize,
+        sum: u32,
+    }
+
+    impl Work for Halves {
+        type Job = u32;
+        type Done = u32;
+
+        fn next(&mut self) -> Next<u32> {
+            match self.left.pop() {
+                Some(5) if self.open > 0 => {
+                    self.left.push(5);
+                    Next::Wait
+                }
+                Some(job) => {
+                    self.open += 1;
+                    Next::Job(job)
+                }
+                None => Next::Finished,
+            }
+        }
+
+        fn done(&mut self, job: u32, done: u32) {
+            assert_eq!(2 * job, done);
+            self.open -= 1;
+            self.sum += done;
+        }
+    }
+
+    #[test]
+    fn every_job_is_done_once_also_after_a_wait() {
+        for jobs in 0..7 {
+            let busy = AtomicUsize::new(0);
+            let work = Halves { left: (0..10).collect(), open: 0, sum: 0 };
+            let work = side_by_side(jobs, work, |job| {
+                assert!(busy.fetch_add(1, Ordering::SeqCst) < jobs.max(1));
+                busy.fetch_sub(1, Ordering::SeqCst);
+                2 * job
+            });
+            assert_eq!(work.sum, 90, "{jobs} side by side");
+        }
+    }
+
+    #[test]
+    fn a_wait_that_nobody_can_end_ends() {
+        let work = side_by_side(3, Halves { left: vec![5], open: 1, sum: 0 }, |job| 2 * job);
+        assert_eq!(work.left, [5]);
+    }
+}

@@ -1,0 +1,72 @@
+//! Pages that hold tables of the code's own, and are not to fall behind it.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+const BEGIN: &str =
+    "<!-- begin generated: `USURPER_BLESS=1 cargo test -p usurper docs` writes this -->\n";
+const END: &str = "<!-- end generated -->\n";
+
+/// Compares what stands between the marks of a page with what should, or writes it.
+#[track_caller]
+fn up_to_date(page: &str, table: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).expect("a begin mark");
+    let (stands, after) = rest.split_once(END).expect("an end mark");
+    if std::env::var_os("USURPER_BLESS").is_some() {
+        fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
+    } else {
+        assert_eq!(stands, table, "docs/{page} is stale: USURPER_BLESS=1 writes it");
+    }
+}
+
+fn rows(what: &str) -> Vec<Value> {
+    let ended = Place::new().usurper(&format!("list {what} --output json"));
+    ended.expect(0, &[]);
+    serde_json::from_str(&ended.stdout).unwrap()
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.replace('|', "\\|"),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn table(heads: &[(&str, &str)], rows: &[Value]) -> String {
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let mut out = line(heads.iter().map(|(head, _)| (*head).to_owned()).collect());
+    out += &line(heads.iter().map(|_| "---".to_owned()).collect());
+    for row in rows {
+        let cell = |(_, key): &(&str, &str)| match *key {
+            "name" => format!("`{}`", text(&row["name"])),
+            key => text(&row[key]),
+        };
+        out += &line(heads.iter().map(cell).collect());
+    }
+    out
+}
+
+#[test]
+fn docs_list_every_event() {
+    let heads = [("event", "name"), ("by", "by"), ("says", "summary"), ("fields", "fields")];
+    up_to_date("history.md", &table(&heads, &rows("events")));
+}
+
+#[test]
+fn docs_list_every_check() {
+    let heads = [
+        ("check", "name"),
+        ("holds when", "summary"),
+        ("needs", "needs"),
+        ("options", "options"),
+        ("source", "source"),
+    ];
+    up_to_date("checks.md", &table(&heads, &rows("checks")));
+}

@@ -1,0 +1,404 @@
+//! The fewest steps that still fail: delta debugging over a schedule. Pure: whether a smaller
+//! schedule still fails is somebody else's to say.
+//!
+//! After A. Zeller and R. Hildebrandt, "Simplifying and isolating failure-inducing input" (2002),
+//! with three differences that come from what a run costs. A fault and its undo go together first,
+//! because one without the other is rarely what failed. Each question names several candidates at
+//! once, the smallest first, so that they can be tried side by side. And before the halving starts,
+//! the cheapest guesses are made: nothing at all, one fault alone, only the beginning.
+//!
+//! Replay is not exact, so an answer may be wrong; the search only ever moves to a candidate that
+//! was said to fail, and ends where none of its smaller neighbours was.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use usurper_history::NodeId;
+
+use crate::{
+    fault::Fault,
+    schedule::{Schedule, Step},
+    target::Target,
+    time_span::TimeSpan,
+};
+
+/// A wait that is not worth a try to halve it.
+const WAIT_SHORT: Duration = Duration::from_millis(100);
+/// The shortest time to watch the healed cluster.
+const SETTLE_MIN: TimeSpan = TimeSpan::millis(200);
+
+/// What can be made smaller: the steps, and how long the healed cluster is watched.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Candidate {
+    pub settle: TimeSpan,
+    #[serde(default)]
+    pub steps: Schedule,
+}
+
+/// A candidate, and how it differs from what is known to fail.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proposal {
+    pub what: String,
+    pub candidate: Candidate,
+}
+
+/// Whoever answers wants no more questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+/// Says which of some proposals still fails, by its index; of several the one named first, if it can.
+pub type Oracle<'a> = dyn FnMut(&[Proposal]) -> Result<Option<usize>, Stopped> + 'a;
+
+/// What a search came to.
+#[derive(Clone, Debug)]
+pub struct Shrunk {
+    /// What was found to fail, each smaller than the one before it; the first is the start.
+    pub trail: Vec<Proposal>,
+    /// No smaller neighbour of the last one fails; otherwise the search was stopped.
+    pub complete: bool,
+}
+
+impl Shrunk {
+    /// The smallest that fails.
+    pub fn smallest(&self) -> &Candidate {
+        &self.trail.last().expect("the trail begins with the start").candidate
+    }
+}
+
+/// How often a candidate failed, and how often it must to count as failing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Trial {
+    /// Failures that are needed.
+    pub need: u32,
+    /// Of so many runs.
+    pub of: u32,
+    pub failed: u32,
+    pub passed: u32,
+}
+
+impl Trial {
+    /// A trial that needs `need` failures of `of` runs.
+    pub fn new(need: u32, of: u32) -> Self {
+        Self { need: need.min(of), of, failed: 0, passed: 0 }
+    }
+
+    /// Whether it still fails, as soon as the runs left cannot change that.
+    pub fn answer(&self) -> Option<bool> {
+        if self.failed >= self.need {
+            Some(true)
+        } else if self.passed > self.of - self.need {
+            Some(false)
+        } else {
+            None
+        }
+    }
+}
+
+/// Makes a failing schedule smaller, as long as the oracle says that it still fails.
+///
+/// Every candidate that the oracle is asked about can run on these nodes.
+pub fn shrink(start: Candidate, nodes: &[NodeId], oracle: &mut Oracle<'_>) -> Shrunk {
+    let start = Proposal { what: "as it was".to_owned(), candidate: start };
+    let mut search = Search { nodes, oracle, trail: vec![start] };
+    let complete = search.run().is_ok();
+    Shrunk { trail: search.trail, complete }
+}
+
+struct Search<'a, 'b> {
+    nodes: &'a [NodeId],
+    oracle: &'a mut Oracle<'b>,
+    trail: Vec<Proposal>,
+}
+
+impl Search<'_, '_> {
+    fn run(&mut self) -> Result<(), Stopped> {
+        self.guess()?;
+        loop {
+            let before = self.current().clone();
+            self.drop_units()?;
+            self.drop_steps()?;
+            self.narrow()?;
+            self.shorten()?;
+            if *self.current() == before {
+                return Ok(());
+            }
+        }
+    }
+
+    fn current(&self) -> &Candidate {
+        &self.trail.last().expect("the trail begins with the start").candidate
+    }
+
+    /// Asks about some proposals, and moves to the one that still fails.
+    fn try_all(&mut self, proposals: Vec<Proposal>) -> Result<bool, Stopped> {
+        let mut asked: Vec<Proposal> = Vec::new();
+        for proposal in proposals {
+            let fits = proposal.candidate != *self.current()
+                && Step::validate_all(&proposal.candidate.steps, self.nodes).is_ok();
+            if fits && !asked.iter().any(|other| other.candidate == proposal.candidate) {
+                asked.push(proposal);
+            }
+        }
+        if asked.is_empty() {
+            return Ok(false);
+        }
+        match (self.oracle)(&asked)? {
+            Some(index) => {
+                self.trail.push(asked.swap_remove(index));
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// The cheapest guesses: nothing, one unit alone, the first units alone.
+    fn guess(&mut self) -> Result<(), Stopped> {
+        let steps = &self.current().steps;
+        let units = units(steps);
+        let only = |kept: &[Vec<usize>]| -> BTreeSet<usize> {
+            let kept: BTreeSet<_> = kept.iter().flatten().copied().collect();
+            (0..steps.len()).filter(|index| !kept.contains(index)).collect()
+        };
+        let mut guesses = vec![("nothing but the start".to_owned(), only(&[]))];
+        for unit in units.iter().filter(|unit| steps[unit[0]].fault.info().undo.is_some()) {
+            let what = format!("only {}", name_of(steps, unit));
+            guesses.push((what, only(std::slice::from_ref(unit))));
+        }
+        for count in 2..units.len() {
+            guesses.push((
+                format!("only the first {count} of {}", units.len()),
+                only(&units[..count]),
+            ));
+        }
+        let mut proposals = Vec::new();
+        for keep_waits in [false, true] {
+            for (what, removed) in &guesses {
+                proposals.push(self.without(what.clone(), removed, keep_waits));
+            }
+        }
+        self.try_all(proposals).map(|_| ())
+    }
+
+    /// Deletes faults together with what undoes them, in ever smaller groups.
+    fn drop_units(&mut self) -> Result<(), Stopped> {
+        let mut groups = 2;
+        loop {
+            let units = units(&self.current().steps);
+            if units.is_empty() {
+                return Ok(());
+            }
+            groups = groups.min(units.len());
+            let size = units.len().div_ceil(groups);
+            let chunks: Vec<BTreeSet<usize>> =
+                units.chunks(size).map(|chunk| chunk.iter().flatten().copied().collect()).collect();
+            if self.drop_any(&chunks)? {
+                groups = groups.saturating_sub(1).max(2);
+            } else if groups == units.len() {
+                return Ok(());
+            } else {
+                groups *= 2;
+            }
+        }
+    }
+
+    /// Deletes single steps: an undo that the end of the run does anyway, a wait.
+    fn drop_steps(&mut self) -> Result<(), Stopped> {
+        loop {
+            let count = self.current().steps.len();
+            let single: Vec<_> = (0..count).map(|index| BTreeSet::from([index])).collect();
+            if !self.drop_any(&single)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tries to delete each of some sets of steps; the later ones first, because what happened last
+    /// is the likeliest to have come after the failure.
+    fn drop_any(&mut self, sets: &[BTreeSet<usize>]) -> Result<bool, Stopped> {
+        let mut proposals = Vec::new();
+        for keep_waits in [false, true] {
+            for removed in sets.iter().rev() {
+                let steps = &self.current().steps;
+                let list: Vec<_> = removed.iter().copied().collect();
+                let what = format!("without {}", name_of(steps, &list));
+                proposals.push(self.without(what, removed, keep_waits));
+            }
+        }
+        self.try_all(proposals)
+    }
+
+    /// Aims at fewer nodes and links.
+    fn narrow(&mut self) -> Result<(), Stopped> {
+        loop {
+            let mut proposals = Vec::new();
+            for (index, step) in self.current().steps.iter().enumerate() {
+                let fault = step.fault;
+                if let Some(Target::Several(targets)) = &step.target {
+                    for target in targets {
+                        let what = format!("{fault} only {target}");
+                        let target = Some(target.clone());
+                        proposals.push(self.changed(index, what, |step| step.target = target));
+                    }
+                }
+                if step.links.len() > 1 {
+                    for chunk in step.links.chunks(step.links.len().div_ceil(2)) {
+                        let what = format!("{fault} fewer links");
+                        let links = chunk.to_vec();
+                        proposals.push(self.changed(index, what, |step| step.links = links));
+                    }
+                    for left_out in &step.links {
+                        let what = format!("{fault} without {left_out}");
+                        let rest = step.links.iter().filter(|link| *link != left_out);
+                        let links = rest.cloned().collect();
+                        proposals.push(self.changed(index, what, |step| step.links = links));
+                    }
+                }
+            }
+            if !self.try_all(proposals)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits less: everywhere at once first, then step by step.
+    fn shorten(&mut self) -> Result<(), Stopped> {
+        loop {
+            let mut proposals = Vec::new();
+            let current = self.current();
+            for (what, share) in
+                [("no wait", 0), ("a quarter of every wait", 1), ("half of every wait", 2)]
+            {
+                let mut candidate = current.clone();
+                candidate.steps.iter_mut().for_each(|step| step.after = part(step.after, share));
+                candidate.settle =
+                    part(Some(current.settle), share).unwrap_or_default().max(SETTLE_MIN);
+                proposals.push(Proposal { what: what.to_owned(), candidate });
+            }
+            for share in [0, 2] {
+                for (index, step) in current.steps.iter().enumerate() {
+                    if step.after.is_some() {
+                        let after = part(step.after, share);
+                        let what = match after {
+                            None => format!("{} at once", step.fault),
+                            Some(after) => format!("{} after {after}", step.fault),
+                        };
+                        proposals.push(self.changed(index, what, |step| step.after = after));
+                    }
+                }
+                let settle = part(Some(current.settle), share).unwrap_or_default().max(SETTLE_MIN);
+                let candidate = Candidate { settle, ..current.clone() };
+                proposals.push(Proposal { what: format!("settle {settle}"), candidate });
+            }
+            proposals.retain(|proposal| proposal.candidate.settle <= self.current().settle);
+            if !self.try_all(proposals)? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn changed(&self, index: usize, what: String, change: impl FnOnce(&mut Step)) -> Proposal {
+        let mut candidate = self.current().clone();
+        change(&mut candidate.steps[index]);
+        Proposal { what, candidate }
+    }
+
+    fn without(&self, what: String, removed: &BTreeSet<usize>, keep_waits: bool) -> Proposal {
+        let mut removed = removed.clone();
+        loop {
+            let (left, steps) = remove(&self.current().steps, &removed, keep_waits);
+            match Step::validate_all(&steps, self.nodes) {
+                Ok(()) => {
+                    let candidate = Candidate { settle: self.current().settle, steps };
+                    return Proposal { what, candidate };
+                }
+                // What leans on a deleted step goes with it.
+                Err(error) => {
+                    removed.insert(left[error.number - 1]);
+                }
+            }
+        }
+    }
+}
+
+/// Part of a wait, in quarters; nothing at all where that is hardly anything.
+fn part(wait: Option<TimeSpan>, quarters: u32) -> Option<TimeSpan> {
+    let wait = wait?.0;
+    if quarters == 0 || wait < WAIT_SHORT {
+        return None;
+    }
+    let part = wait * quarters / 4;
+    Some(TimeSpan::millis(u64::try_from(part.as_millis()).unwrap_or(u64::MAX)))
+}
+
+/// The steps that are left, with their old places.
+///
+/// The first step that is left after some that go takes over what they waited for first, unless it
+/// waits for something itself; with `keep_waits`, their waits, too.
+fn remove(steps: &[Step], removed: &BTreeSet<usize>, keep_waits: bool) -> (Vec<usize>, Schedule) {
+    let mut left = Vec::new();
+    let mut kept = Schedule::new();
+    for (index, step) in steps.iter().enumerate() {
+        if removed.contains(&index) {
+            continue;
+        }
+        let mut step = step.clone();
+        if step.on.is_none() && step.at.is_none() {
+            let before = (0..index).rev().filter(|before| steps[*before].track == step.track);
+            let gone = before.take_while(|before| removed.contains(before));
+            for gone in gone.map(|before| &steps[before]) {
+                if keep_waits {
+                    let sum = step.after.unwrap_or_default().0 + gone.after.unwrap_or_default().0;
+                    step.after = Some(TimeSpan(sum)).filter(|after| !after.0.is_zero());
+                }
+                if gone.on.is_some() {
+                    (step.on, step.within) = (gone.on.clone(), gone.within);
+                }
+            }
+        }
+        left.push(index);
+        kept.push(step);
+    }
+    (left, kept)
+}
+
+/// The steps in groups: a fault with what undoes it, everything else alone.
+fn units(steps: &[Step]) -> Vec<Vec<usize>> {
+    let mut units: Vec<Vec<usize>> = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        let undone = |unit: &&mut Vec<usize>| {
+            let first = &steps[unit[0]];
+            let named = step.target.iter().flat_map(Target::parts).find_map(|part| match part {
+                Target::Step(name) => Some(name),
+                _ => None,
+            });
+            let meant = match named {
+                Some(name) => first.name.as_ref() == Some(name),
+                None => step.fault == Fault::Heal || step.target == first.target,
+            };
+            unit.len() == 1 && first.fault.info().undo == Some(step.fault) && meant
+        };
+        match units.iter_mut().rev().find(undone) {
+            Some(unit) => unit.push(index),
+            None => units.push(vec![index]),
+        }
+    }
+    units
+}
+
+/// Some steps, for a person.
+fn name_of(steps: &[Step], places: &[usize]) -> String {
+    let name = |index: &usize| {
+        let step = &steps[*index];
+        let target = step.target.as_ref().map(|target| format!(" {target}")).unwrap_or_default();
+        format!("{}{target}", step.fault)
+    };
+    match places {
+        [] => "nothing".to_owned(),
+        [first, rest @ ..] if rest.len() < 3 => {
+            rest.iter().fold(name(first), |text, index| format!("{text}, {}", name(index)))
+        }
+        [first, ..] => format!("{} and {} more", name(first), places.len() - 1),
+    }
+}

@@ -1,0 +1,271 @@
+//! From a run's records to the schedule that does it again.
+
+use serde_json::{Map, Value};
+use usurper_history::{
+    Body, Effect, Event, FaultRecord, HarnessEvent, Link, NodeId, NodeRecord, Outcome, Phase,
+    Record, Role, Trigger,
+};
+use usurper_nemesis::{Schedule, Step, what_was_done};
+
+const MS: u64 = 1_000_000;
+
+#[derive(serde::Deserialize, serde::Serialize)]
+struct File {
+    steps: Schedule,
+}
+
+fn steps(text: &str) -> Schedule {
+    toml::from_str::<File>(text).unwrap_or_else(|error| panic!("{error}")).steps
+}
+
+/// A run that is written down step by step.
+#[derive(Default)]
+struct Run {
+    records: Vec<Record>,
+    steps: u64,
+}
+
+impl Run {
+    fn phase(mut self, t: u64, phase: &str) -> Self {
+        let phase = HarnessEvent::Phase { phase: phase.to_owned() };
+        self.records.push(Record::new(t * MS, Body::Harness(phase)));
+        self
+    }
+
+    fn elected(mut self, t: u64, node: u8) -> Self {
+        let (votes, how, round, config) = (Vec::new(), "acks".to_owned(), None, None);
+        let event =
+            Event::LeaderElected { in_term: t, established: true, votes, how, round, config };
+        let (node, inc, seq, term) = (NodeId(node), 1, t, t);
+        let (proto, role) = ("fle".to_owned(), Role::Leader);
+        let body = NodeRecord { node, inc, seq, proto, term, role, event };
+        self.records.push(Record::new(t * MS, Body::Node(body)));
+        self
+    }
+
+    /// A step from one time to another, with its arguments as `key=value`.
+    fn step(
+        mut self,
+        (begin, end): (u64, u64),
+        fault: &str,
+        nodes: &[u8],
+        args: &str,
+        outcome: Outcome,
+    ) -> Self {
+        self.steps += 1;
+        let args: Map<String, Value> = args
+            .split_whitespace()
+            .map(|arg| arg.split_once('=').unwrap())
+            .map(|(key, value)| (key.to_owned(), value.into()))
+            .collect();
+        let links = match fault {
+            "halves" | "isolate" | "heal" => vec![Link { from: NodeId(1), to: NodeId(2) }],
+            _ => vec![],
+        };
+        let record = FaultRecord {
+            id: self.steps,
+            phase: Phase::Begin,
+            fault: fault.to_owned(),
+            effect: Effect::None,
+            nodes: nodes.iter().map(|node| NodeId(*node)).collect(),
+            links,
+            args,
+            trigger: Some(Trigger::At(begin * MS)),
+            outcome: None,
+            aspect: None,
+            acted: None,
+            proof: None,
+            reason: None,
+        };
+        let (phase, outcome, args) = (Phase::End, Some(outcome), Map::new());
+        let ended = FaultRecord { phase, outcome, args, ..record.clone() };
+        self.records.push(Record::new(begin * MS, Body::Fault(record)));
+        self.records.push(Record::new(end * MS, Body::Fault(ended)));
+        self
+    }
+
+    /// What was done, as TOML without its empty lines. It can run.
+    fn done(&self, planned: &[Step]) -> String {
+        let steps = what_was_done(&self.records, planned);
+        let nodes: Vec<_> = NodeId::all(3).collect();
+        Step::validate_all(&steps, &nodes).unwrap_or_else(|error| panic!("{error}"));
+        let text = toml::to_string(&File { steps: steps.clone() }).unwrap();
+        assert_eq!(toml::from_str::<File>(&text).unwrap().steps, steps);
+        let lines: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
+        lines.join("\n")
+    }
+}
+
+const DONE: Outcome = Outcome::Installed;
+
+#[track_caller]
+fn same(found: &str, expected: &str) {
+    let expected: Vec<_> =
+        expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    assert_eq!(found, expected.join("\n"), "found:\n{found}");
+}
+
+#[test]
+fn a_step_by_the_clock_follows_the_leader_before_it() {
+    let run = Run::default()
+        .phase(0, "run")
+        .elected(200, 3)
+        .step((1000, 1010), "kill", &[3], "name=f1 target=leader", DONE)
+        .elected(1600, 2)
+        .elected(1800, 1)
+        .step((2000, 2100), "restart", &[3], "target=step:f1", DONE)
+        .step((3000, 3001), "pause", &[2], "target=n2", DONE)
+        .phase(3501, "heal");
+    same(
+        &run.done(&[]),
+        r#"[[steps]]
+        name = "f1"
+        after = "800ms"
+        within = "3s"
+        do = "kill"
+        target = "leader"
+        [steps.on]
+        event = "leader-elected"
+        established = true
+        [[steps]]
+        after = "200ms"
+        within = "3s"
+        do = "restart"
+        target = "step:f1"
+        [steps.on]
+        event = "leader-elected"
+        count = 2
+        established = true
+        [[steps]]
+        after = "900ms"
+        do = "pause"
+        target = "n2"
+        [[steps]]
+        after = "500ms"
+        do = "wait""#,
+    );
+}
+
+#[test]
+fn many_leaders_in_a_row_are_not_counted() {
+    let mut run = Run::default().phase(0, "run").step((10, 20), "kill", &[1], "target=n1", DONE);
+    for t in 1..=9 {
+        run = run.elected(100 * t, 2);
+    }
+    let run = run.step((1000, 1001), "kill", &[2], "target=n2", DONE).phase(1001, "heal");
+    let steps = what_was_done(&run.records, &[]);
+    assert!(steps[1].on.is_none());
+    assert_eq!(steps[1].after.unwrap().to_string(), "980ms");
+}
+
+#[test]
+fn what_was_skipped_is_left_out_and_what_named_it_becomes_concrete() {
+    let run = Run::default()
+        .phase(0, "run")
+        .step((10, 11), "kill", &[1], "name=f1 target=leader", Outcome::Skipped)
+        .step((20, 21), "terminate", &[2], "name=f1 target=one", DONE)
+        .step((30, 31), "kill", &[3], "name=f2 target=n3", Outcome::Skipped)
+        .step((40, 41), "restart", &[3], "target=step:f2", DONE)
+        .step((50, 51), "halves", &[3], "name=f4", DONE)
+        .step((60, 61), "heal", &[3], "target=step:f4", DONE)
+        .phase(61, "heal");
+    same(
+        &run.done(&[]),
+        r#"[[steps]]
+        name = "f1"
+        after = "20ms"
+        do = "terminate"
+        target = "n2"
+        [[steps]]
+        after = "19ms"
+        do = "restart"
+        target = "n3"
+        [[steps]]
+        name = "f4"
+        after = "9ms"
+        do = "halves"
+        target = "n3"
+        [[steps]]
+        after = "9ms"
+        do = "heal"
+        target = "step:f4""#,
+    );
+}
+
+#[test]
+fn a_step_that_waited_for_an_event_waits_for_it_again() {
+    let planned = steps(
+        r#"
+        [[steps]]
+        name = "a"
+        do = "pause"
+        target = "trigger"
+        after = "30ms"
+        on = { event = "heartbeat", dir = "accepted", leader = "$l", count = 5 }
+        [[steps]]
+        do = "kill"
+        target = "$l"
+        [[steps]]
+        do = "wait"
+        on = { event = "exit", expected = false }
+        optional = true
+        "#,
+    );
+    let run = Run::default()
+        .phase(0, "run")
+        .step((100, 101), "pause", &[2], "name=a target=trigger", DONE)
+        .step((150, 151), "kill", &[1], "target=$l", DONE)
+        .phase(1151, "heal");
+    same(
+        &run.done(&planned),
+        r#"[[steps]]
+        name = "a"
+        after = "30ms"
+        do = "pause"
+        target = "trigger"
+        [steps.on]
+        event = "heartbeat"
+        count = 5
+        dir = "accepted"
+        leader = "$l"
+        [[steps]]
+        after = "49ms"
+        do = "kill"
+        target = "$l"
+        [[steps]]
+        after = "1s"
+        do = "wait""#,
+    );
+    same(
+        &run.done(&[]),
+        r#"[[steps]]
+        name = "a"
+        after = "100ms"
+        do = "pause"
+        target = "n2"
+        [[steps]]
+        after = "49ms"
+        do = "kill"
+        target = "n1"
+        [[steps]]
+        after = "1s"
+        do = "wait""#,
+    );
+}
+
+#[test]
+fn healing_at_the_end_is_no_step_and_a_run_without_steps_only_waits() {
+    let mut run = Run::default().phase(5, "run").phase(4005, "heal").step(
+        (4010, 4020),
+        "heal",
+        &[],
+        "",
+        DONE,
+    );
+    for record in &mut run.records {
+        if let Body::Fault(fault) = &mut record.body {
+            fault.trigger = Some(Trigger::Heal);
+        }
+    }
+    same(&run.done(&[]), "[[steps]]\nafter = \"4s\"\ndo = \"wait\"");
+}

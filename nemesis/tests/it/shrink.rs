@@ -1,0 +1,189 @@
+//! The search for the fewest steps, against oracles whose answer is known.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use usurper_history::NodeId;
+use usurper_nemesis::{
+    Candidate, Fault, GeneratorOptions, Mix, Proposal, Step, Stopped, Target, TimeSpan, Trial,
+    generate, shrink,
+};
+
+fn nodes() -> Vec<NodeId> {
+    NodeId::all(5).collect()
+}
+
+/// A random schedule that was turned into one that waits, as a replay is.
+fn start(seed: u64) -> Candidate {
+    let options = GeneratorOptions {
+        mix: Mix::ALL.to_vec(),
+        interval: TimeSpan::millis(2000),
+        time: TimeSpan::millis(24_000),
+        advance: true,
+    };
+    let mut steps = generate(&nodes(), &options, seed);
+    for step in &mut steps {
+        step.at = None;
+        step.after = Some(TimeSpan::millis(700));
+    }
+    Candidate { settle: TimeSpan::millis(2000), steps }
+}
+
+/// The faults of a candidate that are needed, in their order.
+fn has_in_order(candidate: &Candidate, needed: &[(Fault, Option<Target>)]) -> bool {
+    let mut left = needed.iter().peekable();
+    for step in &candidate.steps {
+        if left.peek().is_some_and(|(fault, target)| *fault == step.fault && *target == step.target)
+        {
+            left.next();
+        }
+    }
+    left.peek().is_none()
+}
+
+fn first_failing(proposals: &[Proposal], fails: impl Fn(&Candidate) -> bool) -> Option<usize> {
+    proposals.iter().position(|proposal| fails(&proposal.candidate))
+}
+
+/// Some steps of a schedule that are not undos, which are the ones that fail together.
+fn chosen(start: &Candidate, picks: &[prop::sample::Index]) -> Vec<(Fault, Option<Target>)> {
+    let steps = &start.steps;
+    let faults: Vec<_> =
+        (0..steps.len()).filter(|i| steps[*i].fault.info().undo.is_some()).collect();
+    let places: BTreeSet<_> = picks.iter().map(|pick| faults[pick.index(faults.len())]).collect();
+    places.into_iter().map(|i| (steps[i].fault, steps[i].target.clone())).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn exactly_the_needed_steps_are_left(
+        seed in any::<u64>(), picks in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+    ) {
+        let start = start(seed);
+        let needed = chosen(&start, &picks);
+        let mut asked = 0;
+        let shrunk = shrink(start, &nodes(), &mut |proposals| {
+            asked += proposals.len();
+            for proposal in proposals {
+                assert!(Step::validate_all(&proposal.candidate.steps, &nodes()).is_ok());
+            }
+            Ok(first_failing(proposals, |c| has_in_order(c, &needed)))
+        });
+        prop_assert!(shrunk.complete);
+        let smallest = shrunk.smallest();
+        prop_assert!(has_in_order(smallest, &needed));
+        prop_assert_eq!(smallest.steps.len(), needed.len(), "{:#?}", smallest);
+        prop_assert!(smallest.steps.iter().all(|step| step.after.is_none()));
+        prop_assert_eq!(smallest.settle, TimeSpan::millis(200));
+        prop_assert!(asked < 2000, "{asked} questions");
+    }
+
+    #[test]
+    fn a_needed_wait_stays_and_is_at_most_twice_too_long(
+        seed in any::<u64>(), needed_ms in 100_u64..5000,
+    ) {
+        let start = start(seed);
+        let waits = |c: &Candidate| {
+            let sum: u128 = c.steps.iter().map(|s| s.after.unwrap_or_default().0.as_millis()).sum();
+            sum + c.settle.0.as_millis()
+        };
+        let shrunk = shrink(start, &nodes(), &mut |proposals| {
+            Ok(first_failing(proposals, |c| waits(c) >= u128::from(needed_ms)))
+        });
+        let left = waits(shrunk.smallest());
+        prop_assert!(left >= u128::from(needed_ms));
+        let bound = 2 * u128::from(needed_ms) + 1000;
+        prop_assert!(left <= bound, "{left} ms for {needed_ms}");
+    }
+
+    #[test]
+    fn a_flaky_failure_shrinks_to_the_needed_steps_when_asked_often_enough(seed in any::<u64>()) {
+        let start = start(seed);
+        let needed = chosen(&start, &[]);
+        let needed = match start.steps.iter().find(|step| step.fault == Fault::Pause) {
+            Some(step) => vec![(step.fault, step.target.clone())],
+            None => needed,
+        };
+        let mut random = StdRng::seed_from_u64(seed);
+        // It fails 9 times in 10 with the step, and once in 50 without.
+        let mut run = |c: &Candidate| {
+            random.random_bool(if has_in_order(c, &needed) { 0.9 } else { 0.02 })
+        };
+        let shrunk = shrink(start, &nodes(), &mut |proposals| {
+            Ok(proposals.iter().position(|proposal| {
+                let mut trial = Trial::new(5, 7);
+                loop {
+                    match trial.answer() {
+                        Some(answer) => return answer,
+                        None if run(&proposal.candidate) => trial.failed += 1,
+                        None => trial.passed += 1,
+                    }
+                }
+            }))
+        });
+        prop_assert!(has_in_order(shrunk.smallest(), &needed));
+        prop_assert!(shrunk.smallest().steps.len() <= needed.len() + 1);
+    }
+
+    #[test]
+    fn a_stopped_search_resumes_from_its_answers(seed in any::<u64>(), stop in 1_usize..12) {
+        let start = start(seed);
+        let needed = chosen(&start, &[]);
+        let answer = |proposals: &[Proposal]| first_failing(proposals, |c| {
+            has_in_order(c, &needed) && c.steps.len() >= 2
+        });
+        let whole = shrink(start.clone(), &nodes(), &mut |proposals| Ok(answer(proposals)));
+        let mut answers = Vec::new();
+        let part = shrink(start.clone(), &nodes(), &mut |proposals| {
+            if answers.len() == stop {
+                return Err(Stopped);
+            }
+            answers.push(answer(proposals));
+            Ok(answers[answers.len() - 1])
+        });
+        prop_assert!(part.complete || answers.len() == stop);
+        prop_assert!(whole.trail.starts_with(&part.trail), "it has come as far");
+        let mut given = answers.into_iter();
+        let resumed = shrink(start, &nodes(), &mut |proposals| {
+            Ok(given.next().unwrap_or_else(|| answer(proposals)))
+        });
+        prop_assert_eq!(resumed.trail, whole.trail);
+    }
+}
+
+#[test]
+fn what_never_fails_stays_as_it_is() {
+    let start = start(1);
+    let shrunk = shrink(start.clone(), &nodes(), &mut |_| Ok(None));
+    assert!(shrunk.complete);
+    assert_eq!((shrunk.trail.len(), shrunk.smallest()), (1, &start));
+}
+
+#[test]
+fn targets_and_links_become_fewer() {
+    let mut cut = Step::new(Fault::Cut, None);
+    cut.links = ["n1->n2", "n2->n1", "n3<->n4"].map(|link| link.parse().unwrap()).to_vec();
+    let kill = Step::new(Fault::Kill, Some("n1,n2,n5".parse().unwrap()));
+    let start = Candidate { settle: TimeSpan::millis(100), steps: vec![kill, cut] };
+    let shrunk = shrink(start, &nodes(), &mut |proposals| {
+        Ok(first_failing(proposals, |c| {
+            let hits = |t: &Target| t.to_string().contains("n2");
+            c.steps.iter().any(|step| step.target.as_ref().is_some_and(hits))
+                && c.steps.iter().flat_map(|step| &step.links).any(|l| l.to_string() == "n2->n1")
+        }))
+    });
+    let steps = &shrunk.smallest().steps;
+    assert_eq!(steps[0].target, Some(Target::Node(NodeId(2))));
+    assert_eq!(steps[1].links.len(), 1);
+}
+
+#[test]
+fn a_trial_is_decided_as_soon_as_nothing_can_change_it() {
+    let trial = |failed, passed| Trial { failed, passed, ..Trial::new(4, 5) }.answer();
+    assert_eq!((trial(0, 0), trial(3, 1)), (None, None));
+    assert_eq!((trial(4, 0), trial(4, 1)), (Some(true), Some(true)));
+    assert_eq!((trial(0, 2), trial(3, 2)), (Some(false), Some(false)));
+}
