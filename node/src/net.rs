@@ -3,6 +3,10 @@
 use crate::switches::switches;
 
 switches! {
+    bad_frame_kills_receiver => "bad-frame-kills-receiver",
+        "a frame that cannot be read ends the task that reads, and the connection stays",
+        "catalogue F-047: ZOOKEEPER-3769, a malformed notification kills the receiver's thread",
+        ["no-leader"];
     key_mismatch => "key-mismatch",
         "a closed connection is looked up by another address than it was stored by, so it stays in the map",
         "catalogue A.1 (B1): a map of connections keyed by the announced and by the accepted address",

@@ -4,13 +4,14 @@
 //! memory (`term-change`), nor on the disk (`persist`), nor from what an earlier incarnation stored or
 //! told others (`ack` of an epoch, a vote) to what `node-start` finds.
 //!
-//! The round of fast leader election is no promise, and begins anew at each start.
+//! The round of fast leader election is no promise, and begins anew at each start. A node whose disk a
+//! fault has wiped begins anew as well; what it does with its second chance is for `double-vote`.
 //!
 //! What it cannot see: a promise that a node tells to others without any event.
 
 use std::collections::BTreeMap;
 
-use usurper_history::{Body, Event, Header, NodeId, Record};
+use usurper_history::{Body, Event, Header, NodeId, Outcome::Skipped, Phase, Record};
 
 use crate::{
     check::{Check, CheckInfo, Options},
@@ -44,6 +45,14 @@ fn make(_header: &Header, _options: &Options) -> Box<dyn Check> {
 
 impl Check for TermRollback {
     fn observe(&mut self, line: u64, record: &Record, _timeline: &Timeline) {
+        if let Body::Fault(fault) = &record.body
+            && fault.fault == "wipe"
+            && fault.phase == Phase::End
+            && fault.outcome != Some(Skipped)
+        {
+            // Whose disk was taken away has not forgotten anything by itself.
+            self.highest.retain(|(node, _), _| !fault.nodes.contains(node));
+        }
         let Body::Node(event) = &record.body else { return };
         let (now, node) = (Mark { t: record.t, line }, event.node);
         match &event.event {

@@ -33,6 +33,25 @@ fn an_acceptance_that_was_told_and_not_stored_is_rejected() {
 }
 
 #[test]
+fn a_wiped_disk_is_no_rollback_and_a_skipped_wipe_is_none() {
+    let events = |outcome: &str| {
+        format!(
+            "200 n1 persist current-epoch 4
+             300 begin 1 wipe none n1
+             300 end 1 wipe none n1 {outcome}
+             310 spawn n1
+             310 n1 start 3"
+        )
+    };
+    led(&events(""), "valid");
+    led(
+        &events("skipped"),
+        "invalid
+         - n1 started with current epoch 3 although it had been at 4",
+    );
+}
+
+#[test]
 fn going_back_in_memory_or_on_the_disk_is_rejected() {
     led(
         "200 n1 persist accepted-epoch 4

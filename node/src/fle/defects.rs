@@ -13,7 +13,7 @@ switches! {
     accepted_epoch_not_synced => "accepted-epoch-not-synced",
         "an epoch is accepted, and the leader told so, before the acceptance is on the disk",
         "catalogue F-010: NATS 7564, a vote that a loss of power takes back",
-        ["double-vote", "term-rollback"];
+        ["double-vote", "dual-leaders", "term-rollback"];
     config_leader_on_boot => "config-leader-on-boot",
         "at every start a node believes that the configured leader leads",
         "catalogue F-022: a restarted old leader heartbeats because its configuration says so",

@@ -18,6 +18,9 @@ use super::{
 };
 use crate::protocol::Tick;
 
+/// Why a heartbeat is refused in discovery.
+const NO_EPOCH: &str = "no epoch is agreed on";
+
 impl Fle {
     /// Steps down when no quorum has answered for too long.
     pub(super) fn fence(&mut self) {
@@ -94,7 +97,11 @@ impl Fle {
                 self.hit("hb-from-anyone", reason);
                 true
             }
-            Err(reason) if self.follows(from) && self.options.defects.no_epoch_in_heartbeat => {
+            Err(reason)
+                if self.options.defects.no_epoch_in_heartbeat
+                    && self.follows(from)
+                    && reason != NO_EPOCH =>
+            {
                 self.hit("no-epoch-in-heartbeat", reason);
                 true
             }
@@ -139,7 +146,7 @@ impl Fle {
             Some(joined) if epoch == joined => Ok(()),
             Some(joined) if epoch < joined => Err("an epoch of the past"),
             Some(_) => Err("an epoch that was not accepted"),
-            None => Err("no epoch is agreed on"),
+            None => Err(NO_EPOCH),
         }
     }
 

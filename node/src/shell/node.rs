@@ -501,6 +501,14 @@ impl<P: Protocol> Node<P> {
         number: u64,
         error: &StreamError,
     ) -> Result<(), ShellError> {
+        if self.defects.bad_frame_kills_receiver
+            && error.is_bad_frame()
+            && self.connections.get(&number).is_some_and(|it| it.who != Who::Client)
+        {
+            // Nobody reads it any more, and nobody makes a new one as long as it is open.
+            self.hit("bad-frame-kills-receiver", "a frame that cannot be read");
+            return self.flush();
+        }
         let Some(installed) = self.connections.remove(&number) else { return Ok(()) };
         installed.connection.close().await;
         match installed.who {
