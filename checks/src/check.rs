@@ -42,8 +42,10 @@ pub const CHECKS: &[CheckInfo] = &[
     rules::crash::INFO,
     rules::dual_leaders::INFO,
     rules::election_loop::INFO,
+    rules::log_divergence::INFO,
     rules::mutual_follow::INFO,
     rules::no_leader::INFO,
+    rules::persist_before_ack::INFO,
     rules::stale_leader_heartbeat::INFO,
 ];
 

@@ -2,7 +2,8 @@
 //!
 //! [`judge`] streams a history once and holds it against the checks that its header asks for. It
 //! opens no socket, starts nothing and reads no clock, so the same history always gets the same
-//! verdict, byte for byte. Its memory grows with nodes, terms and findings, not with the history.
+//! verdict, byte for byte. Its memory grows with nodes, terms and findings, and with the
+//! entries of the nodes' logs where a check compares these, but not with the rest of the history.
 
 mod check;
 mod completeness;
@@ -10,6 +11,8 @@ mod figures;
 mod findings;
 mod judge;
 mod leaders;
+mod log;
+mod logs;
 mod mesh;
 mod phrase;
 mod rules;

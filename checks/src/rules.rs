@@ -3,6 +3,8 @@
 pub(crate) mod crash;
 pub(crate) mod dual_leaders;
 pub(crate) mod election_loop;
+pub(crate) mod log_divergence;
 pub(crate) mod mutual_follow;
 pub(crate) mod no_leader;
+pub(crate) mod persist_before_ack;
 pub(crate) mod stale_leader_heartbeat;
