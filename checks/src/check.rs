@@ -43,6 +43,7 @@ pub const CHECKS: &[CheckInfo] = &[
     rules::dual_leaders::INFO,
     rules::election_loop::INFO,
     rules::log_divergence::INFO,
+    rules::lost_commit::INFO,
     rules::mutual_follow::INFO,
     rules::no_leader::INFO,
     rules::persist_before_ack::INFO,

@@ -4,6 +4,7 @@ pub(crate) mod crash;
 pub(crate) mod dual_leaders;
 pub(crate) mod election_loop;
 pub(crate) mod log_divergence;
+pub(crate) mod lost_commit;
 pub(crate) mod mutual_follow;
 pub(crate) mod no_leader;
 pub(crate) mod persist_before_ack;

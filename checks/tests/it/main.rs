@@ -7,6 +7,7 @@ mod dual_leaders;
 mod election_loop;
 mod judging;
 mod log_divergence;
+mod lost_commit;
 mod mutual_follow;
 mod no_leader;
 mod persist_before_ack;
