@@ -39,6 +39,7 @@ pub struct CheckInfo {
 
 /// Every check that there is, by name.
 pub const CHECKS: &[CheckInfo] = &[
+    rules::commit_overreach::INFO,
     rules::crash::INFO,
     rules::dual_leaders::INFO,
     rules::election_loop::INFO,

@@ -1,5 +1,6 @@
 //! The checks, one per file.
 
+pub(crate) mod commit_overreach;
 pub(crate) mod crash;
 pub(crate) mod dual_leaders;
 pub(crate) mod election_loop;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail loudly, as tests do")]
 
+mod commit_overreach;
 mod crash;
 mod dual_leaders;
 mod election_loop;
