@@ -43,6 +43,7 @@ pub const CHECKS: &[CheckInfo] = &[
     rules::crash::INFO,
     rules::dual_leaders::INFO,
     rules::election_loop::INFO,
+    rules::leader_completeness::INFO,
     rules::log_divergence::INFO,
     rules::lost_commit::INFO,
     rules::mutual_follow::INFO,

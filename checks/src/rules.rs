@@ -4,6 +4,7 @@ pub(crate) mod commit_overreach;
 pub(crate) mod crash;
 pub(crate) mod dual_leaders;
 pub(crate) mod election_loop;
+pub(crate) mod leader_completeness;
 pub(crate) mod log_divergence;
 pub(crate) mod lost_commit;
 pub(crate) mod mutual_follow;

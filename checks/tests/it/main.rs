@@ -7,6 +7,7 @@ mod crash;
 mod dual_leaders;
 mod election_loop;
 mod judging;
+mod leader_completeness;
 mod log_divergence;
 mod lost_commit;
 mod mutual_follow;
