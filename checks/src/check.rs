@@ -50,6 +50,7 @@ pub const CHECKS: &[CheckInfo] = &[
     rules::no_leader::INFO,
     rules::persist_before_ack::INFO,
     rules::stale_leader_heartbeat::INFO,
+    rules::state_divergence::INFO,
 ];
 
 /// The options given to a check.

@@ -11,3 +11,4 @@ pub(crate) mod mutual_follow;
 pub(crate) mod no_leader;
 pub(crate) mod persist_before_ack;
 pub(crate) mod stale_leader_heartbeat;
+pub(crate) mod state_divergence;

@@ -15,4 +15,5 @@ mod no_leader;
 mod persist_before_ack;
 mod random;
 mod stale_leader_heartbeat;
+mod state_divergence;
 mod transcript;
