@@ -42,6 +42,7 @@ pub const CHECKS: &[CheckInfo] = &[
     rules::commit_overreach::INFO,
     rules::crash::INFO,
     rules::dual_leaders::INFO,
+    rules::duplicate_apply::INFO,
     rules::election_loop::INFO,
     rules::leader_completeness::INFO,
     rules::log_divergence::INFO,

@@ -3,6 +3,7 @@
 pub(crate) mod commit_overreach;
 pub(crate) mod crash;
 pub(crate) mod dual_leaders;
+pub(crate) mod duplicate_apply;
 pub(crate) mod election_loop;
 pub(crate) mod leader_completeness;
 pub(crate) mod log_divergence;

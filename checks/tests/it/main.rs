@@ -5,6 +5,7 @@
 mod commit_overreach;
 mod crash;
 mod dual_leaders;
+mod duplicate_apply;
 mod election_loop;
 mod judging;
 mod leader_completeness;
