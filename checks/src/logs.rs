@@ -229,7 +229,8 @@ impl Logs {
                 let state = self.nodes.entry(record.node).or_default();
                 state.memory.install(*last);
                 state.wait(Write::Install(*last), self.tells_persist);
-                state.commit = state.commit.max(last.index);
+                // Only what is committed goes into a snapshot.
+                self.commit(mark, record, *last);
             }
             Event::Persist { what, up_to, ok: true, .. }
                 if matches!(what.as_str(), "log" | "snapshot") =>
@@ -385,16 +386,20 @@ impl Logs {
         let before = state.commit;
         state.commit = before.max(up_to.index);
         let mut changed = Vec::new();
-        let from = before.max(state.memory.base()) + 1;
-        let held = (from..=up_to.index.min(state.memory.last().index)).filter_map(|index| {
-            let entry = state.memory.get(index)?;
-            let other = index == up_to.index && entry.term != up_to.term;
-            (!other).then(|| (index, entry.term, Some(entry.digest.clone())))
-        });
-        let lacks = state.memory.get(up_to.index).is_none_or(|entry| entry.term != up_to.term);
-        // Of an entry that the node does not show to have, the id is committed all the same.
-        let id = (lacks && up_to.index >= from).then_some((up_to.index, up_to.term, None));
-        for (index, term, digest) in held.chain(id) {
+        // What was committed before is compared again when it is what the event names.
+        let from = (before.max(state.memory.base()) + 1).min(up_to.index);
+        let mut entries: Vec<_> = (from..=up_to.index.min(state.memory.last().index))
+            .filter_map(|index| {
+                let entry = state.memory.get(index)?;
+                let other = index == up_to.index && entry.term != up_to.term;
+                (!other).then(|| (index, entry.term, Some(entry.digest.clone())))
+            })
+            .collect();
+        if entries.last().is_none_or(|last| last.0 != up_to.index) && up_to.index > 0 {
+            // Of an entry that the node does not show to have, the id is committed all the same.
+            entries.push((up_to.index, up_to.term, None));
+        }
+        for (index, term, digest) in entries {
             let now = Committed { node, mark, term, digest, in_term: record.term };
             let Some(was) = self.committed.get_mut(&index) else {
                 self.committed.insert(index, now);

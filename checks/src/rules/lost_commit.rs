@@ -3,7 +3,8 @@
 //! Rule:
 //!
 //! 1. an index that any node has committed never holds another entry where a node commits it, on
-//!    any node and in any incarnation: `commit` covers all of the node's log up to its `up-to`;
+//!    any node and in any incarnation: `commit` covers all of the node's log up to its `up-to`, and an
+//!    installed snapshot ends with what is committed;
 //! 2. the commit index of a node never goes back within an incarnation. It may after a restart:
 //!    few protocols keep it on disk;
 //! 3. a `truncate` removes nothing that the node itself knew to be committed (by its commits or by
@@ -52,22 +53,28 @@ impl Check for LostCommit {
         let Body::Node(event) = &record.body else { return };
         let (now, node) = (Mark { t: record.t, line }, event.node);
         match (timeline.logs.step(), &event.event) {
-            (Step::Committed { before, changed }, Event::Commit { up_to, .. }) => {
-                self.commits += 1;
-                if up_to.index < *before {
-                    let sentence =
-                        format!("{node} had committed up to index {before} and now {up_to}");
-                    self.found(sentence, now, node, None);
+            (Step::Committed { before, changed }, did) => {
+                if let Event::Commit { up_to, .. } = did {
+                    self.commits += 1;
+                    if up_to.index < *before {
+                        let sentence =
+                            format!("{node} had committed up to index {before} and now {up_to}");
+                        self.found(sentence, now, node, None);
+                    }
                 }
                 if let Some(first) = changed.first() {
                     let was = &first.was;
+                    let verb = match did {
+                        Event::Commit { .. } => "committed",
+                        _ => "installed a snapshot up to",
+                    };
                     let other = if was.term == first.id.term {
                         "with another digest".to_owned()
                     } else {
                         format!("as an entry of term {}", was.term)
                     };
                     let sentence = format!(
-                        "{node} committed {}, an index that {} had committed {other}{}",
+                        "{node} {verb} {}, an index that {} had committed {other}{}",
                         first.id,
                         was.node,
                         more(changed.len() - 1)

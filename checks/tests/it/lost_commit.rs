@@ -29,6 +29,27 @@ fn a_committed_index_does_not_change() {
 }
 
 #[test]
+fn a_snapshot_ends_with_what_is_committed() {
+    check("140 n3 snapshot install 1.1", "valid");
+    check(
+        "140 n3 snapshot install 2.1",
+        "invalid
+         - n3 installed a snapshot up to (2, 1), an index that n1 had committed as an entry of term 1",
+    );
+}
+
+#[test]
+fn the_same_index_committed_again_is_compared_again() {
+    let again = "140 n2 commit 1.1\n 150 n2 snapshot install 1.1\n";
+    check(&format!("{again} 160 n2 commit 1.1"), "valid");
+    check(
+        &format!("{again} 160 n2 commit 2.1"),
+        "invalid
+         - n2 committed (2, 1), an index that n1 had committed as an entry of term 1",
+    );
+}
+
+#[test]
 fn every_index_below_a_commit_is_compared() {
     check(
         "140 n3 append 1.1:z 1.2:b\n 150 n3 commit 1.2",

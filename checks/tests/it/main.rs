@@ -10,6 +10,7 @@ mod election_loop;
 mod judging;
 mod leader_completeness;
 mod log_divergence;
+mod log_model;
 mod lost_commit;
 mod mutual_follow;
 mod no_leader;
