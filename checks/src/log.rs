@@ -65,7 +65,7 @@ impl Log {
     }
 
     pub(crate) fn get(&self, index: u64) -> Option<&Entry> {
-        let place = index.checked_sub(self.base + 1)?;
+        let place = index.checked_sub(self.base)?.checked_sub(1)?;
         self.entries.get(usize::try_from(place).ok()?)
     }
 
@@ -122,7 +122,7 @@ impl Log {
             return ((!same).then_some(there), None);
         }
         let last = self.last();
-        (None, (id.index > last.index + 1).then_some(last))
+        (None, (id.index - 1 > last.index).then_some(last))
     }
 
     /// Puts an entry at the end. One that leaves a gap makes the part below it unknown.
@@ -130,7 +130,7 @@ impl Log {
         if id.index <= self.base {
             return;
         }
-        if self.adrift || id.index != self.last().index + 1 {
+        if self.adrift || id.index - 1 != self.last().index {
             *self = Self { base: id.index - 1, unknown: id.index - 1, ..Self::default() };
         }
         self.entries.push_back(entry);
@@ -138,23 +138,21 @@ impl Log {
 
     /// Removes the entries from an index on, and returns them.
     pub(crate) fn truncate(&mut self, from: u64) -> Vec<(EntryId, Rc<str>)> {
-        if from <= self.base {
+        let after = from.checked_sub(self.base).and_then(|it| it.checked_sub(1));
+        let keep = usize::try_from(after.unwrap_or(0)).unwrap_or(usize::MAX);
+        let base = self.base;
+        let place = keep.min(self.entries.len());
+        let removed = self.entries.drain(place..).enumerate().map(|(offset, entry)| {
+            let index = base + 1 + (keep + offset) as u64;
+            (EntryId { term: entry.term, index }, entry.digest)
+        });
+        let removed = removed.collect();
+        if after.is_none() {
             // What no longer is held goes as well.
-            let removed = self.truncate(self.base + 1);
             (self.base, self.base_term) = (from.saturating_sub(1), None);
             self.unknown = self.unknown.min(self.base);
-            return removed;
         }
-        let keep = usize::try_from(from - (self.base + 1)).unwrap_or(usize::MAX);
-        let from = self.base + 1 + keep as u64;
-        if keep >= self.entries.len() {
-            return Vec::new();
-        }
-        let removed = self.entries.drain(keep..);
-        (from..)
-            .zip(removed)
-            .map(|(index, it)| (EntryId { term: it.term, index }, it.digest))
-            .collect()
+        removed
     }
 
     /// A snapshot replaces what it covers; what follows it stays if it fits.

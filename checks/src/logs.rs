@@ -310,7 +310,8 @@ impl Logs {
         }
         let mut said = prev;
         let mut appended = Vec::with_capacity(digests.len());
-        for (index, digest) in (first.index..).zip(digests) {
+        for (offset, digest) in (0..).zip(digests) {
+            let index = first.index + offset;
             let term = if index == last.index {
                 Some(last.term)
             } else if index == first.index || first.term == last.term {
@@ -342,7 +343,14 @@ impl Logs {
         said: Option<EntryId>,
     ) -> Appended {
         let state = self.nodes.entry(node).or_default();
-        let (over, gap) = state.memory.place_for(id, &digest);
+        let (mut over, gap) = state.memory.place_for(id, &digest);
+        if state.memory.is_settled(id.index)
+            && let Some(settled) = self.committed.get(&id.index)
+            && !settled.is(id.term, Some(&digest))
+        {
+            // The entry itself is forgotten, and it was what is committed there.
+            over = Some(EntryId { term: settled.term, index: id.index });
+        }
         let same = matches!(state.memory.held(id, Some(&digest)), Held::Yes);
         if over.is_some() {
             state.memory.truncate(id.index);
@@ -387,7 +395,7 @@ impl Logs {
         state.commit = before.max(up_to.index);
         let mut changed = Vec::new();
         // What was committed before is compared again when it is what the event names.
-        let from = (before.max(state.memory.base()) + 1).min(up_to.index);
+        let from = before.max(state.memory.base()).saturating_add(1).min(up_to.index);
         let mut entries: Vec<_> = (from..=up_to.index.min(state.memory.last().index))
             .filter_map(|index| {
                 let entry = state.memory.get(index)?;
@@ -425,7 +433,7 @@ impl Logs {
         let all: Option<Vec<u64>> = self.members.iter().map(settled).collect();
         let Some(up_to) = all.and_then(|all| all.into_iter().min()) else { return };
         for state in self.nodes.values_mut() {
-            if up_to >= state.memory.base() + FORGET_MIN {
+            if up_to >= state.memory.base().saturating_add(FORGET_MIN) {
                 state.memory.forget(up_to);
                 state.disk.forget(up_to);
             }
@@ -509,7 +517,7 @@ impl NodeLog {
             return Restored::Shrunk;
         }
         if matches!(self.disk.held(last, None), Held::Yes) {
-            self.disk.truncate(last.index + 1);
+            self.disk.truncate(last.index.saturating_add(1));
             return Restored::Shrunk;
         }
         self.disk = Log::unknown_until(last);

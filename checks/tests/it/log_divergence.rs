@@ -173,6 +173,19 @@ fn a_long_log_is_forgotten_and_still_judged() {
     for check in ["log-divergence", "lost-commit", "commit-overreach"] {
         check_raft(check, &text, "valid");
     }
+    // What is forgotten still is not to be replaced.
+    check_raft(
+        "log-divergence",
+        &format!("{text} 700 n3 append 1.9:d9\n 710 n3 append 2.9:x"),
+        "invalid
+         - n3 put (2, 9) in its log where (1, 9) was, without removing that",
+    );
+    check_raft(
+        "lost-commit",
+        &format!("{text} 700 n3 truncate 1.9 1.600"),
+        "invalid
+         - n3 removed its log from (1, 9) on, and had committed it up to index 600",
+    );
     // A node that lost its disk learns the log anew, and wrongly.
     text.push_str(
         "700 exit n3 ok\n 700 spawn n3\n 700 n3 found fresh\n 710 n3 append 1.1:d1 1.2:other",

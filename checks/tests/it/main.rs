@@ -16,6 +16,7 @@ mod mutual_follow;
 mod no_leader;
 mod persist_before_ack;
 mod random;
+mod recorded;
 mod stale_leader_heartbeat;
 mod state_divergence;
 mod transcript;
