@@ -219,11 +219,18 @@ impl Logs {
             }
             Event::Truncate { first, commit, .. } => {
                 let state = self.nodes.entry(record.node).or_default();
+                let lacks = state.memory.held(*first, None) == Held::No;
                 let settled = state.memory.is_settled(first.index);
                 let removed = state.memory.truncate(first.index);
                 state.wait(Write::Truncate(first.index), self.tells_persist);
                 let commit = state.commit.max(*commit);
                 self.step = Step::Truncated { removed, commit, settled };
+                if lacks {
+                    let (node, line) = (record.node, mark.line);
+                    self.leave_open(|| {
+                        format!("{node} removed {first}, which its log did not show (line {line})")
+                    });
+                }
             }
             Event::Snapshot { op, last, .. } if op == "install" => {
                 let state = self.nodes.entry(record.node).or_default();
@@ -380,6 +387,10 @@ impl Logs {
 
     /// The only term in which an entry of this digest is known at this index.
     fn term_of(&self, index: u64, (low, high): (u64, u64), digest: &str) -> Option<u64> {
+        if self.open.is_some() {
+            // Then the right one may be missing among those that are known.
+            return None;
+        }
         let mut alike = self
             .ids
             .range((index, low)..=(index, high.max(low)))

@@ -9,7 +9,10 @@
 //!    few protocols keep it on disk;
 //! 3. a `truncate` removes nothing that the node itself knew to be committed (by its commits or by
 //!    the event's own `commit`), nothing below its snapshot, and no entry that anybody had committed
-//!    before.
+//!    before, in a term not above the node's own.
+//!
+//! Why the term: a node that has not heard of term 3 may follow a late `append` of the leader of
+//! term 2, and remove what the leader of term 3 has committed with a majority of others.
 //!
 //! An uncommitted tail may be removed, even when it had reached a majority, and may be committed
 //! later; a write whose outcome was unknown may therefore appear.
@@ -24,7 +27,6 @@ use crate::{
     check::{Check, CheckInfo, Options},
     findings::{Findings, Outcome, lines, nodes},
     logs::Step,
-    phrase::counted,
     timeline::{Mark, Timeline},
     verdict::Finding,
 };
@@ -85,7 +87,9 @@ impl Check for LostCommit {
             (Step::Truncated { removed, commit, settled }, Event::Truncate { first, .. }) => {
                 let committed = timeline.logs.committed();
                 let was_committed = |id: &usurper_history::EntryId, digest| {
-                    committed.get(&id.index).filter(|it| it.is(id.term, Some(digest)))
+                    committed
+                        .get(&id.index)
+                        .filter(|it| it.is(id.term, Some(digest)) && it.in_term <= event.term)
                 };
                 if first.index <= *commit {
                     let sentence = format!(
@@ -145,6 +149,9 @@ fn more(count: usize) -> String {
     if count == 0 {
         String::new()
     } else {
-        format!(", and {} more", counted(count as u64, "such index"))
+        format!(
+            ", and {} after it likewise",
+            if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
+        )
     }
 }

@@ -124,6 +124,11 @@ impl Check for PersistBeforeAck {
             *node = Node { inc: event.inc, acked, ..Node::default() };
         }
         if event.inc < node.inc {
+            if let Event::Ack { .. } = event.event {
+                self.open.get_or_insert_with(|| {
+                    format!("{name} acknowledges something after its end (line {line})")
+                });
+            }
             return;
         }
         match &event.event {

@@ -14,7 +14,7 @@ use usurper_checks::{Judgement, Verdict};
 
 use crate::transcript::Transcript;
 
-const NODES: usize = 3;
+const NODES: usize = 5;
 const CHECKS: [&str; 7] = [
     "commit-overreach",
     "duplicate-apply",
@@ -125,7 +125,7 @@ impl Cluster {
 
     fn set_term(&mut self, node: usize, term: u64, vote: Option<usize>) {
         let state = &mut self.nodes[node];
-        (state.term, state.vote) = (term, vote);
+        (state.term, state.vote, state.matched) = (term, vote, 0);
         if std::mem::take(&mut state.leads) {
             self.tell(node, "role follower");
         }

@@ -1,4 +1,4 @@
-use crate::transcript::check_raft;
+use crate::transcript::{Transcript, check_raft, check_transcript};
 
 /// Two entries on the leader and one follower.
 const BEGIN: &str = "0 boot
@@ -56,6 +56,11 @@ fn every_index_below_a_commit_is_compared() {
         "invalid
          - n3 committed (1, 1), an index that n1 had committed with another digest",
     );
+    check(
+        "140 n1 commit 1.2\n 150 n3 append 1.1:y 1.2:z\n 160 n3 commit 1.2",
+        "invalid
+         - n3 committed (1, 1), an index that n1 had committed with another digest, and 1 entry after it likewise",
+    );
 }
 
 #[test]
@@ -98,9 +103,49 @@ fn what_anybody_has_committed_is_not_removed() {
     // Another entry of that index may go.
     check("140 n3 append 2.1:c\n 150 n3 truncate 2.1 2.1", "valid");
     check(
-        "140 n2 truncate 1.1 1.2",
+        "135 n2 term 1\n 140 n2 truncate 1.1 1.2",
         "invalid
          - n2 removed (1, 1) from its log, which n1 had committed",
+    );
+}
+
+#[test]
+fn a_node_that_has_not_heard_of_the_term_may_remove_what_was_committed_in_it() {
+    // A late append of the leader of term 2 reaches n4, which had no part in the commit of term 3.
+    let text = |term: u64| {
+        format!(
+            "0 boot
+             100 n1 elected 1
+             110 n1 append 1.1:a
+             120 n2 append 1.1:a
+             120 n3 append 1.1:a
+             120 n4 append 1.1:a
+             200 n5 elected 2
+             210 n5 append 2.1:x
+             300 n1 elected 3
+             310 n1 append 3.2:b
+             310 n2 append 3.2:b
+             310 n3 append 3.2:b
+             320 n1 commit 3.2
+             390 n4 term {term}
+             400 n4 truncate 1.1 1.1
+             410 n4 append 2.1:x"
+        )
+    };
+    check_transcript("lost-commit", Transcript::of("raft", 5, &text(2)), "valid");
+    check_transcript(
+        "lost-commit",
+        Transcript::of("raft", 5, &text(3)),
+        "invalid
+         - n4 removed (1, 1) from its log, which n1 had committed",
+    );
+}
+
+#[test]
+fn a_removal_of_what_was_not_there_is_not_silently_right() {
+    check(
+        "140 n3 truncate 1.1 1.1",
+        "unknown (n3 removed (1, 1), which its log did not show (line 16))",
     );
 }
 
