@@ -53,8 +53,18 @@ fn best(mut work: impl FnMut()) -> f64 {
 
 /// A healthy leader and its two followers, for as long as the bytes last.
 fn history() -> Vec<u8> {
-    let checks: Map<_, _> = CHECKS.iter().map(|check| (check.name.to_owned(), json!({}))).collect();
-    let events = ["node-start", "role-change", "leader-elected", "leader-known", "heartbeat"];
+    let events = [
+        "node-start",
+        "role-change",
+        "leader-elected",
+        "leader-known",
+        "heartbeat",
+        "persist",
+        "ack",
+    ]
+    .map(str::to_owned);
+    let apply = CHECKS.iter().filter(|check| check.missing(&events).is_empty());
+    let checks: Map<_, _> = apply.map(|check| (check.name.to_owned(), json!({}))).collect();
     let header = json!({
         "usurper-history": 1, "run": "bench", "system": "fle", "nodes": ["n1", "n2", "n3"],
         "seed": 1, "origin-ns": 0, "started": "2026-01-01T00:00:00Z", "events": events,
@@ -67,6 +77,11 @@ fn history() -> Vec<u8> {
         let start = r#""event":"node-start","persisted":{},"fresh":true,"defects":[],"params":{}"#;
         out.node(node, "looking", start);
         out.harness(&format!(r#""event":"ready","node":"n{node}","inc":1"#));
+    }
+    for node in [1, 3] {
+        let persist = r#""event":"persist","what":"accepted-epoch","value":1,"for":"n3","ok":true"#;
+        out.node(node, "looking", persist);
+        out.node(node, "looking", r#""event":"ack","to":"n3","kind":"ackepoch","in-term":1"#);
     }
     let elected = r#""event":"leader-elected","in-term":1,"established":true,"votes":["n1","n3"],"how":"discovery""#;
     out.node(3, "leader", r#""event":"role-change","from":"looking","to":"leader","reason":"won""#);

@@ -40,15 +40,22 @@ pub struct CheckInfo {
 /// Every check that there is, by name.
 pub const CHECKS: &[CheckInfo] = &[
     rules::cannot_rejoin::INFO,
+    rules::commit_overreach::INFO,
     rules::connection_storm::INFO,
     rules::crash::INFO,
     rules::disruption::INFO,
     rules::double_vote::INFO,
     rules::dual_leaders::INFO,
+    rules::duplicate_apply::INFO,
     rules::election_loop::INFO,
+    rules::leader_completeness::INFO,
+    rules::log_divergence::INFO,
+    rules::lost_commit::INFO,
     rules::mutual_follow::INFO,
     rules::no_leader::INFO,
+    rules::persist_before_ack::INFO,
     rules::stale_leader_heartbeat::INFO,
+    rules::state_divergence::INFO,
     rules::term_rollback::INFO,
     rules::zombie_leader::INFO,
 ];

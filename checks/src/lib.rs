@@ -2,7 +2,8 @@
 //!
 //! [`judge`] streams a history once and holds it against the checks that its header asks for. It
 //! opens no socket, starts nothing and reads no clock, so the same history always gets the same
-//! verdict, byte for byte. Its memory grows with nodes, terms and findings, not with the history.
+//! verdict, byte for byte. Its memory grows with nodes, terms and findings, and with the
+//! entries of the nodes' logs where a check compares these, but not with the rest of the history.
 
 mod check;
 pub mod client_ops;
@@ -13,6 +14,8 @@ pub mod formats;
 mod judge;
 mod leaders;
 pub mod linearizability;
+mod log;
+mod logs;
 mod mesh;
 pub mod models;
 mod phrase;

@@ -23,7 +23,7 @@ use usurper_history::{
     Body, Effect, FaultRecord, HarnessEvent, Header, Link, NodeId, Outcome, Phase, Record,
 };
 
-use crate::{leaders::Leaders, mesh};
+use crate::{leaders::Leaders, logs::Logs, mesh};
 
 /// The state of the cluster after the records seen so far.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub(crate) struct Timeline {
     stopping: bool,
     last: Mark,
     pub(crate) leaders: Leaders,
+    pub(crate) logs: Logs,
 }
 
 /// An instant and the line of the history that tells of it (0: the begin of the run).
@@ -87,6 +88,7 @@ impl Timeline {
             stopping: false,
             last: Mark::default(),
             leaders: Leaders::new(header),
+            logs: Logs::new(header),
         }
     }
 
@@ -95,6 +97,7 @@ impl Timeline {
         let mark = Mark { t: record.t, line };
         self.last = mark;
         self.leaders.apply(mark, record);
+        self.logs.apply(mark, record);
         match &record.body {
             Body::Harness(event) => self.harness(mark, event),
             Body::Fault(fault) => match fault.phase {

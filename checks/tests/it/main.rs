@@ -3,17 +3,26 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail loudly, as tests do")]
 
 mod cannot_rejoin;
+mod commit_overreach;
 mod connection_storm;
 mod crash;
 mod disruption;
 mod double_vote;
 mod dual_leaders;
+mod duplicate_apply;
 mod election_loop;
 mod judging;
+mod leader_completeness;
+mod log_divergence;
+mod log_model;
+mod lost_commit;
 mod mutual_follow;
 mod no_leader;
+mod persist_before_ack;
 mod random;
+mod recorded;
 mod stale_leader_heartbeat;
+mod state_divergence;
 mod term_rollback;
 mod transcript;
 mod zombie_leader;

@@ -22,8 +22,20 @@ fn line() -> impl Strategy<Value = String> {
         "lose",
         "config",
         "start",
+        "append",
+        "append-two",
+        "persist-log",
+        "truncate",
+        "snapshot",
+        "ack",
+        "ack-vote",
+        "commit",
+        "apply",
+        "found",
     ]);
-    let of_node = (node.clone(), events, node.clone(), 0_u64..4, 0_usize..4).prop_map(
+    // Mostly small, so that things meet; and the largest, which must not overflow.
+    let number = prop_oneof![12 => 0_u64..4, 1 => Just(u64::MAX)];
+    let of_node = (node.clone(), events, node.clone(), number, 0_usize..4).prop_map(
         |(node, event, peer, term, role)| match event {
             "knows" | "accepted" | "sent" | "rejected" => format!("{node} {event} {peer} {term}"),
             "role" => {
@@ -32,6 +44,18 @@ fn line() -> impl Strategy<Value = String> {
             }
             "persist" => format!("{node} persist current-epoch {term}"),
             "config" => format!("{node} config {peer}"),
+            "append" => format!("{node} append {role}.{term}:d"),
+            "append-two" if term < 4 => format!("{node} append 1.{term}:d {role}.{}:e", term + 1),
+            "append-two" => format!("{node} append 1.{term}:d"),
+            "persist-log" => format!("{node} persist log {role}.{term}"),
+            "truncate" => format!("{node} truncate {role}.{term} {role}.{term}"),
+            "snapshot" => format!("{node} snapshot install {role}.{term}"),
+            "lose" => format!("{node} lose {role}"),
+            "ack" => format!("{node} ack append {peer} {role} {role}.{term}"),
+            "ack-vote" => format!("{node} ack vote {peer} {role}"),
+            "commit" => format!("{node} commit {role}.{term} by {node} {peer}"),
+            "apply" => format!("{node} apply {role}.{term}:d state s op 1.{role}"),
+            "found" => format!("{node} found term {role} last {role}.{term}"),
             _ => format!("{node} {event} {term}"),
         },
     );

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! 0 boot                         every node is spawned, tells `node-start` and is ready
-//! 10 n1 elected 1                it is established as leader of term 1 and takes the role
+//! 10 n1 elected 1                it is established as leader of term 1 and takes the role; `by n1 n2`
 //! 10 n1 prospective 2            votes were counted, the term is not established
 //! 10 n1 wins 2                   it is established, and its role does not change yet
 //! 20 n2 role follower
@@ -12,7 +12,14 @@
 //! 20 n2 knows n1 1               (or `knows none 1`)
 //! 30 n2 accepted n1 1            a heartbeat; also `sent`, `rejected`; `via n3` names the sender
 //! 40 n2 term 2                   the envelope's term from here on
-//! 40 n2 persist current-epoch 2
+//! 40 n2 persist current-epoch 2  (also `for n1`, or an id: `persist log 1.2`; `fails` for `persist`)
+//! 45 n2 append 1.1:a 1.2:b       entries by term, index and digest; `after 1.0` tells what is before
+//! 45 n2 truncate 1.2 1.3         (also `commit 1`)
+//! 45 n2 snapshot install 1.5
+//! 46 n2 ack append n1 1 1.2      kind, to whom, in which term and, of an append, which id
+//! 46 n2 sends vote-resp n1 1     a granted message of an election
+//! 47 n2 commit 1.2               (also `by n1 n2`)
+//! 48 n2 apply 1.2:b              (also `state x`, `op 7.1` for the first of session 7)
 //! 50 n2 votes n1 2               an event that no check but completeness looks at
 //! 50 n2 accepts n3 2            it stores that it accepts n3 for this epoch
 //! 50 n2 acks n3 2               it tells n3 so
@@ -24,6 +31,8 @@
 //! 70 exit n1 ok                  (or `code 101`, `signal 11`)
 //! 80 spawn n1                    the next incarnation
 //! 80 n1 start 2                  `node-start`, having found term 2 on its disk
+//! 80 n1 found term 2 last 1.2    `node-start`, having found this; also `fresh`, `vote n1`, `accepted 2`,
+//!                                `leader n1`, `epoch 2`, `first 1.1`, `commit 1`, `snapshot 1.1`
 //! 90 ready n1
 //! 95 begin 1 kill down n1        a fault: id, name, effect, nodes and links (`n1>n2`)
 //! 96 end 1 kill down n1          installed; `skipped` or `indeterminate` may follow
@@ -156,13 +165,14 @@ impl Transcript {
     fn node(&mut self, t: u64, node: &str, words: &[&str]) {
         let number = |text: &&str| text.parse::<u64>().unwrap();
         match words {
-            ["elected" | "prospective", term] => {
+            ["elected" | "prospective", term, votes @ ..] => {
                 let established = words[0] == "elected";
+                let votes = votes.strip_prefix(&["by"]).unwrap_or(votes);
                 let term = number(term);
                 if established {
                     self.state(node).term = term;
                 }
-                let fields = json!({"in-term": term, "established": established, "votes": [], "how": "test"});
+                let fields = json!({"in-term": term, "established": established, "votes": votes, "how": "test"});
                 self.event(t, node, "leader-elected", fields);
                 self.role(t, node, "leader");
             }
@@ -195,8 +205,16 @@ impl Transcript {
                     json!({"kind": "current-epoch", "from": from, "to": to, "cause": "test"});
                 self.event(t, node, "term-change", fields);
             }
-            ["persist", what, value] => {
-                let fields = json!({"what": what, "value": number(value), "ok": true});
+            [word @ ("persist" | "fails"), what, value, bound @ ..] => {
+                let mut fields = json!({"what": what, "ok": *word == "persist"});
+                if value.contains('.') {
+                    fields["up-to"] = id(value);
+                } else {
+                    fields["value"] = json!(number(value));
+                }
+                if let ["for", node] = bound {
+                    fields["for"] = json!(node);
+                }
                 self.event(t, node, "persist", fields);
             }
             ["accepts", leader, epoch] => {
@@ -225,6 +243,70 @@ impl Transcript {
                     json!({"persisted": persisted, "fresh": true, "defects": [], "params": {}});
                 self.event(t, node, "node-start", fields);
             }
+            ["append", rest @ ..] => {
+                let place = rest.iter().position(|word| *word == "after").unwrap_or(rest.len());
+                let (entries, after) = rest.split_at(place);
+                let entries: Vec<_> =
+                    entries.iter().map(|it| it.split_once(':').unwrap()).collect();
+                let (first, last) = (entries[0].0, entries[entries.len() - 1].0);
+                let digests: Vec<&str> = entries.iter().map(|it| it.1).collect();
+                let mut fields = json!({
+                    "first": id(first), "last": id(last), "digests": digests, "kind": "client",
+                    "origin": "self",
+                });
+                if let ["after", prev] = after {
+                    fields["prev"] = id(prev);
+                }
+                self.event(t, node, "append", fields);
+            }
+            ["truncate", first, last, commit @ ..] => {
+                let commit = if let ["commit", commit] = commit { number(commit) } else { 0 };
+                let fields = json!({
+                    "first": id(first), "last": id(last), "cause": "test", "commit": commit,
+                });
+                self.event(t, node, "truncate", fields);
+            }
+            ["snapshot", op, last] => {
+                self.event(t, node, "snapshot", json!({"op": op, "last": id(last)}));
+            }
+            ["ack", kind, to, term, entry @ ..] => {
+                let mut fields = json!({"to": to, "kind": kind, "in-term": number(term)});
+                if let [entry] = entry {
+                    fields["id"] = id(entry);
+                }
+                self.event(t, node, "ack", fields);
+            }
+            ["sends", kind, peer, term] => {
+                let fields = json!({
+                    "dir": "send", "peer": peer, "kind": kind, "msg-term": number(term),
+                    "granted": true,
+                });
+                self.event(t, node, "vote-msg", fields);
+            }
+            ["commit", up_to, quorum @ ..] => {
+                let mut fields = json!({"up-to": id(up_to)});
+                if let ["by", quorum @ ..] = quorum {
+                    fields["quorum"] = json!(quorum);
+                }
+                self.event(t, node, "commit", fields);
+            }
+            ["apply", entry, more @ ..] => {
+                let (entry, digest) = entry.split_once(':').unwrap();
+                let mut fields = json!({"id": id(entry), "digest": digest});
+                for pair in more.chunks(2) {
+                    match pair {
+                        ["state", state] => fields["state-digest"] = json!(state),
+                        ["op", op] => {
+                            let (session, serial) = op.split_once('.').unwrap();
+                            fields["session"] = json!(session.parse::<u64>().unwrap());
+                            fields["serial"] = json!(serial.parse::<u64>().unwrap());
+                        }
+                        _ => panic!("cannot read `{}`", words.join(" ")),
+                    }
+                }
+                self.event(t, node, "apply", fields);
+            }
+            ["found", found @ ..] => self.found(t, node, found),
             ["votes", candidate, term] => {
                 let fields =
                     json!({"candidate": candidate, "in-term": number(term), "prevote": false});
@@ -274,6 +356,31 @@ impl Transcript {
         let persisted = if term > 0 { json!({"current-epoch": term}) } else { json!({}) };
         let fields =
             json!({"persisted": persisted, "fresh": term == 0, "defects": [], "params": {}});
+        self.event(t, node, "node-start", fields);
+    }
+
+    fn found(&mut self, t: u64, node: &str, found: &[&str]) {
+        if self.state(node).seq > 0 {
+            self.renew(node);
+        }
+        let fresh = found == ["fresh"];
+        let mut persisted = json!({});
+        for pair in found.chunks_exact(2) {
+            let (key, value) = match *pair {
+                ["vote", node] => ("vote", json!(node)),
+                ["leader", node] => ("accepted-leader", json!(node)),
+                ["accepted", epoch] => ("accepted-epoch", json!(epoch.parse::<u64>().unwrap())),
+                ["epoch", epoch] => ("current-epoch", json!(epoch.parse::<u64>().unwrap())),
+                [key @ ("first" | "last" | "snapshot"), entry] => (key, id(entry)),
+                [key, number] => (key, json!(number.parse::<u64>().unwrap())),
+                _ => unreachable!("chunks of two"),
+            };
+            if key == "term" {
+                self.state(node).term = value.as_u64().unwrap();
+            }
+            persisted[key] = value;
+        }
+        let fields = json!({"persisted": persisted, "fresh": fresh, "defects": [], "params": {}});
         self.event(t, node, "node-start", fields);
     }
 
@@ -329,6 +436,12 @@ impl Transcript {
     }
 }
 
+/// An id, written `term.index`.
+fn id(text: &str) -> Value {
+    let (term, index) = text.split_once('.').unwrap_or_else(|| panic!("no id in `{text}`"));
+    json!({"term": term.parse::<u64>().unwrap(), "index": index.parse::<u64>().unwrap()})
+}
+
 pub(crate) fn judge_text(text: &str) -> Result<Verdict, JudgeError> {
     judge(&mut Reader::new(text.as_bytes())?)
 }
@@ -352,6 +465,12 @@ pub(crate) fn render(verdict: &CheckVerdict) -> String {
 #[track_caller]
 pub(crate) fn check(check: &str, text: &str, expected: &str) {
     check_transcript(check, Transcript::new(text), expected);
+}
+
+/// As [`check`], of a system whose logs are Raft's.
+#[track_caller]
+pub(crate) fn check_raft(check: &str, text: &str, expected: &str) {
+    check_transcript(check, Transcript::of("raft", 3, text), expected);
 }
 
 #[track_caller]
