@@ -8,6 +8,7 @@ pub mod client;
 pub mod fle;
 mod params;
 pub mod protocol;
+pub mod raft;
 pub mod shell;
 pub mod store;
 mod systems;

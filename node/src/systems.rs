@@ -8,6 +8,7 @@ use crate::{
     fle::{self, Fle},
     params::{DefectInfo, OptionError, ParamInfo, nearest},
     protocol::{Protocol, Setup},
+    raft::{self, Raft},
     shell::{Place, ShellError, serve},
 };
 
@@ -35,27 +36,55 @@ impl SystemInfo {
     }
 }
 
-const SYSTEMS: &[SystemInfo] = &[SystemInfo {
-    name: Fle::NAME,
-    summary: "fast leader election with prevote, finalize wait and minimal discovery",
-    defects: fle::DEFECTS,
-    params: fle::PARAMS,
-    events: &[
-        "node-start",
-        "role-change",
-        "leader-elected",
-        "term-change",
-        "vote-msg",
-        "vote-cast",
-        "heartbeat",
-        "leader-known",
-        "persist",
-        "ack",
-        "conn",
-        "defect-hit",
-    ],
-    timing: fle::timing,
-}];
+const SYSTEMS: &[SystemInfo] = &[
+    SystemInfo {
+        name: Fle::NAME,
+        summary: "fast leader election with prevote, finalize wait and minimal discovery",
+        defects: fle::DEFECTS,
+        params: fle::PARAMS,
+        events: &[
+            "node-start",
+            "role-change",
+            "leader-elected",
+            "term-change",
+            "vote-msg",
+            "vote-cast",
+            "heartbeat",
+            "leader-known",
+            "persist",
+            "ack",
+            "conn",
+            "defect-hit",
+        ],
+        timing: fle::timing,
+    },
+    SystemInfo {
+        name: Raft::NAME,
+        summary: "raft as etcd runs it: prevote, check-quorum, lease; a replicated key-value service",
+        defects: raft::DEFECTS,
+        params: raft::PARAMS,
+        events: &[
+            "node-start",
+            "role-change",
+            "leader-elected",
+            "term-change",
+            "vote-msg",
+            "vote-cast",
+            "heartbeat",
+            "leader-known",
+            "append",
+            "persist",
+            "ack",
+            "commit",
+            "apply",
+            "truncate",
+            "read",
+            "conn",
+            "defect-hit",
+        ],
+        timing: raft::timing,
+    },
+];
 
 /// Every reference system.
 pub fn systems() -> &'static [SystemInfo] {
@@ -84,6 +113,7 @@ pub(crate) async fn serve_named(
 ) -> Result<(), ShellError> {
     match name {
         Fle::NAME => serve::<Fle>(setup, place, events, stop).await,
+        Raft::NAME => serve::<Raft>(setup, place, events, stop).await,
         _ => unreachable!("`system` knows every name"),
     }
 }
