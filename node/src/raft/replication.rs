@@ -133,8 +133,9 @@ impl Raft {
         }
         let verified = prev.index + entries.len() as u64;
         self.take_entries(entries, verified);
-        self.learn_commit(commit.min(verified), from);
+        // Durable here before it is applied here, so that a restart never goes back behind that.
         self.flush();
+        self.learn_commit(commit.min(verified), from);
         self.emit(Event::Ack {
             to: from,
             kind: "append".to_owned(),

@@ -11,6 +11,7 @@ mod raft_chaos;
 mod raft_defects;
 mod raft_invariants;
 mod raft_sim;
+mod raft_transcript;
 mod scenario;
 mod sim;
 mod transcript;
