@@ -242,6 +242,15 @@ impl Raft {
         self.unsynced.log = true;
     }
 
+    pub(super) fn has_unsynced_entries(&self) -> bool {
+        self.unsynced.log
+    }
+
+    /// The defect `ack-before-sync`: the next sync that comes for another reason takes them along.
+    pub(super) fn forget_to_sync(&mut self) {
+        self.unsynced.log = false;
+    }
+
     /// Makes durable what was written. Nothing is sent or answered before.
     pub(super) fn flush(&mut self) {
         let Unsynced { hard, log } = mem::take(&mut self.unsynced);

@@ -117,6 +117,22 @@ defects! {
         "a node that campaigns still honours the lease of the leader that it gave up"
         "catalogue F-004: etcd 10483, raft-rs 83"
         ["no-leader", "election-loop"];
+    AckBeforeSync "ack-before-sync"
+        "a follower acknowledges entries before they are durable"
+        "catalogue F-019: redis-raft, NATS without fsync"
+        ["persist-before-ack"];
+    MatchFromReject "match-from-reject"
+        "a leader takes the place that a follower refused for one that it has"
+        "catalogue F-013: CCF 5325"
+        ["lost-commit"];
+    ReadindexBeforeOwnCommit "readindex-before-own-commit"
+        "a new leader serves reads before it has committed an entry of its term"
+        "catalogue F-026: etcd 7331"
+        ["linearizable"];
+    ReadindexReuseCtx "readindex-reuse-ctx"
+        "all rounds of reads have one context, so that a late answer confirms a newer read"
+        "catalogue F-026: etcd 20418"
+        ["linearizable"];
     LeaseWithoutCheckquorum "lease-without-checkquorum"
         "followers honour the lease of a leader that never looks for its quorum"
         "catalogue F-006: the bridge node, openraft 2080"

@@ -133,6 +133,10 @@ impl Raft {
         }
         let verified = prev.index + entries.len() as u64;
         self.take_entries(entries, verified);
+        if self.has(Defect::AckBeforeSync) && self.has_unsynced_entries() {
+            self.hit(Defect::AckBeforeSync, "entries that nobody synced");
+            self.forget_to_sync();
+        }
         // Durable here before it is applied here, so that a restart never goes back behind that.
         self.flush();
         self.learn_commit(commit.min(verified), from);
@@ -164,7 +168,19 @@ impl Raft {
         }
     }
 
-    pub(super) fn on_append_reply(&mut self, from: NodeId, matched: u64, refused: Option<Hint>) {
+    pub(super) fn on_append_reply(
+        &mut self,
+        from: NodeId,
+        mut matched: u64,
+        mut refused: Option<Hint>,
+    ) {
+        if let Some(hint) = refused
+            && self.has(Defect::MatchFromReject)
+            && matches!(self.state, State::Leader(_))
+        {
+            self.hit(Defect::MatchFromReject, "a refused append");
+            (matched, refused) = (hint.refused, None);
+        }
         let last = self.log.last().index;
         let State::Leader(leading) = &mut self.state else { return };
         let Some(progress) = leading.progress.get_mut(&from) else { return };

@@ -117,14 +117,21 @@ impl Raft {
             self.reply(waiting.client, Reply::done(waiting.serial, value));
             return;
         }
-        let own_term = self.log.term(self.commit) == Some(self.hard.term);
         let index = self.commit;
-        let State::Leader(leading) = &mut self.state else { return };
-        if !own_term {
-            leading.early.push(EarlyRead { waiting, key });
-            return;
+        if self.log.term(index) != Some(self.hard.term) {
+            if !self.has(Defect::ReadindexBeforeOwnCommit) {
+                let State::Leader(leading) = &mut self.state else { return };
+                leading.early.push(EarlyRead { waiting, key });
+                return;
+            }
+            self.hit(Defect::ReadindexBeforeOwnCommit, "a read before an own entry is committed");
         }
-        self.context += 1;
+        if self.context > 0 && self.has(Defect::ReadindexReuseCtx) {
+            self.hit(Defect::ReadindexReuseCtx, "a second round");
+        } else {
+            self.context += 1;
+        }
+        let State::Leader(leading) = &mut self.state else { return };
         let confirmed = BTreeSet::from([self.id]);
         leading.reads.insert(self.context, PendingRead { waiting, key, index, confirmed });
         if self.members.len() == 1 {
