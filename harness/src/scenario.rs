@@ -24,6 +24,17 @@ const SHIPPED: &[(&str, &str)] = &[
     shipped!("fle/leader-paused-and-resumed"),
     shipped!("fle/rolling-restart"),
     shipped!("fle/second-death-after-rejoin"),
+    shipped!("raft/bridge-node"),
+    shipped!("raft/campaigns-out-of-step"),
+    shipped!("raft/elected-leader-never-speaks"),
+    shipped!("raft/equal-logs"),
+    shipped!("raft/healthy-cold-start"),
+    shipped!("raft/higher-term-returns"),
+    shipped!("raft/leader-in-the-minority"),
+    shipped!("raft/leader-paused-and-resumed"),
+    shipped!("raft/partitioned-node-with-prevote"),
+    shipped!("raft/partitioned-node-without-prevote"),
+    shipped!("raft/rolling-restart"),
 ];
 
 /// One scenario file.
