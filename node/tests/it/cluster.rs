@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Cluster {
     directory: TempDir,
+    /// `fle`, unless a test wants another.
+    pub(crate) system: &'static str,
     pub(crate) clock: Clock,
     addresses: BTreeMap<NodeId, SocketAddr>,
     options: Vec<String>,
@@ -44,6 +46,7 @@ impl Cluster {
         let (sender, receiver) = channel();
         Self {
             directory: tempfile::tempdir().unwrap(),
+            system: "fle",
             clock: Clock::start(),
             addresses: listeners
                 .iter()
@@ -75,7 +78,7 @@ impl Cluster {
         *inc += 1;
         let mut command = Command::new(env!("CARGO_BIN_EXE_usurper-node"));
         command
-            .args(["fle", "--id", &id.to_string(), "--inc", &inc.to_string()])
+            .args([self.system, "--id", &id.to_string(), "--inc", &inc.to_string()])
             .args(["--origin-ns", &self.clock.origin_ns().to_string()])
             .args(["--cluster", "test", "--seed", "1"])
             .args(["--listen", &self.addresses[&id].to_string()])

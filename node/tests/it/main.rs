@@ -10,6 +10,7 @@ mod process;
 mod raft_chaos;
 mod raft_defects;
 mod raft_invariants;
+mod raft_process;
 mod raft_sim;
 mod raft_transcript;
 mod scenario;
