@@ -32,6 +32,7 @@ const SHIPPED: &[(&str, &str)] = &[
     shipped!("raft/higher-term-returns"),
     shipped!("raft/leader-in-the-minority"),
     shipped!("raft/leader-paused-and-resumed"),
+    shipped!("raft/one-link-down"),
     shipped!("raft/partitioned-node-with-prevote"),
     shipped!("raft/partitioned-node-without-prevote"),
     shipped!("raft/rolling-restart"),

@@ -76,7 +76,7 @@ defects! {
     NoReplyToLowerTermLeader "no-reply-to-lower-term-leader"
         "a node of a higher term drops what a leader of a lower term sends, and says nothing"
         "catalogue F-001, F-002: etcd 8243, a node that is ignored for ever"
-        ["election-loop"];
+        ["cannot-rejoin"];
     DropLowTermPrevote "drop-low-term-prevote"
         "a prevote request of a lower term is dropped, and not refused with the own term"
         "catalogue F-003: etcd 8501, the whole cluster stays pre-candidate"
@@ -116,7 +116,7 @@ defects! {
     CampaignerKeepsLeader "campaigner-keeps-leader"
         "a node that campaigns still honours the lease of the leader that it gave up"
         "catalogue F-004: etcd 10483, raft-rs 83"
-        ["no-leader", "election-loop"];
+        ["no-leader"];
     AckBeforeSync "ack-before-sync"
         "a follower acknowledges entries before they are durable"
         "catalogue F-019: redis-raft, NATS without fsync"
@@ -136,7 +136,7 @@ defects! {
     LeaseWithoutCheckquorum "lease-without-checkquorum"
         "followers honour the lease of a leader that never looks for its quorum"
         "catalogue F-006: the bridge node, openraft 2080"
-        ["write-outage"];
+        ["no-leader"];
     NoCheckquorum "no-checkquorum"
         "a leader that no quorum answers goes on leading"
         "catalogue F-034: KAFKA-15489"
