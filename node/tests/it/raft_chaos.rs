@@ -15,8 +15,10 @@ use super::{
 /// Between two faults in chaos.
 const PAUSE_MAX_MS: u64 = 700;
 
-fn leader_bound() -> u64 {
-    usurper_node::system("raft").unwrap().timing(&[]).unwrap().leader_bound_ns
+/// How long a healed cluster may take: what `usurper_node` says it may.
+fn leader_bound(sim: &Sim) -> u64 {
+    let params = &sim.nodes.values().next().unwrap().setup.params;
+    usurper_node::system("raft").unwrap().timing(params).unwrap().leader_bound_ns
 }
 
 /// A client with a session that sends an operation again until it is answered.
@@ -135,12 +137,13 @@ pub(crate) fn run_peace(sim: &mut Sim) -> Result<u64, String> {
         sim.resume(id);
     }
     let healed = sim.now;
-    if !sim.run_until_or(healed + leader_bound(), |sim| sim.common_leader().is_some()) {
+    let bound = leader_bound(sim);
+    if !sim.run_until_or(healed + bound, |sim| sim.common_leader().is_some()) {
         return Err(format!("no common leader: {}", sim.describe()));
     }
     let took = sim.now - healed;
     // A late message of the time before may still arrive and depose this one.
-    sim.run_for(leader_bound());
+    sim.run_for(bound);
     let Some((leader, term)) = sim.common_leader() else {
         return Err(format!("the leader did not last: {}", sim.describe()));
     };
@@ -181,8 +184,14 @@ fn check_promises(sim: &Sim, list: &Value) -> Result<(), String> {
 #[track_caller]
 fn check(seed: u64, count: u8, params: &[(&str, &str)]) -> (u64, usize, usize) {
     let mut sim = Sim::new(seed, count, &[], params);
-    run_chaos(&mut sim);
-    let peace = run_peace(&mut sim);
+    check_run(&mut sim, seed)
+}
+
+#[track_caller]
+fn check_run(sim: &mut Sim, seed: u64) -> (u64, usize, usize) {
+    let count = sim.ids().len();
+    run_chaos(sim);
+    let peace = run_peace(sim);
     let replay =
         format!("replay: USURPER_SIM_SEED={seed} cargo test -p usurper-node --test it raft_chaos");
     let violations = &sim.invariants.violations;
@@ -253,6 +262,22 @@ fn prevote_alone_survives_chaos() {
 #[test]
 fn check_quorum_alone_survives_chaos() {
     check_all(3, &[("prevote", "false")]);
+}
+
+/// In the middle of an upgrade, or for ever.
+#[test]
+fn nodes_with_different_settings_survive_chaos() {
+    for seed in seeds() {
+        let mut sim = Sim::new(seed, 5, &[], &[("prevote", "false")]);
+        // The bound is that of the first node's settings.
+        for id in sim.ids().into_iter().skip(1) {
+            for name in ["prevote", "check-quorum", "lease"] {
+                let on = sim.rng.random_bool(0.5);
+                sim.set_param(id, name, if on { "true" } else { "false" });
+            }
+        }
+        check_run(&mut sim, seed);
+    }
 }
 
 #[test]
