@@ -43,6 +43,14 @@ impl Entry {
         format!("{:016x}", fnv1a(&[&bytes]))
     }
 
+    /// About how many bytes it takes in a message.
+    pub(crate) fn bytes(&self) -> usize {
+        64 + match &self.command {
+            Command::Noop | Command::Register => 0,
+            Command::Operate { key, value, .. } => key.len() + value.len(),
+        }
+    }
+
     /// `client` or `noop`, as the `append` event has it.
     pub(crate) fn kind(&self) -> &'static str {
         match self.command {

@@ -41,6 +41,18 @@ impl Log {
         self.term(id.index) == Some(id.term)
     }
 
+    /// At most `max` entries from this index on, and of so many bytes if there is more than one.
+    pub(crate) fn batch(&self, index: u64, max: usize, bytes_max: usize) -> &[Entry] {
+        let entries = self.from(index, max);
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            bytes += entry.bytes();
+            bytes <= bytes_max
+        };
+        let count = entries.iter().take_while(fits).count().max(1);
+        &entries[..count.min(entries.len())]
+    }
+
     /// At most `max` entries from this index on.
     pub(crate) fn from(&self, index: u64, max: usize) -> &[Entry] {
         let start = usize::try_from(index.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -112,6 +124,16 @@ mod tests {
         let log = log(&[1, 1, 4, 4, 5]);
         let at = |index, term| log.last_not_above(index, term).index;
         assert_eq!([at(9, 9), at(9, 4), at(9, 3), at(3, 5), at(5, 0)], [5, 4, 2, 3, 0]);
+    }
+
+    #[test]
+    fn a_batch_has_one_entry_at_least_and_not_too_many_bytes() {
+        let log = log(&[1, 1, 1]);
+        let one = log.get(1).unwrap().bytes();
+        let count = |bytes| log.batch(1, 9, bytes).len();
+        assert_eq!([count(1), count(2 * one), count(9 * one)], [1, 2, 3]);
+        assert_eq!(log.batch(1, 2, 9 * one).len(), 2);
+        assert_eq!(log.batch(4, 2, 9 * one).len(), 0);
     }
 
     #[test]

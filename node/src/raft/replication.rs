@@ -16,6 +16,9 @@ use super::{
     state::{State, Timer, Waiting},
 };
 
+/// An append with more than one entry is not longer than about this; with one, a frame is long enough.
+const APPEND_BYTES_MAX: usize = 1 << 20;
+
 impl Raft {
     /// The leader's timer.
     pub(super) fn beat(&mut self) {
@@ -102,7 +105,7 @@ impl Raft {
             return;
         }
         let prev = self.log.id(progress.next - 1);
-        let entries = self.log.from(progress.next, self.options.batch).to_vec();
+        let entries = self.log.batch(progress.next, self.options.batch, APPEND_BYTES_MAX).to_vec();
         progress.sent(entries.last().map(|entry| entry.id.index));
         let (term, commit) = (self.hard.term, self.commit);
         self.send(to, Message::Append { term, prev, entries, commit });

@@ -264,6 +264,26 @@ fn check_quorum_alone_survives_chaos() {
     check_all(3, &[("prevote", "false")]);
 }
 
+#[test]
+fn a_follower_catches_up_with_values_that_fill_many_frames() {
+    let mut sim = Sim::new(1, 3, &[], &[]);
+    sim.start_all();
+    assert!(sim.run_until_or(5_000 * MS, |sim| sim.common_leader().is_some()));
+    let (leader, _) = sim.common_leader().unwrap();
+    let behind = sim.ids().into_iter().find(|id| *id != leader).unwrap();
+    sim.kill(behind, false);
+    let value = "x".repeat((1 << 20) - 2);
+    let asked: Vec<_> =
+        (0..12).map(|_| sim.ask(leader, "write", "big", Some(json!(value)), None)).collect();
+    sim.run_for(1_000 * MS);
+    assert!(asked.iter().all(|asked| sim.replies[asked].ok));
+    let longer = sim.ask(leader, "write", "big", Some(json!("x".repeat(1 << 20))), None);
+    sim.start(behind);
+    sim.run_for(2_000 * MS);
+    assert!(!sim.replies[&longer].ok);
+    assert_eq!(sim.raft(behind).unwrap().value("big"), json!(value));
+}
+
 /// In the middle of an upgrade, or for ever.
 #[test]
 fn nodes_with_different_settings_survive_chaos() {

@@ -8,9 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::Value;
-use usurper_history::{NodeId, Role, frame::Kind};
+use usurper_history::{
+    NodeId, Role,
+    frame::{Frame, Kind},
+};
 use usurper_node::{
-    protocol::{ClientId, Input, Output, Protocol, Reply, Request, SessionOp, Setup, Tick},
+    protocol::{
+        ClientId, Input, Message as _, Output, Protocol, Reply, Request, SessionOp, Setup, Tick,
+    },
     raft::{Message, Raft, Timer},
 };
 
@@ -359,6 +364,9 @@ impl Sim {
     }
 
     fn transmit(&mut self, from: NodeId, to: NodeId, message: Message) {
+        // It fits into a frame, and is what the receiver reads out of it.
+        let (frame, _) = Frame::decode(&message.to_frame().encode()).unwrap().unwrap();
+        assert_eq!(Message::from_frame(&frame).as_ref(), Some(&message));
         let lost = self.rng.random_range(0..1000) < self.loss;
         if lost || self.cut.contains(&(from, to)) {
             return;
