@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, fs::File, io::Write, process::Command, sync::Ar
 
 use anyhow::{Context, anyhow};
 use nix::sys::signal::Signal;
-use serde_json::Map;
+use serde_json::{Map, Value};
 use tokio::{
     sync::{mpsc, watch},
     time::{Duration, timeout},
@@ -219,11 +219,27 @@ impl<'a> Controller<'a> {
             self.phase("settle")?;
             self.until(|c| c.interrupted, self.plan.settle.0).await?;
             // A run that stopped in the middle of an election would show nothing about its end.
-            let bound = Duration::from_nanos(self.system.timing(self.plan)?.leader_bound_ns);
-            self.until(|c| c.interrupted || c.leaders.somebody_leads(), bound + SETTLE_MORE)
-                .await?;
+            self.await_leader().await?;
         }
         Ok(if self.interrupted { RunEnd::Interrupted } else { RunEnd::Complete })
+    }
+
+    /// Waits for a leader, as long as the check of that does: a run that stopped in the middle of an
+    /// election would show nothing about its end.
+    async fn await_leader(&mut self) -> Result<(), Failure> {
+        if !self.system.events().contains(&"leader-elected") {
+            return Ok(());
+        }
+        let asked = self.plan.checks.get("no-leader").and_then(|check| check.get("bound-ns"));
+        let usual = self.system.timing(self.plan)?.leader_bound_ns;
+        let bound = Duration::from_nanos(asked.and_then(Value::as_u64).unwrap_or(usual));
+        let done = |c: &Self| {
+            // Nobody can lead where most nodes have ended by themselves.
+            let running = c.nodes.values().filter(|state| state.process.is_some()).count();
+            c.interrupted || c.leaders.somebody_leads() || running * 2 <= c.nodes.len()
+        };
+        self.until(done, bound + SETTLE_MORE).await?;
+        Ok(())
     }
 
     /// Handles what comes until `done` or until the time is over; says whether it was done.

@@ -53,6 +53,18 @@ const SHIPPED: &[(&str, &str)] = &[
     shipped!("fle/two-nodes"),
     shipped!("fle/two-of-five-miss-the-leader"),
     shipped!("fle/two-winners-of-one-round"),
+    shipped!("raft/bridge-node"),
+    shipped!("raft/campaigns-out-of-step"),
+    shipped!("raft/elected-leader-never-speaks"),
+    shipped!("raft/equal-logs"),
+    shipped!("raft/healthy-cold-start"),
+    shipped!("raft/higher-term-returns"),
+    shipped!("raft/leader-in-the-minority"),
+    shipped!("raft/leader-paused-and-resumed"),
+    shipped!("raft/one-link-down"),
+    shipped!("raft/partitioned-node-with-prevote"),
+    shipped!("raft/partitioned-node-without-prevote"),
+    shipped!("raft/rolling-restart"),
 ];
 
 /// One scenario file.

@@ -75,6 +75,18 @@ kinds! {
     24 "leader-info" LeaderInfo
     /// Discovery: a follower accepted the epoch, or refused it.
     25 "epoch-ack" EpochAck
+    /// Raft: a candidate asks for a vote.
+    40 "vote-request" VoteRequest
+    /// Raft: the answer, granted or not.
+    41 "vote-reply" VoteReply
+    /// Raft: a node asks whether it could win an election.
+    42 "prevote-request" PrevoteRequest
+    /// Raft: the answer, granted or not.
+    43 "prevote-reply" PrevoteReply
+    /// Raft: entries of the leader's log; the index is that of the last, or of the place before.
+    44 "append" Append
+    /// Raft: how far the follower's log agrees, or that it does not.
+    45 "append-reply" AppendReply
 }
 
 impl fmt::Display for Kind {

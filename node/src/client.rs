@@ -77,10 +77,16 @@ impl Client {
             return Outcome::Fail("not sent: the connection is broken".to_owned());
         }
         self.serial += 1;
-        let request =
-            Request { serial: self.serial, f: f.to_owned(), key: key.map(str::to_owned), value };
+        let request = Request {
+            serial: self.serial,
+            f: f.to_owned(),
+            key: key.map(str::to_owned),
+            value,
+            session: None,
+        };
         let outcome = match tokio::time::timeout(timeout, self.exchange(&request)).await {
             Ok(Ok(Reply { ok: true, value, .. })) => Outcome::Ok(value.unwrap_or(Value::Null)),
+            Ok(Ok(Reply { unknown: true, error, .. })) => Outcome::Info(error.unwrap_or_default()),
             Ok(Ok(Reply { error, .. })) => Outcome::Fail(error.unwrap_or_default()),
             // Once a byte may have left, nobody here knows.
             Ok(Err(error)) => Outcome::Info(error.to_string()),

@@ -10,6 +10,7 @@ pub mod machine;
 mod net;
 mod params;
 pub mod protocol;
+pub mod raft;
 pub mod shell;
 pub mod store;
 mod switches;

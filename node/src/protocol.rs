@@ -55,9 +55,21 @@ pub struct Request {
     pub key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
+    /// The client's session, for systems that apply an operation of a session only once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionOp>,
 }
 
-/// The answer to a command. `ok: false` says that it certainly had no effect.
+/// An operation's place in a client's session, which outlives connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionOp {
+    /// As `register` gave it.
+    pub id: u64,
+    /// Counts the operations of the session, from 1. Sent again, an operation keeps its number.
+    pub serial: u64,
+}
+
+/// The answer to a command. `ok: false` says that it certainly had no effect, unless it is `unknown`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
     pub serial: u64,
@@ -66,17 +78,25 @@ pub struct Reply {
     pub value: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Whether it was done, or will be, is not known here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
 }
 
 impl Reply {
     /// It was done.
     pub fn done(serial: u64, value: Value) -> Self {
-        Self { serial, ok: true, value: Some(value), error: None }
+        Self { serial, ok: true, value: Some(value), error: None, unknown: false }
     }
 
     /// It was certainly not done.
     pub fn refused(serial: u64, error: impl Into<String>) -> Self {
-        Self { serial, ok: false, value: None, error: Some(error.into()) }
+        Self { serial, ok: false, value: None, error: Some(error.into()), unknown: false }
+    }
+
+    /// It may have been done, or may be yet.
+    pub fn unknown(serial: u64, error: impl Into<String>) -> Self {
+        Self { serial, ok: false, value: None, error: Some(error.into()), unknown: true }
     }
 }
 

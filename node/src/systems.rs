@@ -10,6 +10,7 @@ use crate::{
     net,
     params::{DefectInfo, OptionError, ParamInfo, nearest},
     protocol::{Protocol, Setup},
+    raft::{self, Raft},
     shell::{Place, ShellError, serve},
 };
 
@@ -52,29 +53,58 @@ const fn with_transport<const N: usize>(own: &[DefectInfo]) -> [DefectInfo; N] {
     all
 }
 
-const SYSTEMS: &[SystemInfo] = &[SystemInfo {
-    name: Fle::NAME,
-    summary: "fast leader election with prevote, finalize wait and minimal discovery",
-    defects: &FLE_DEFECTS,
-    params: fle::PARAMS,
-    failpoints: fle::FAILPOINTS,
-    events: &[
-        "node-start",
-        "role-change",
-        "leader-elected",
-        "term-change",
-        "vote-msg",
-        "vote-cast",
-        "heartbeat",
-        "leader-known",
-        "persist",
-        "ack",
-        "conn",
-        "defect-hit",
-        "failpoint",
-    ],
-    timing: fle::timing,
-}];
+const SYSTEMS: &[SystemInfo] = &[
+    SystemInfo {
+        name: Fle::NAME,
+        summary: "fast leader election with prevote, finalize wait and minimal discovery",
+        defects: &FLE_DEFECTS,
+        params: fle::PARAMS,
+        failpoints: fle::FAILPOINTS,
+        events: &[
+            "node-start",
+            "role-change",
+            "leader-elected",
+            "term-change",
+            "vote-msg",
+            "vote-cast",
+            "heartbeat",
+            "leader-known",
+            "persist",
+            "ack",
+            "conn",
+            "defect-hit",
+            "failpoint",
+        ],
+        timing: fle::timing,
+    },
+    SystemInfo {
+        name: Raft::NAME,
+        summary: "raft as etcd runs it: prevote, check-quorum, lease; a replicated key-value service",
+        defects: raft::DEFECTS,
+        params: raft::PARAMS,
+        failpoints: &[],
+        events: &[
+            "node-start",
+            "role-change",
+            "leader-elected",
+            "term-change",
+            "vote-msg",
+            "vote-cast",
+            "heartbeat",
+            "leader-known",
+            "append",
+            "persist",
+            "ack",
+            "commit",
+            "apply",
+            "truncate",
+            "read",
+            "conn",
+            "defect-hit",
+        ],
+        timing: raft::timing,
+    },
+];
 
 /// Every reference system.
 pub fn systems() -> &'static [SystemInfo] {
@@ -103,6 +133,7 @@ pub(crate) async fn serve_named(
 ) -> Result<(), ShellError> {
     match name {
         Fle::NAME => serve::<Fle>(setup, place, events, stop).await,
+        Raft::NAME => serve::<Raft>(setup, place, events, stop).await,
         _ => unreachable!("`system` knows every name"),
     }
 }

@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Cluster {
     directory: TempDir,
+    /// `fle`, unless a test wants another.
+    pub(crate) system: &'static str,
     pub(crate) clock: Clock,
     addresses: BTreeMap<NodeId, SocketAddr>,
     options: Vec<String>,
@@ -49,6 +51,7 @@ impl Cluster {
         let (sender, receiver) = channel();
         Self {
             directory: tempfile::tempdir().unwrap(),
+            system: "fle",
             clock: Clock::start(),
             addresses: listeners
                 .iter()
@@ -80,7 +83,7 @@ impl Cluster {
         *inc += 1;
         let mut command = process::Command::new(env!("CARGO_BIN_EXE_usurper-node"));
         command
-            .args(["fle", "--id", &id.to_string(), "--inc", &inc.to_string()])
+            .args([self.system, "--id", &id.to_string(), "--inc", &inc.to_string()])
             .args(["--origin-ns", &self.clock.origin_ns().to_string()])
             .args(["--cluster", "test", "--seed", "1"])
             .args(["--control", &control_name(self.clock, id, *inc)])

@@ -192,8 +192,13 @@ impl Sim {
     }
 
     pub(crate) fn advance(&mut self, id: NodeId, value: u64) {
-        let request =
-            Request { serial: 1, f: "advance".to_owned(), key: None, value: Some(json!(value)) };
+        let request = Request {
+            serial: 1,
+            f: "advance".to_owned(),
+            key: None,
+            value: Some(json!(value)),
+            session: None,
+        };
         if self.fle(id).is_some() && self.nodes[&id].backlog.is_none() {
             self.step(id, Input::Request { client: ClientId(1), request });
         }

@@ -92,7 +92,8 @@ impl Driver {
             ["connected", peer] => self.step(Input::Connected(peer.parse().unwrap())),
             ["advance", steps] => {
                 let value = Some(json!(steps.parse::<u64>().unwrap()));
-                let request = Request { serial: 1, f: "advance".to_owned(), key: None, value };
+                let request =
+                    Request { serial: 1, f: "advance".to_owned(), key: None, value, session: None };
                 self.step(Input::Request { client: ClientId(1), request });
             }
             [from, message @ ..] => {

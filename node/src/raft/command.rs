@@ -1,0 +1,94 @@
+//! What the log holds: commands, and their digests.
+
+use serde::{Deserialize, Serialize};
+use usurper_history::EntryId;
+
+/// What an entry does when it is applied. Values are JSON as text, because an entry's bytes, and so
+/// its digest, must not depend on how a value was spelled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// A new leader's first entry. It changes nothing, but it commits what came before it.
+    Noop,
+    /// Opens a client session. Its id is the index of this entry.
+    Register,
+    /// A client's operation: `f`, its key and its value. `session` with the number of the
+    /// operation in it: a second entry with the same pair is answered from the first.
+    Operate { session: Option<(u64, u64)>, f: Function, key: String, value: String },
+}
+
+/// What a client can ask of the state machine through the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Function {
+    Read,
+    Write,
+    /// The value is `[expected, new]`.
+    Cas,
+    /// Adds the value to the end of a list.
+    Append,
+    /// Adds a number to a counter.
+    Advance,
+}
+
+/// One place of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub id: EntryId,
+    pub command: Command,
+}
+
+impl Entry {
+    /// Identifies the command: equal digests, equal commands.
+    pub(crate) fn digest(&self) -> String {
+        let bytes = postcard::to_stdvec(&self.command).expect("a command is plain data");
+        format!("{:016x}", fnv1a(&[&bytes]))
+    }
+
+    /// About how many bytes it takes in a message.
+    pub(crate) fn bytes(&self) -> usize {
+        64 + match &self.command {
+            Command::Noop | Command::Register => 0,
+            Command::Operate { key, value, .. } => key.len() + value.len(),
+        }
+    }
+
+    /// `client` or `noop`, as the `append` event has it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.command {
+            Command::Noop => "noop",
+            Command::Register | Command::Operate { .. } => "client",
+        }
+    }
+}
+
+/// FNV-1a of 64 bits, over parts that cannot run into each other. Digests tell entries of one run
+/// apart; nobody forges them.
+pub(crate) fn fnv1a(parts: &[&[u8]]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for part in parts {
+        let length = (part.len() as u64).to_be_bytes();
+        for byte in length.iter().chain(*part) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use usurper_history::EntryId;
+
+    use super::{Command, Entry, fnv1a};
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        assert_ne!(fnv1a(&[b"ab", b"c"]), fnv1a(&[b"a", b"bc"]));
+        assert_eq!(fnv1a(&[b"ab", b"c"]), fnv1a(&[b"ab", b"c"]));
+    }
+
+    #[test]
+    fn a_digest_is_of_the_command_alone() {
+        let entry = |term, command| Entry { id: EntryId { term, index: 1 }, command }.digest();
+        assert_eq!(entry(1, Command::Noop), entry(2, Command::Noop));
+        assert_ne!(entry(1, Command::Noop), entry(1, Command::Register));
+    }
+}

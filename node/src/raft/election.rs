@@ -1,0 +1,341 @@
+//! Who leads: campaigns, votes, and when a leader gives up. The rules are those of etcd's `raft.go`.
+//!
+//! - A message of a higher term makes a follower of its receiver, with two exceptions: a request for
+//!   a vote that falls into the lease of a leader is ignored, and prevotes change no term.
+//! - A message of a lower term is ignored, with two exceptions. A leader of a lower term is
+//!   answered, or a node that once raised its term alone could never return (it is ignored by those
+//!   who have a leader, and ignores their leader itself). A prevote of a lower term is refused
+//!   with the higher one, or nodes whose terms and logs are ordered oppositely wait for ever.
+//! - A vote is granted once per term, first come, to a log that is at least as up to date, and
+//!   while no leader of the term is known.
+//! - A node that campaigns has no leader, and so no lease to honour.
+
+use std::collections::BTreeMap;
+
+use usurper_history::{Event, NodeId};
+
+use super::{
+    durable::HardState,
+    message::Message,
+    node::Raft,
+    options::Defect,
+    progress::Progress,
+    state::{Leading, State, Timer},
+};
+
+impl Raft {
+    pub(super) fn receive(&mut self, from: NodeId, message: Message) {
+        if from == self.id || !self.members.contains(&from) {
+            return;
+        }
+        let ignored = self.why_ignored(from, &message);
+        self.note_vote_message("recv", from, &message, ignored);
+        if ignored.is_some() {
+            return;
+        }
+        let term = message.term();
+        if term < self.hard.term {
+            self.answer_the_past(from, &message);
+            return;
+        }
+        if term > self.hard.term {
+            self.meet_higher_term(from, &message);
+        }
+        match message {
+            Message::VoteRequest { term, prevote, last } => {
+                self.on_vote_request(from, term, prevote, last);
+            }
+            Message::VoteReply { term, prevote, granted } => {
+                self.on_vote_reply(from, term, prevote, granted);
+            }
+            Message::Append { prev, entries, commit, .. } => {
+                self.on_append(from, prev, entries, commit);
+            }
+            Message::AppendReply { matched, refused, .. } => {
+                self.on_append_reply(from, matched, refused);
+            }
+            Message::Heartbeat { term, commit, context } => {
+                self.on_heartbeat(from, term, commit, context);
+            }
+            Message::HeartbeatReply { context, .. } => self.on_heartbeat_reply(from, context),
+        }
+    }
+
+    /// Why a request for a vote gets no answer at all.
+    fn why_ignored(&mut self, from: NodeId, message: &Message) -> Option<&'static str> {
+        let Message::VoteRequest { term, prevote, .. } = *message else { return None };
+        if term > self.hard.term && self.in_lease() {
+            if matches!(self.state, State::PreCandidate(_) | State::Candidate(_)) {
+                self.hit(Defect::CampaignerKeepsLeader, "a campaign in the lease of nobody");
+            }
+            return Some("in the lease of a leader");
+        }
+        if term < self.hard.term && prevote && self.has(Defect::DropLowTermPrevote) {
+            self.hit(Defect::DropLowTermPrevote, &format!("a prevote of {from}"));
+            return Some("of a lower term");
+        }
+        None
+    }
+
+    /// Whether a leader was heard so lately that no campaign can be needed. A leader is in its own
+    /// lease until it finds that it has no quorum.
+    fn in_lease(&self) -> bool {
+        let on = self.options.lease && self.options.check_quorum;
+        let heard = match self.state {
+            State::Leader(_) => true,
+            _ => {
+                self.leader.is_some()
+                    && self.now.since(self.quiet_since) < self.options.election_timeout
+            }
+        };
+        on && heard && !self.has(Defect::NoCheckquorum)
+    }
+
+    /// A message of a lower term. Its sender may need to hear of the higher one.
+    fn answer_the_past(&mut self, from: NodeId, message: &Message) {
+        let term = self.hard.term;
+        match message {
+            Message::Heartbeat { term: theirs, commit, .. } => {
+                self.note_heartbeat("rejected", Some(from), *theirs, from, *commit, "a lower term");
+                self.answer_lower_leader(from);
+            }
+            Message::Append { .. } => self.answer_lower_leader(from),
+            Message::VoteRequest { prevote: true, .. } => {
+                self.send(from, Message::VoteReply { term, prevote: true, granted: false });
+            }
+            _ => {}
+        }
+    }
+
+    /// The leader of a lower term hears of ours, and steps down. Only with a prevote or a lease:
+    /// without them this node's own campaign deposes it.
+    fn answer_lower_leader(&mut self, from: NodeId) {
+        if !self.options.prevote && !self.options.check_quorum {
+            return;
+        }
+        if self.has(Defect::NoReplyToLowerTermLeader) {
+            self.hit(Defect::NoReplyToLowerTermLeader, "a message of a leader of a lower term");
+            return;
+        }
+        let term = self.hard.term;
+        self.send(from, Message::AppendReply { term, matched: 0, refused: None });
+    }
+
+    fn meet_higher_term(&mut self, from: NodeId, message: &Message) {
+        let term = message.term();
+        match message {
+            Message::VoteRequest { prevote: true, .. }
+            | Message::VoteReply { prevote: true, granted: true, .. } => {}
+            Message::Append { .. } | Message::Heartbeat { .. } => {
+                self.step_down(term, Some(from), "a leader of a higher term");
+            }
+            _ => self.step_down(term, None, "a higher term"),
+        }
+    }
+
+    /// Becomes a follower in `term`, its own or a higher one.
+    pub(super) fn step_down(&mut self, term: u64, leader: Option<NodeId>, reason: &str) {
+        if term > self.hard.term {
+            self.enter_term(term, reason);
+        } else if self.hard.vote.is_some() && self.has(Defect::VoteClearedOnStepDown) {
+            // The vote belongs to the term: only a higher term frees it.
+            self.hit(Defect::VoteClearedOnStepDown, reason);
+            self.write_hard(HardState { vote: None, ..self.hard });
+        }
+        self.enter(State::Follower, reason);
+        self.know(leader);
+        self.draw_patience();
+        self.restart_timer();
+    }
+
+    /// A leader of this very term speaks. Whether it is heard.
+    pub(super) fn follow(&mut self, leader: NodeId) -> bool {
+        match self.state {
+            State::Leader(_) => return false,
+            State::Follower => {
+                self.restart_timer();
+                self.know(Some(leader));
+            }
+            State::PreCandidate(_) | State::Candidate(_) => {
+                self.step_down(self.hard.term, Some(leader), "this term has a leader");
+            }
+        }
+        true
+    }
+
+    fn on_vote_request(
+        &mut self,
+        from: NodeId,
+        term: u64,
+        prevote: bool,
+        last: usurper_history::EntryId,
+    ) {
+        let HardState { term: own_term, vote } = self.hard;
+        let free = vote == Some(from)
+            || vote.is_none() && self.leader.is_none()
+            || prevote && term > own_term;
+        let own = self.log.last();
+        let mut up_to_date = last >= own;
+        if free && last == own && self.has(Defect::VoteNeedsStrictlyNewer) {
+            self.hit(Defect::VoteNeedsStrictlyNewer, "an equal log");
+            up_to_date = false;
+        }
+        if !(free && up_to_date) {
+            self.send(from, Message::VoteReply { term: own_term, prevote, granted: false });
+            return;
+        }
+        self.emit(Event::VoteCast { candidate: from, in_term: term, prevote, zxid: None });
+        if !prevote {
+            self.restart_timer();
+            self.cast_vote(from);
+            self.emit(Event::Ack {
+                to: from,
+                kind: "vote".to_owned(),
+                in_term: term,
+                id: None,
+                durable_up_to: None,
+            });
+        }
+        self.send(from, Message::VoteReply { term, prevote, granted: true });
+    }
+
+    /// Binds this node to a candidate for the rest of the term.
+    fn cast_vote(&mut self, candidate: NodeId) {
+        if self.hard.vote == Some(candidate) {
+            return;
+        }
+        if self.has(Defect::VoteNotSynced) {
+            self.write_vote_unsynced(candidate);
+            self.hit(Defect::VoteNotSynced, "a vote that nobody synced");
+            return;
+        }
+        self.write_hard(HardState { vote: Some(candidate), ..self.hard });
+        self.flush();
+    }
+
+    /// No leader was heard for long; as a leader: time to look for the quorum.
+    pub(super) fn election_timeout(&mut self) {
+        match self.state {
+            State::Leader(_) => self.check_quorum(),
+            _ if self.options.prevote => self.campaign_for_prevotes(),
+            _ => self.campaign(),
+        }
+    }
+
+    /// A leader that no quorum answered since the last look cannot commit, and may have been
+    /// replaced: it steps down, so that its followers can elect one that they all reach.
+    fn check_quorum(&mut self) {
+        self.set(Timer::Election, self.now + self.options.election_timeout);
+        let quorum = self.quorum();
+        let State::Leader(leading) = &mut self.state else { return };
+        let active = leading.progress.values().filter(|progress| progress.active).count() + 1;
+        for progress in leading.progress.values_mut() {
+            progress.active = false;
+        }
+        if active >= quorum || !self.options.check_quorum {
+            return;
+        }
+        for defect in [Defect::NoCheckquorum, Defect::LeaseWithoutCheckquorum] {
+            if self.has(defect) {
+                self.hit(defect, "a leader without a quorum");
+                return;
+            }
+        }
+        self.step_down(self.hard.term, None, "no quorum answers");
+    }
+
+    fn campaign_for_prevotes(&mut self) {
+        self.enter(State::PreCandidate(BTreeMap::from([(self.id, true)])), "no leader is heard");
+        self.give_up_leader();
+        if self.quorum() == 1 {
+            self.campaign();
+            return;
+        }
+        let term = self.hard.term + 1;
+        self.ask_all(&Message::VoteRequest { term, prevote: true, last: self.log.last() });
+    }
+
+    fn campaign(&mut self) {
+        let term = self.hard.term + 1;
+        self.enter_term(term, "campaign");
+        self.enter(State::Candidate(BTreeMap::from([(self.id, true)])), "campaign");
+        self.give_up_leader();
+        self.emit(Event::VoteCast {
+            candidate: self.id,
+            in_term: term,
+            prevote: false,
+            zxid: None,
+        });
+        self.write_hard(HardState { term, vote: Some(self.id) });
+        // The own vote counts like any other: once it is durable.
+        self.flush();
+        if self.quorum() == 1 {
+            self.lead(vec![self.id]);
+            return;
+        }
+        self.ask_all(&Message::VoteRequest { term, prevote: false, last: self.log.last() });
+    }
+
+    /// A node that campaigns has no leader. If it kept the old one, it would refuse its rivals in
+    /// the lease of a node that it found dead itself.
+    fn give_up_leader(&mut self) {
+        if !self.has(Defect::CampaignerKeepsLeader) {
+            self.know(None);
+        }
+        self.draw_patience();
+        self.restart_timer();
+    }
+
+    fn ask_all(&mut self, message: &Message) {
+        for peer in self.peers() {
+            self.send(peer, message.clone());
+        }
+    }
+
+    fn on_vote_reply(&mut self, from: NodeId, term: u64, prevote: bool, granted: bool) {
+        let asked = self.hard.term + u64::from(prevote && granted);
+        let votes = match &mut self.state {
+            State::PreCandidate(votes) if prevote => votes,
+            State::Candidate(votes) if !prevote => votes,
+            _ => return,
+        };
+        // A grant of an earlier round says nothing about this one.
+        if term != asked {
+            return;
+        }
+        votes.insert(from, granted);
+        let (yes, no) = (Self::tally(votes, true), Self::tally(votes, false));
+        let voters: Vec<_> = votes.iter().filter(|it| *it.1).map(|it| *it.0).collect();
+        if yes >= self.quorum() {
+            if prevote {
+                self.campaign();
+            } else {
+                self.lead(voters);
+            }
+        } else if no > self.members.len() - self.quorum() {
+            self.step_down(self.hard.term, None, "a quorum refused");
+        }
+    }
+
+    fn lead(&mut self, votes: Vec<NodeId>) {
+        let next = self.log.last().index + 1;
+        let progress = self.peers().into_iter().map(|peer| (peer, Progress::new(next))).collect();
+        self.enter(State::Leader(Leading { progress, ..Leading::default() }), "elected");
+        self.emit(Event::LeaderElected {
+            in_term: self.hard.term,
+            established: true,
+            votes,
+            how: "votes".to_owned(),
+            round: None,
+            config: None,
+        });
+        self.know(Some(self.id));
+        self.set(Timer::Election, self.now + self.options.election_timeout);
+        if self.is_mute() {
+            self.hit(Defect::NoHbAfterElected, "elected");
+        }
+        self.beat();
+        // Entries of earlier terms are committed by this one.
+        self.propose(super::command::Command::Noop, None);
+    }
+}

@@ -1,0 +1,244 @@
+//! The state machine that the log is applied to: keys, counters and client sessions.
+//!
+//! Everything in it follows from the entries and their order alone, so that all nodes agree:
+//! sessions, too, and which of them is forgotten when there are too many.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::command::{Command, Entry, Function, fnv1a};
+
+/// The session that was used longest ago is forgotten when there are more.
+const SESSIONS_MAX: usize = 10_000;
+
+/// What an operation came to; `Err` says why it changed nothing.
+pub(crate) type Answer = Result<Value, String>;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Machine {
+    values: BTreeMap<String, Value>,
+    sessions: BTreeMap<u64, Session>,
+    /// XOR of a digest of each key with its value and each session with its state.
+    digest: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Session {
+    /// The operation that was applied last, and its answer.
+    serial: u64,
+    answer: Answer,
+    /// The index of the entry that used it last.
+    used: u64,
+}
+
+impl Machine {
+    pub(crate) fn digest(&self) -> String {
+        format!("{:016x}", self.digest)
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Value {
+        self.values.get(key).cloned().unwrap_or(Value::Null)
+    }
+
+    pub(crate) fn apply(&mut self, entry: &Entry) -> Answer {
+        let index = entry.id.index;
+        match &entry.command {
+            Command::Noop => Ok(Value::Null),
+            Command::Register => {
+                self.remember(index, Session { serial: 0, answer: Ok(Value::Null), used: index });
+                self.forget_oldest();
+                Ok(json!(index))
+            }
+            Command::Operate { session: None, f, key, value } => self.operate(*f, key, value),
+            Command::Operate { session: Some((id, serial)), f, key, value } => {
+                let Some(session) = self.sessions.get(id) else {
+                    return Err(format!("there is no session {id}"));
+                };
+                if *serial < session.serial {
+                    return Err(format!("operation {serial} of session {id} is over"));
+                }
+                let answer = if *serial == session.serial {
+                    session.answer.clone()
+                } else {
+                    self.operate(*f, key, value)
+                };
+                let session = Session { serial: *serial, answer: answer.clone(), used: index };
+                self.remember(*id, session);
+                answer
+            }
+        }
+    }
+
+    fn operate(&mut self, f: Function, key: &str, value: &str) -> Answer {
+        let value: Value = serde_json::from_str(value).map_err(|error| error.to_string())?;
+        let old = self.get(key);
+        match f {
+            Function::Read => Ok(old),
+            Function::Write => {
+                self.set(key, value);
+                Ok(Value::Null)
+            }
+            Function::Cas => {
+                let Value::Array(pair) = value else {
+                    return Err("`cas` takes `[expected, new]`".to_owned());
+                };
+                let [expected, new] = <[Value; 2]>::try_from(pair)
+                    .map_err(|_| "`cas` takes `[expected, new]`".to_owned())?;
+                if old != expected {
+                    return Err(format!("`{key}` is {old}, not {expected}"));
+                }
+                self.set(key, new);
+                Ok(Value::Null)
+            }
+            Function::Append => {
+                let mut list = match old {
+                    Value::Null => Vec::new(),
+                    Value::Array(list) => list,
+                    other => return Err(format!("`{key}` is {other}, not a list")),
+                };
+                list.push(value);
+                self.set(key, Value::Array(list));
+                Ok(Value::Null)
+            }
+            Function::Advance => {
+                let (old, step) = (old.as_u64().unwrap_or(0), value.as_u64().unwrap_or(0));
+                let new = json!(old.saturating_add(step));
+                self.set(key, new.clone());
+                Ok(new)
+            }
+        }
+    }
+
+    fn set(&mut self, key: &str, value: Value) {
+        let digest = |value: &Value| fnv1a(&[key.as_bytes(), value.to_string().as_bytes()]);
+        self.digest ^= digest(&value);
+        if let Some(old) = self.values.insert(key.to_owned(), value) {
+            self.digest ^= digest(&old);
+        }
+    }
+
+    fn remember(&mut self, id: u64, session: Session) {
+        self.digest ^= session.digest(id);
+        if let Some(old) = self.sessions.insert(id, session) {
+            self.digest ^= old.digest(id);
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if self.sessions.len() <= SESSIONS_MAX {
+            return;
+        }
+        let oldest = self.sessions.iter().min_by_key(|(_, session)| session.used);
+        if let Some(id) = oldest.map(|(id, _)| *id)
+            && let Some(session) = self.sessions.remove(&id)
+        {
+            self.digest ^= session.digest(id);
+        }
+    }
+}
+
+impl Session {
+    fn digest(&self, id: u64) -> u64 {
+        let answer = format!("{:?}", self.answer);
+        let numbers = [id, self.serial, self.used].map(u64::to_be_bytes).concat();
+        fnv1a(&[&numbers, answer.as_bytes()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use usurper_history::EntryId;
+
+    use super::{Answer, Machine, SESSIONS_MAX};
+    use crate::raft::command::{Command, Entry, Function};
+
+    struct Applied {
+        machine: Machine,
+        index: u64,
+    }
+
+    impl Applied {
+        fn new() -> Self {
+            Self { machine: Machine::default(), index: 0 }
+        }
+
+        fn command(&mut self, command: Command) -> Answer {
+            self.index += 1;
+            let id = EntryId { term: 1, index: self.index };
+            self.machine.apply(&Entry { id, command })
+        }
+
+        fn on(&mut self, session: Option<(u64, u64)>, f: Function, value: &Value) -> Answer {
+            let (key, value) = ("x".to_owned(), value.to_string());
+            self.command(Command::Operate { session, f, key, value })
+        }
+    }
+
+    #[test]
+    fn a_key_is_read_as_it_was_written() {
+        let mut applied = Applied::new();
+        assert_eq!(applied.on(None, Function::Read, &json!(null)), Ok(json!(null)));
+        applied.on(None, Function::Write, &json!(3)).unwrap();
+        assert_eq!(applied.on(None, Function::Read, &json!(null)), Ok(json!(3)));
+        assert!(applied.on(None, Function::Cas, &json!([4, 5])).is_err());
+        applied.on(None, Function::Cas, &json!([3, 5])).unwrap();
+        assert_eq!(applied.machine.get("x"), json!(5));
+        assert!(applied.on(None, Function::Append, &json!(1)).is_err());
+        assert!(applied.on(None, Function::Cas, &json!(1)).is_err());
+    }
+
+    #[test]
+    fn a_list_grows_at_its_end_and_a_counter_by_its_step() {
+        let mut applied = Applied::new();
+        applied.on(None, Function::Append, &json!("a")).unwrap();
+        applied.on(None, Function::Append, &json!("b")).unwrap();
+        assert_eq!(applied.machine.get("x"), json!(["a", "b"]));
+        let mut applied = Applied::new();
+        applied.on(None, Function::Advance, &json!(2)).unwrap();
+        assert_eq!(applied.on(None, Function::Advance, &json!(5)), Ok(json!(7)));
+    }
+
+    #[test]
+    fn an_operation_that_is_sent_twice_is_applied_once() {
+        let mut applied = Applied::new();
+        let session = applied.command(Command::Register).unwrap().as_u64().unwrap();
+        for _ in 0..2 {
+            let answer = applied.on(Some((session, 1)), Function::Advance, &json!(1));
+            assert_eq!(answer, Ok(json!(1)));
+        }
+        assert_eq!(applied.on(Some((session, 2)), Function::Advance, &json!(1)), Ok(json!(2)));
+        let late = applied.on(Some((session, 1)), Function::Advance, &json!(1));
+        assert_eq!(late.unwrap_err(), "operation 1 of session 1 is over");
+    }
+
+    #[test]
+    fn an_unknown_session_changes_nothing() {
+        let mut applied = Applied::new();
+        assert!(applied.on(Some((7, 1)), Function::Write, &json!(1)).is_err());
+        assert_eq!(applied.machine.get("x"), json!(null));
+    }
+
+    #[test]
+    fn the_session_used_longest_ago_is_forgotten() {
+        let mut applied = Applied::new();
+        for _ in 0..SESSIONS_MAX {
+            applied.command(Command::Register).unwrap();
+        }
+        applied.on(Some((1, 1)), Function::Write, &json!(1)).unwrap();
+        applied.command(Command::Register).unwrap();
+        assert!(applied.on(Some((1, 2)), Function::Write, &json!(2)).is_ok());
+        assert!(applied.on(Some((2, 1)), Function::Write, &json!(3)).is_err());
+    }
+
+    #[test]
+    fn the_digest_is_of_the_state_and_not_of_the_way_there() {
+        let (mut one, mut other) = (Applied::new(), Applied::new());
+        one.on(None, Function::Write, &json!(1)).unwrap();
+        assert_ne!(one.machine.digest(), other.machine.digest());
+        other.on(None, Function::Write, &json!(2)).unwrap();
+        other.on(None, Function::Write, &json!(1)).unwrap();
+        assert_eq!(one.machine.digest(), other.machine.digest());
+    }
+}

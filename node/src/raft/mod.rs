@@ -1,0 +1,27 @@
+//! `raft`: Raft as etcd runs it, with a replicated key-value service.
+//!
+//! Elections with PreVote, CheckQuorum and the lease that goes with it; a log that is replicated
+//! in a pipeline and repaired by terms; commitment of the leader's own entries only; linearizable
+//! reads by ReadIndex or through the log; client sessions that apply a command once.
+//!
+//! Absent: membership changes, leadership transfer, learners, snapshots. A node that restarts
+//! applies its log again from the first entry, because nothing else holds the state.
+
+mod command;
+mod durable;
+mod election;
+mod log;
+mod machine;
+mod message;
+mod node;
+mod options;
+mod progress;
+mod replication;
+mod service;
+mod state;
+
+pub use command::{Command, Entry};
+pub use message::{Hint, Message};
+pub use node::Raft;
+pub(crate) use options::{DEFECTS, PARAMS, timing};
+pub use state::Timer;

@@ -1,0 +1,296 @@
+//! The log: how a leader brings it to its followers, what a follower takes, and what is committed.
+//!
+//! - A follower takes entries only after a place where its log agrees with the leader's. It drops
+//!   what conflicts and nothing else: an append can be late, and shorter than what came since.
+//! - It commits no more than the leader showed it to agree on.
+//! - A leader counts replicas of an entry of its own term only. An earlier one that a majority has
+//!   can still be replaced; it is committed by one of this term that comes after it.
+
+use usurper_history::{EntryId, Event, NodeId};
+
+use super::{
+    command::{Command, Entry},
+    message::{Hint, Message},
+    node::Raft,
+    options::Defect,
+    state::{State, Timer, Waiting},
+};
+
+/// An append with more than one entry is not longer than about this; with one, a frame is long enough.
+const APPEND_BYTES_MAX: usize = 1 << 20;
+
+impl Raft {
+    /// The leader's timer.
+    pub(super) fn beat(&mut self) {
+        if matches!(self.state, State::Leader(_)) {
+            self.set(Timer::Beat, self.now + self.options.heartbeat);
+            self.broadcast_heartbeat();
+        }
+    }
+
+    /// The defect `no-hb-after-elected`.
+    pub(super) fn is_mute(&self) -> bool {
+        self.has(Defect::NoHbAfterElected)
+    }
+
+    pub(super) fn broadcast_heartbeat(&mut self) {
+        if self.is_mute() || self.members.len() == 1 {
+            return;
+        }
+        let State::Leader(leading) = &self.state else { return };
+        // An answer to this beat answers all reads before it, too.
+        let context = leading.reads.keys().next_back().copied().unwrap_or(0);
+        let known: Vec<_> =
+            leading.progress.iter().map(|(peer, progress)| (*peer, progress.matched)).collect();
+        let term = self.hard.term;
+        self.note_heartbeat("sent", None, term, self.id, self.commit, "");
+        for (peer, matched) in known {
+            let mut commit = self.commit.min(matched);
+            if commit < self.commit && self.has(Defect::HeartbeatFullCommit) {
+                self.hit(Defect::HeartbeatFullCommit, "a follower that may lack the entries");
+                commit = self.commit;
+            }
+            self.send(peer, Message::Heartbeat { term, commit, context });
+        }
+    }
+
+    pub(super) fn on_heartbeat(&mut self, from: NodeId, term: u64, commit: u64, context: u64) {
+        if !self.follow(from) {
+            self.note_heartbeat("rejected", Some(from), term, from, commit, "leading");
+            return;
+        }
+        self.note_heartbeat("accepted", Some(from), term, from, commit, "");
+        self.learn_commit(commit, from);
+        self.send(from, Message::HeartbeatReply { term, context });
+    }
+
+    pub(super) fn on_heartbeat_reply(&mut self, from: NodeId, context: u64) {
+        let last = self.log.last().index;
+        let State::Leader(leading) = &mut self.state else { return };
+        let Some(progress) = leading.progress.get_mut(&from) else { return };
+        progress.active = true;
+        progress.unblock();
+        if progress.matched < last || progress.is_probing() {
+            self.send_append(from);
+        }
+        self.confirm_reads(from, context);
+    }
+
+    /// Puts a command at the end of the log and on its way.
+    pub(super) fn propose(&mut self, command: Command, waiting: Option<Waiting>) {
+        let index = self.log.last().index + 1;
+        let id = EntryId { term: self.hard.term, index };
+        self.write_entries(vec![Entry { id, command }], "self");
+        if let (State::Leader(leading), Some(waiting)) = (&mut self.state, waiting) {
+            leading.proposals.insert(index, waiting);
+        }
+        self.broadcast_append();
+        self.advance_commit();
+    }
+
+    fn broadcast_append(&mut self) {
+        for peer in self.peers() {
+            self.send_append(peer);
+        }
+    }
+
+    /// Sends a follower what it lacks, unless an answer has to come first.
+    pub(super) fn send_append(&mut self, to: NodeId) {
+        if self.is_mute() {
+            return;
+        }
+        let State::Leader(leading) = &mut self.state else { return };
+        let Some(progress) = leading.progress.get_mut(&to) else { return };
+        if progress.is_paused() {
+            return;
+        }
+        let prev = self.log.id(progress.next - 1);
+        let entries = self.log.batch(progress.next, self.options.batch, APPEND_BYTES_MAX).to_vec();
+        progress.sent(entries.last().map(|entry| entry.id.index));
+        let (term, commit) = (self.hard.term, self.commit);
+        self.send(to, Message::Append { term, prev, entries, commit });
+    }
+
+    pub(super) fn on_append(
+        &mut self,
+        from: NodeId,
+        prev: EntryId,
+        entries: Vec<Entry>,
+        commit: u64,
+    ) {
+        let term = self.hard.term;
+        if !self.follow(from) {
+            return;
+        }
+        // What is committed agrees with every leader's log: this append is late.
+        if prev.index < self.commit {
+            let matched = self.commit;
+            self.send(from, Message::AppendReply { term, matched, refused: None });
+            return;
+        }
+        if !self.log.matches(prev) {
+            let place = self.log.last_not_above(prev.index, prev.term);
+            let refused = Some(Hint { refused: prev.index, place });
+            self.send(from, Message::AppendReply { term, matched: 0, refused });
+            return;
+        }
+        let verified = prev.index + entries.len() as u64;
+        self.take_entries(entries, verified);
+        if self.has(Defect::AckBeforeSync) && self.has_unsynced_entries() {
+            self.hit(Defect::AckBeforeSync, "entries that nobody synced");
+            self.forget_to_sync();
+        }
+        // Durable here before it is applied here, so that a restart never goes back behind that.
+        self.flush();
+        self.learn_commit(commit.min(verified), from);
+        self.emit(Event::Ack {
+            to: from,
+            kind: "append".to_owned(),
+            in_term: term,
+            id: Some(self.log.id(verified)),
+            durable_up_to: Some(self.log.last()),
+        });
+        self.send(from, Message::AppendReply { term, matched: verified, refused: None });
+    }
+
+    /// Takes entries that follow a place where the logs agree; the last has the index `verified`.
+    fn take_entries(&mut self, mut entries: Vec<Entry>, verified: u64) {
+        let known = entries.iter().take_while(|entry| self.log.matches(entry.id)).count();
+        entries.drain(..known);
+        if let Some(first) = entries.first() {
+            let from = first.id.index;
+            assert!(
+                from > self.commit || !self.options.defects.is_empty(),
+                "the committed entry {from} conflicts with the leader's"
+            );
+            self.truncate(from, "a conflict with the leader's log");
+            self.write_entries(entries, "leader");
+        } else if self.log.last().index > verified && self.has(Defect::TruncateOnAnyAppend) {
+            self.hit(Defect::TruncateOnAnyAppend, "an append that is shorter than the log");
+            self.truncate(verified + 1, "the end of the append");
+        }
+    }
+
+    pub(super) fn on_append_reply(
+        &mut self,
+        from: NodeId,
+        mut matched: u64,
+        mut refused: Option<Hint>,
+    ) {
+        if let Some(hint) = refused
+            && self.has(Defect::MatchFromReject)
+            && matches!(self.state, State::Leader(_))
+        {
+            self.hit(Defect::MatchFromReject, "a refused append");
+            (matched, refused) = (hint.refused, None);
+        }
+        let last = self.log.last().index;
+        let State::Leader(leading) = &mut self.state else { return };
+        let Some(progress) = leading.progress.get_mut(&from) else { return };
+        progress.active = true;
+        if let Some(Hint { refused, place }) = refused {
+            // Skip what of this log cannot be in the follower's, either.
+            let hint = self.log.last_not_above(place.index, place.term).index;
+            if progress.refused(refused, hint) {
+                self.send_append(from);
+            }
+            return;
+        }
+        if matched > last {
+            return;
+        }
+        let was_paused = progress.is_paused();
+        let news = progress.accepted(matched);
+        let behind = progress.next <= last;
+        if news && self.advance_commit() {
+            self.broadcast_append();
+        } else if behind || was_paused {
+            self.send_append(from);
+        }
+    }
+
+    /// Commits what a quorum has. Whether that is more than before.
+    pub(super) fn advance_commit(&mut self) -> bool {
+        // The leader is one of those who have it, once it is durable here.
+        self.flush();
+        let own = self.log.last().index;
+        let State::Leader(leading) = &self.state else { return false };
+        let mut matched: Vec<(u64, NodeId)> =
+            leading.progress.iter().map(|(peer, progress)| (progress.matched, *peer)).collect();
+        matched.push((own, self.id));
+        matched.sort_unstable_by(|one, other| other.cmp(one));
+        let (index, _) = matched[self.quorum() - 1];
+        if index <= self.commit {
+            return false;
+        }
+        if self.log.term(index) != Some(self.hard.term) {
+            if !self.has(Defect::CommitOldTermByCount) {
+                return false;
+            }
+            self.hit(Defect::CommitOldTermByCount, "an entry of an earlier term");
+        }
+        self.commit = index;
+        let mut quorum: Vec<_> = matched.iter().filter(|it| it.0 >= index).map(|it| it.1).collect();
+        quorum.sort_unstable();
+        self.emit(Event::Commit {
+            up_to: self.log.id(index),
+            quorum: Some(quorum),
+            learned_from: None,
+            config: None,
+        });
+        self.apply();
+        self.start_early_reads();
+        true
+    }
+
+    fn learn_commit(&mut self, index: u64, from: NodeId) {
+        if index <= self.commit || index > self.log.last().index {
+            return;
+        }
+        self.commit = index;
+        self.emit(Event::Commit {
+            up_to: self.log.id(index),
+            quorum: None,
+            learned_from: Some(from),
+            config: None,
+        });
+        self.apply();
+    }
+
+    /// Applies what is committed, and answers the clients that wait for it.
+    fn apply(&mut self) {
+        while self.applied < self.commit {
+            let Some(entry) = self.log.get(self.applied + 1).cloned() else { return };
+            self.applied += 1;
+            let answer = self.machine.apply(&entry);
+            let (session, serial) = match &entry.command {
+                Command::Operate { session: Some((session, serial)), .. } => {
+                    (Some(*session), Some(*serial))
+                }
+                _ => (None, None),
+            };
+            self.emit(Event::Apply {
+                id: entry.id,
+                digest: entry.digest(),
+                state_digest: Some(self.machine.digest()),
+                session,
+                serial,
+            });
+            self.answer(&entry, answer);
+        }
+    }
+
+    pub(super) fn note_heartbeat(
+        &mut self,
+        dir: &str,
+        peer: Option<NodeId>,
+        msg_term: u64,
+        leader: NodeId,
+        commit: u64,
+        reason: &str,
+    ) {
+        let reason = (!reason.is_empty()).then(|| reason.to_owned());
+        let dir = dir.to_owned();
+        self.emit(Event::Heartbeat { dir, peer, msg_term, leader, commit: Some(commit), reason });
+    }
+}

@@ -1,0 +1,72 @@
+//! What a node is, and what belongs to each role.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use usurper_history::{NodeId, Role};
+
+use super::progress::Progress;
+use crate::protocol::ClientId;
+
+/// What a node can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// No leader has been heard; as a leader: look whether a quorum answers.
+    Election,
+    /// The next heartbeat of a leader.
+    Beat,
+}
+
+#[derive(Debug)]
+pub(crate) enum State {
+    Follower,
+    /// Asking whether it could win; by voter.
+    PreCandidate(BTreeMap<NodeId, bool>),
+    /// Asking for votes; by voter.
+    Candidate(BTreeMap<NodeId, bool>),
+    Leader(Leading),
+}
+
+impl State {
+    pub(crate) fn role(&self) -> Role {
+        match self {
+            Self::Follower => Role::Follower,
+            Self::PreCandidate(_) => Role::PreCandidate,
+            Self::Candidate(_) => Role::Candidate,
+            Self::Leader(_) => Role::Leader,
+        }
+    }
+}
+
+/// A leader's knowledge. It dies with its leadership.
+#[derive(Debug, Default)]
+pub(crate) struct Leading {
+    pub(crate) progress: BTreeMap<NodeId, Progress>,
+    /// Whom to answer when the entry at this index is applied.
+    pub(crate) proposals: BTreeMap<u64, Waiting>,
+    /// Reads that no quorum has confirmed yet, by their context.
+    pub(crate) reads: BTreeMap<u64, PendingRead>,
+    /// Reads that came before an entry of this term was committed.
+    pub(crate) early: Vec<EarlyRead>,
+}
+
+/// A client that waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) client: ClientId,
+    pub(crate) serial: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct EarlyRead {
+    pub(crate) waiting: Waiting,
+    pub(crate) key: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct PendingRead {
+    pub(crate) waiting: Waiting,
+    pub(crate) key: String,
+    /// What was committed when it came.
+    pub(crate) index: u64,
+    pub(crate) confirmed: BTreeSet<NodeId>,
+}

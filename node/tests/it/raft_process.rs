@@ -1,0 +1,71 @@
+//! `raft` as real processes on loopback: what a client sees.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use usurper_history::NodeId;
+use usurper_node::client::Outcome;
+
+use super::cluster::Cluster;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn call(cluster: &Cluster, node: NodeId, f: &str, value: Option<Value>) -> Outcome {
+    let (f, value) = (f.to_owned(), value);
+    cluster.with_client(node, async |client| client.call(&f, Some("x"), value, PATIENCE).await)
+}
+
+fn started() -> (Cluster, Vec<NodeId>) {
+    let mut cluster = Cluster::new(3, &[]);
+    cluster.system = "raft";
+    let nodes: Vec<_> = NodeId::all(3).collect();
+    for id in &nodes {
+        cluster.start(*id, &[]);
+    }
+    (cluster, nodes)
+}
+
+#[test]
+fn what_was_acknowledged_survives_the_restart_of_everything() {
+    let (mut cluster, nodes) = started();
+    let (leader, term) = cluster.wait_for_leader(&nodes, 0);
+    assert_eq!(call(&cluster, leader, "write", Some(json!("first"))), Outcome::Ok(json!(null)));
+    let cas = call(&cluster, leader, "cas", Some(json!(["first", "second"])));
+    assert_eq!(cas, Outcome::Ok(json!(null)));
+    let refused = call(&cluster, leader, "cas", Some(json!(["first", "third"])));
+    assert_eq!(refused, Outcome::Fail("`x` is \"second\", not \"first\"".to_owned()));
+    for id in &nodes {
+        cluster.kill(*id);
+    }
+    for id in &nodes {
+        cluster.start(*id, &[]);
+    }
+    let (leader, _) = cluster.wait_for_leader(&nodes, term);
+    assert_eq!(call(&cluster, leader, "read", None), Outcome::Ok(json!("second")));
+}
+
+#[test]
+fn a_follower_says_who_leads_and_does_nothing() {
+    let (mut cluster, nodes) = started();
+    let (leader, _) = cluster.wait_for_leader(&nodes, 0);
+    for node in nodes.into_iter().filter(|node| *node != leader) {
+        let refused = Outcome::Fail(format!("not leader; {leader} leads"));
+        assert_eq!(call(&cluster, node, "write", Some(json!(1))), refused);
+        assert_eq!(call(&cluster, node, "read", None), refused);
+    }
+    assert_eq!(call(&cluster, leader, "read", None), Outcome::Ok(json!(null)));
+}
+
+#[test]
+fn a_leader_alone_does_not_know_what_becomes_of_a_write() {
+    let (mut cluster, nodes) = started();
+    let (leader, _) = cluster.wait_for_leader(&nodes, 0);
+    for node in nodes.into_iter().filter(|node| *node != leader) {
+        cluster.kill(node);
+    }
+    // It steps down for want of a quorum, with the write in its log.
+    let outcome = call(&cluster, leader, "write", Some(json!(1)));
+    let unknown = Outcome::Info(format!("{leader} was deposed"));
+    let already = Outcome::Fail("not leader; no leader is known".to_owned());
+    assert!(outcome == unknown || outcome == already, "{outcome:?}");
+}
