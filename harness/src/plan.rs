@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use usurper_checks::CHECKS;
+use usurper_checks::{CHECKS, CheckInfo};
 use usurper_history::NodeId;
 use usurper_nemesis::{
     Block, Fault, GeneratorOptions, Majority, Mix, RateOptions, Schedule, Step, TimeSpan, Wire,
@@ -261,6 +261,9 @@ pub(crate) fn events_of(system: &dyn System, nodes: u8) -> Vec<&'static str> {
     system.events().iter().copied().filter(|event| !alone(event)).collect()
 }
 
+/// Checks that nothing can be seen by without clients that use sessions; judged by when asked for.
+const WANT_CLIENTS: &[&str] = &["duplicate-apply"];
+
 /// The checks to judge by: those asked for, or all that the events allow.
 fn checks_of(events: &[&str], asked: &[String]) -> Result<Map<String, Value>, Failure> {
     let mut checks = Map::new();
@@ -269,7 +272,8 @@ fn checks_of(events: &[&str], asked: &[String]) -> Result<Map<String, Value>, Fa
         checks.insert(name.clone(), Value::Object(Map::new()));
     }
     if asked.is_empty() {
-        for check in CHECKS.iter().filter(|check| check.needs.iter().all(|e| events.contains(e))) {
+        let fed = |check: &&CheckInfo| check.needs.iter().all(|event| events.contains(event));
+        for check in CHECKS.iter().filter(fed).filter(|check| !WANT_CLIENTS.contains(&check.name)) {
             checks.insert(check.name.to_owned(), Value::Object(Map::new()));
         }
     }
