@@ -39,6 +39,9 @@ pub(crate) struct Plan {
     pub(crate) defects: Vec<String>,
     /// The checks that must be invalid because of the defects.
     pub(crate) expect: Vec<String>,
+    /// The checks that may be invalid all the same, each with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) limitations: BTreeMap<String, String>,
     pub(crate) params: BTreeMap<String, String>,
     pub(crate) node_params: BTreeMap<NodeId, BTreeMap<String, String>>,
     pub(crate) checks: Map<String, Value>,
@@ -136,6 +139,7 @@ impl Plan {
             bin: wishes.bin.clone(),
             defects,
             expect,
+            limitations: scenario.limitations,
             params,
             node_params: scenario.node_params,
             checks,
@@ -179,6 +183,7 @@ impl Plan {
             bin: wishes.bin.clone(),
             defects: wishes.defects.clone(),
             expect: Vec::new(),
+            limitations: BTreeMap::new(),
             params: wishes.params.clone(),
             node_params: BTreeMap::new(),
             checks: checks_of(&events_of(system, nodes), &wishes.checks)?,
@@ -211,7 +216,7 @@ impl Plan {
                 return Err(Failure::unknown(&what, name, known, "usurper list systems"));
             }
         }
-        for check in self.checks.keys().chain(&self.expect) {
+        for check in self.checks.keys().chain(&self.expect).chain(self.limitations.keys()) {
             find_check(check)?;
         }
         let nodes = self.node_ids();

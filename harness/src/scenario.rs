@@ -89,6 +89,10 @@ pub(crate) struct Scenario {
     /// The checks that must be invalid then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) expect: Vec<String>,
+    /// The checks that may be invalid without the defects, each with the reason: what the protocol
+    /// cannot do as it is configured here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) limitations: BTreeMap<String, String>,
     /// Options of every node of the system.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) params: BTreeMap<String, String>,

@@ -215,6 +215,7 @@ fn scenario_text(runs: &Runs, args: &ShrinkArgs, confirmed: &Confirmed) -> Resul
         settle: smallest.settle,
         defects: plan.defects.clone(),
         expect: if plan.defects.is_empty() { Vec::new() } else { checks },
+        limitations: plan.limitations.clone(),
         params: plan.params.clone(),
         node_params: plan.node_params.clone(),
         checks: options.collect(),

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use usurper_history::{Event, NodeId, Role, Zxid, control::ClockName};
 
 use super::{
+    defects::Defects,
     durable::{Change, Durable},
     failpoint::Moment,
     message::{Message, Standing, Vote},
@@ -410,7 +411,7 @@ impl Fle {
         let from = self.durable.current_epoch;
         if epoch > from {
             assert!(
-                epoch <= self.durable.accepted_epoch,
+                epoch <= self.durable.accepted_epoch || self.options.defects != Defects::default(),
                 "an epoch is accepted before it is entered"
             );
             self.persist(Change::CurrentEpoch(epoch), persisted("current-epoch", epoch, None));
