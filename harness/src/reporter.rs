@@ -50,7 +50,9 @@ struct Live {
 #[derive(Clone, Debug, Default)]
 struct Shown {
     role: Option<Role>,
-    epoch: u64,
+    term: u64,
+    /// What the protocol calls it.
+    word: &'static str,
     leader: Option<NodeId>,
     fault: Option<&'static str>,
 }
@@ -80,7 +82,8 @@ impl Reporter for Live {
             Body::Node(node) => {
                 let Some((_, shown)) = self.nodes.get_mut(&node.node) else { return };
                 shown.role = Some(node.role);
-                shown.epoch = node.term;
+                shown.term = node.term;
+                shown.word = term_word(&node.proto);
                 match &node.event {
                     Event::RoleChange { to, .. } => shown.role = Some(*to),
                     Event::LeaderKnown { leader, .. } => shown.leader = *leader,
@@ -128,7 +131,7 @@ impl Drop for Live {
 impl std::fmt::Display for Shown {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let role = self.role.map_or("", Role::name);
-        write!(f, "{role:<14} epoch {:<6}", self.epoch)?;
+        write!(f, "{role:<14} {} {:<6}", self.word, self.term)?;
         match self.leader {
             Some(leader) => write!(f, " follows {leader:<5}")?,
             None => write!(f, "              ")?,
@@ -137,12 +140,20 @@ impl std::fmt::Display for Shown {
     }
 }
 
+/// What a protocol calls the number that orders its leaders.
+fn term_word(proto: &str) -> &'static str {
+    match proto {
+        "fle" | "zab" => "epoch",
+        _ => "term",
+    }
+}
+
 /// The line for a record that a person wants to see as it happens.
 fn notable(record: &Record) -> Option<String> {
     let text = match &record.body {
         Body::Node(node) => match &node.event {
             Event::LeaderElected { in_term, established: true, .. } => {
-                format!("{} leads epoch {in_term}", node.node)
+                format!("{} leads {} {in_term}", node.node, term_word(&node.proto))
             }
             _ => return None,
         },

@@ -134,6 +134,40 @@ fn a_cut_is_proven_by_refused_knocks_and_bites() {
 }
 
 #[test]
+fn every_partition_is_proven_and_healed() {
+    let shapes = [
+        "isolate",
+        "halves",
+        "majority-minority",
+        "minority-third",
+        "majorities-ring",
+        "bridge",
+        "chain",
+        "hub",
+        "one-way",
+        "primaries",
+    ];
+    let mut scenario = "summary = 'x'\nsystem = 'fle'\nnodes = 5\ntime = '30s'\nsettle = '100ms'\n\
+        [[steps]]\ndo = 'wait'\non = { event = 'leader-elected', established = true }\n"
+        .to_owned();
+    for shape in shapes {
+        scenario +=
+            &format!("[[steps]]\ndo = '{shape}'\ntarget = 'leader'\n[[steps]]\ndo = 'heal'\n");
+    }
+    // Who believes that it leads is known without being told.
+    scenario = scenario.replace("do = 'primaries'\ntarget = 'leader'", "do = 'primaries'");
+    let place = Place::new();
+    place.file("shapes.toml", &scenario);
+    place.usurper("run shapes.toml").expect(0, &["verdict    valid"]);
+    let records = records(&place.only_run());
+    for shape in shapes {
+        let ends = with(&records, &[("fault", shape.into()), ("phase", "end".into())]);
+        assert_eq!(ends[0]["outcome"], "installed", "{}", ends[0]);
+        assert!(ends[0]["proof"].as_str().unwrap().contains("refuse a knock"), "{}", ends[0]);
+    }
+}
+
+#[test]
 fn a_fault_that_fits_nobody_is_skipped_with_its_reason() {
     let place = Place::new();
     let scenario = "summary = 'x'\nsystem = 'fle'\ntime = '20s'\nsettle = '100ms'\n\

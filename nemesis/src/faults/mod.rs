@@ -19,14 +19,13 @@ mod disk_truncate;
 mod duplicate;
 mod failpoint;
 mod failpoint_release;
-mod halves;
 mod heal;
 mod hold;
-mod isolate;
 mod kill;
 mod links;
 mod loss;
 mod machine;
+mod partition;
 mod pause;
 mod power;
 mod refuse;
@@ -298,8 +297,19 @@ impl Fault {
             Self::Corrupt => &corrupt::INFO,
             Self::Hold => &hold::INFO,
             Self::Release => &release::INFO,
-            Self::Isolate => &isolate::INFO,
-            Self::Halves => &halves::INFO,
+            Self::Isolate
+            | Self::Halves
+            | Self::MajorityMinority
+            | Self::MinorityThird
+            | Self::MajoritiesRing
+            | Self::Bridge
+            | Self::Chain
+            | Self::Hub
+            | Self::OneWay
+            | Self::Primaries => {
+                let of = partition::ALL.iter().find(|info| info.fault == self);
+                of.expect("every partition is in the table")
+            }
             Self::Heal => &heal::INFO,
             Self::Advance => &advance::INFO,
             Self::Wait => &wait::INFO,
@@ -338,8 +348,16 @@ impl Fault {
             Self::Corrupt => &corrupt::Corrupt,
             Self::Hold => &hold::Hold,
             Self::Release => &release::Release,
-            Self::Isolate => &isolate::Isolate,
-            Self::Halves => &halves::Halves,
+            Self::Isolate
+            | Self::Halves
+            | Self::MajorityMinority
+            | Self::MinorityThird
+            | Self::MajoritiesRing
+            | Self::Bridge
+            | Self::Chain
+            | Self::Hub
+            | Self::OneWay
+            | Self::Primaries => &partition::Partition,
             Self::Heal => &heal::Heal,
             Self::Advance => &advance::Advance,
             Self::Wait => &wait::Wait,
