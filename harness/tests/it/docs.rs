@@ -70,3 +70,19 @@ fn docs_list_every_check() {
     ];
     up_to_date("checks.md", &table(&heads, &rows("checks")));
 }
+
+#[test]
+fn docs_explain_every_source_that_is_named() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/catalogue.md");
+    let page = fs::read_to_string(page).unwrap();
+    let mut named = 0;
+    for row in rows("checks").iter().chain(&rows("defects")) {
+        let source = row["source"].as_str().unwrap();
+        let words = source.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+        for id in words.filter(|word| word.len() == 5 && word.starts_with("F-")) {
+            named += 1;
+            assert!(page.contains(&format!("| {id} |")), "{id} of {} is missing", row["name"]);
+        }
+    }
+    assert!(named > 20, "only {named} sources were found");
+}
