@@ -41,6 +41,11 @@ impl Machine {
         self.values.get(key).cloned().unwrap_or(Value::Null)
     }
 
+    /// Whether this operation of a session would take effect, and is not one that was done before.
+    pub(crate) fn is_new(&self, session: u64, serial: u64) -> bool {
+        self.sessions.get(&session).is_some_and(|known| serial > known.serial)
+    }
+
     pub(crate) fn apply(&mut self, entry: &Entry) -> Answer {
         let index = entry.id.index;
         match &entry.command {

@@ -207,8 +207,11 @@ impl Raft {
     /// Puts entries into the log, in memory and on disk.
     pub(super) fn write_entries(&mut self, entries: Vec<Entry>, origin: &str) {
         let mut prev = self.log.last();
-        // One event per kind: a batch can hold a leader's no-op and clients' entries.
-        for batch in entries.chunk_by(|one, other| one.kind() == other.kind()) {
+        // One event per kind and term: a batch can hold a leader's no-op and clients' entries, and
+        // whoever reads `first` and `last` must know the terms between them.
+        let alike =
+            |one: &Entry, other: &Entry| one.kind() == other.kind() && one.id.term == other.id.term;
+        for batch in entries.chunk_by(alike) {
             let last = batch[batch.len() - 1].id;
             self.emit(Event::Append {
                 first: batch[0].id,

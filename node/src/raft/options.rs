@@ -104,7 +104,7 @@ defects! {
     HeartbeatFullCommit "heartbeat-full-commit"
         "a heartbeat carries the leader's commit index, also to a follower that may lack the entries"
         "catalogue F-013: copycat 265, etcd b927fa8"
-        ["commit-overreach"];
+        ["lost-commit", "state-divergence"];
     TruncateOnAnyAppend "truncate-on-any-append"
         "a follower drops what comes after an append although nothing conflicts"
         "catalogue F-014: a late duplicate removes acknowledged entries"

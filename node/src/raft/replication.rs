@@ -262,13 +262,16 @@ impl Raft {
         while self.applied < self.commit {
             let Some(entry) = self.log.get(self.applied + 1).cloned() else { return };
             self.applied += 1;
-            let answer = self.machine.apply(&entry);
+            // A repetition is answered from memory: only what takes effect is told as a session's.
             let (session, serial) = match &entry.command {
-                Command::Operate { session: Some((session, serial)), .. } => {
+                Command::Operate { session: Some((session, serial)), .. }
+                    if self.machine.is_new(*session, *serial) =>
+                {
                     (Some(*session), Some(*serial))
                 }
                 _ => (None, None),
             };
+            let answer = self.machine.apply(&entry);
             self.emit(Event::Apply {
                 id: entry.id,
                 digest: entry.digest(),
