@@ -1,6 +1,6 @@
 //! A verdict as text, for a person.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use usurper_checks::{Finding, Judgement, Verdict};
 
@@ -57,8 +57,12 @@ fn write_all(
         check.warnings.iter().try_for_each(|f| write_finding(out, "warning: ", f, colour))?;
         omitted(out, "warning", check.warnings_omitted)?;
     }
-    for absent in &verdict.not_applied {
-        let line = format!("  -        {} (needs: {})", absent.check, absent.needs.join(", "));
+    let mut absent: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for check in &verdict.not_applied {
+        absent.entry(check.needs.join(", ")).or_default().push(&check.check);
+    }
+    for (needs, checks) in absent {
+        let line = format!("  -        {} (needs: {needs})", checks.join(", "));
         writeln!(out, "{}", paint(&line, Paint::Faint, colour))?;
     }
     writeln!(out, "verdict    {}", mark(verdict.judgement).trim_end())?;
