@@ -18,7 +18,7 @@ use tokio::{
 };
 use usurper_history::{
     Body, Clock, Effect, Event, FORMAT_VERSION, FaultRecord, HarnessEvent, Header, NodeId,
-    NodeRecord, Outcome, Phase, Record, Role, Trigger, Writer, sort_file,
+    NodeRecord, Outcome, Phase, Record, Trigger, Writer, sort_file,
 };
 use usurper_nemesis::{
     Act, Due, Fault, Needs, Network, NetworkOptions, Output, Process, Resolved, Scheduler, Step,
@@ -135,7 +135,6 @@ pub(crate) struct Controller<'a> {
     pub(crate) nodes: BTreeMap<NodeId, NodeState>,
     pub(crate) machines: BTreeMap<NodeId, Machine>,
     scheduler: Scheduler,
-    leaders: Leaders,
     steps_begun: u64,
     steps_open: usize,
     pub(crate) operations: u32,
@@ -187,7 +186,6 @@ impl<'a> Controller<'a> {
             nodes: BTreeMap::new(),
             machines: BTreeMap::new(),
             scheduler: Scheduler::new(plan.steps.clone(), &node_ids, plan.seed),
-            leaders: Leaders::default(),
             steps_begun: 0,
             steps_open: 0,
             operations: 0,
@@ -236,7 +234,7 @@ impl<'a> Controller<'a> {
         let done = |c: &Self| {
             // Nobody can lead where most nodes have ended by themselves.
             let running = c.nodes.values().filter(|state| state.process.is_some()).count();
-            c.interrupted || c.leaders.somebody_leads() || running * 2 <= c.nodes.len()
+            c.interrupted || c.scheduler.bindings().somebody_leads() || running * 2 <= c.nodes.len()
         };
         self.until(done, bound + SETTLE_MORE).await?;
         Ok(())
@@ -383,7 +381,6 @@ impl<'a> Controller<'a> {
     /// Takes note of a record that has just been written.
     fn seen(&mut self, record: &Record) {
         self.scheduler.observe(record);
-        self.leaders.observe(record);
         self.reporter.record(record);
     }
 
@@ -708,39 +705,6 @@ impl<'a> Controller<'a> {
         let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         let tail = lines[lines.len().saturating_sub(STDERR_LINES)..].join("\n");
         (!tail.is_empty()).then_some(tail)
-    }
-}
-
-/// Who leads, as far as the live events tell.
-#[derive(Debug, Default)]
-struct Leaders {
-    leading: BTreeMap<NodeId, u64>,
-    highest: Option<u64>,
-}
-
-impl Leaders {
-    fn observe(&mut self, record: &Record) {
-        match &record.body {
-            Body::Node(node) => match node.event {
-                Event::LeaderElected { established: true, in_term, .. } => {
-                    self.leading.insert(node.node, in_term);
-                    self.highest = self.highest.max(Some(in_term));
-                }
-                Event::RoleChange { to, .. } if to != Role::Leader => {
-                    self.leading.remove(&node.node);
-                }
-                _ => {}
-            },
-            Body::Harness(HarnessEvent::Exit { node, .. }) => {
-                self.leading.remove(node);
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether the newest of all leaders is still one.
-    fn somebody_leads(&self) -> bool {
-        self.highest.is_some() && self.leading.values().copied().max() == self.highest
     }
 }
 

@@ -70,6 +70,10 @@ pub struct Bindings {
     old_leader: Option<NodeId>,
     /// Those that believe that they lead, by their own word.
     primaries: BTreeSet<NodeId>,
+    /// The established leaders that have not given up or ended, with their terms.
+    leading: BTreeMap<NodeId, u64>,
+    /// The highest term that a leader was ever established in.
+    highest_led: Option<u64>,
     hit: BTreeMap<String, Vec<NodeId>>,
     captured: BTreeMap<String, Value>,
 }
@@ -95,13 +99,16 @@ impl Bindings {
             Body::Node(node) => node,
             Body::Harness(HarnessEvent::Exit { node, .. }) => {
                 self.primaries.remove(node);
+                self.leading.remove(node);
                 return;
             }
             _ => return,
         };
         match node.event {
-            Event::LeaderElected { established: true, .. } => {
+            Event::LeaderElected { established: true, in_term, .. } => {
                 self.primaries.insert(node.node);
+                self.leading.insert(node.node, in_term);
+                self.highest_led = self.highest_led.max(Some(in_term));
                 if self.leader != Some(node.node) {
                     self.old_leader = self.leader;
                     self.leader = Some(node.node);
@@ -112,9 +119,15 @@ impl Bindings {
             }
             Event::RoleChange { .. } | Event::NodeStart { .. } => {
                 self.primaries.remove(&node.node);
+                self.leading.remove(&node.node);
             }
             _ => {}
         }
+    }
+
+    /// Whether the newest of all established leaders is still one.
+    pub fn somebody_leads(&self) -> bool {
+        self.highest_led.is_some() && self.leading.values().copied().max() == self.highest_led
     }
 
     /// Those that believe that they lead, in order.

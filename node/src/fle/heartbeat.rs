@@ -52,35 +52,35 @@ impl Fle {
 
     /// The leader's timer, and its first heartbeat.
     pub(super) fn beat(&mut self) {
-        let silent = self.options.defects.no_hb_after_elected;
-        let State::Leading(Leading { phase: LeaderPhase::Broadcast(broadcast), .. }) =
-            &mut self.state
-        else {
-            return;
-        };
-        if !(silent && broadcast.elected) {
-            broadcast.beat += 1;
-            let (epoch, beat) = (broadcast.epoch, broadcast.beat);
-            self.note_heartbeat("sent", None, epoch, self.id, None);
-            self.broadcast(&Message::Heartbeat { epoch, beat, sent_at: self.now });
+        if self.speak(None) {
+            self.set(Timer::Beat, self.now + self.options.heartbeat);
         }
-        self.set(Timer::Beat, self.now + self.options.heartbeat);
     }
 
     /// One heartbeat out of turn.
     pub(super) fn beat_to(&mut self, follower: NodeId) {
+        self.speak(Some(follower));
+    }
+
+    /// A leader's heartbeat to one follower or to all. Says whether this node leads.
+    fn speak(&mut self, to: Option<NodeId>) -> bool {
         let silent = self.options.defects.no_hb_after_elected;
         let State::Leading(Leading { phase: LeaderPhase::Broadcast(broadcast), .. }) =
             &mut self.state
         else {
-            return;
+            return false;
         };
         if !(silent && broadcast.elected) {
             broadcast.beat += 1;
             let (epoch, beat) = (broadcast.epoch, broadcast.beat);
-            self.note_heartbeat("sent", Some(follower), epoch, self.id, None);
-            self.send(follower, Message::Heartbeat { epoch, beat, sent_at: self.now });
+            self.note_heartbeat("sent", to, epoch, self.id, None);
+            let message = Message::Heartbeat { epoch, beat, sent_at: self.now };
+            match to {
+                Some(follower) => self.send(follower, message),
+                None => self.broadcast(&message),
+            }
         }
+        true
     }
 
     pub(super) fn on_heartbeat(&mut self, from: NodeId, epoch: u64, beat: u64, sent_at: Tick) {
