@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use usurper_nemesis::{Majority, TimeSpan};
 
-use crate::{failure::Failure, plan::Wishes};
+use crate::{
+    failure::Failure,
+    plan::Wishes,
+    suite::{Keep, Shard},
+};
 
 /// usurper finds the leaders that should not be leading.
 ///
@@ -35,6 +39,19 @@ pub(crate) enum Command {
     /// It can be stopped with Ctrl-C; the same command goes on where it was. Exit codes: 0 when a
     /// scenario was written, 3 when the run does not fail again.
     Shrink(ShrinkArgs),
+    /// Many runs side by side: a matrix of scenarios and random faults, night after night.
+    ///
+    /// Exit codes: 1 if a run was invalid, 4 if the harness failed in one, 3 if one is unknown, 0 if
+    /// all are valid.
+    Suite(SuiteArgs),
+    /// Say what failed when, and how it went from night to night.
+    History(HistoryArgs),
+    /// Show one stored run.
+    Show(ShowArgs),
+    /// Join the stores of shards into one.
+    Merge(MergeArgs),
+    /// Look after a store.
+    Store(StoreArgs),
     /// Judge a history, or the history of a run.
     Check(CheckArgs),
     /// Make a page of a run, to look at.
@@ -209,6 +226,97 @@ pub(crate) struct ShrinkArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct SuiteArgs {
+    /// The suite: a TOML file.
+    pub(crate) file: PathBuf,
+    /// How many runs go on side by side, at most [default: by the cores and the clusters' timeouts]
+    #[arg(long, value_parser = at_least_one)]
+    pub(crate) jobs: Option<usize>,
+    /// Go on with new seeds, round after round, for so long (`8h`); otherwise there is one round.
+    #[arg(long)]
+    pub(crate) budget: Option<TimeSpan>,
+    /// Do only this part of the runs, as I/N from 1/N to N/N; needs a seed.
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
+    /// What the runs' seeds derive from; a new one if absent.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Go on with the newest unfinished one.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Begin no run after the first that is invalid or in which the harness fails.
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+    /// Shrink the shortest run of each finding at the end.
+    #[arg(long)]
+    pub(crate) shrink: bool,
+    /// Which runs keep their history, logs and data.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) keep: Keep,
+    /// Where runs are stored.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
+    /// Write JUnit XML there, too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Write a job summary in Markdown there, too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Only cells and scenarios whose name has this in it.
+    pub(crate) cell: Option<String>,
+    /// Only the newest suite whose name has this in it.
+    #[arg(long)]
+    pub(crate) suite: Option<String>,
+    /// Where runs are stored.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The run's directory, a part of its path in the store, or its seed.
+    pub(crate) run: String,
+    /// Where runs are stored.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MergeArgs {
+    /// The stores to take from. They stay as they are.
+    #[arg(required = true, value_name = "STORE")]
+    pub(crate) stores: Vec<PathBuf>,
+    /// The store to join them into.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    #[command(subcommand)]
+    pub(crate) command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Make the index again from the runs.
+    Rebuild {
+        #[arg(long, default_value = "store")]
+        store: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     /// History files or run directories (`store/latest`).
     #[arg(required = true)]
@@ -263,6 +371,24 @@ pub(crate) struct DoctorArgs {
     pub(crate) measure: bool,
 }
 
+impl ShrinkArgs {
+    /// To shrink a run with the usual settings.
+    pub(crate) fn of_run(run: PathBuf, jobs: Option<usize>) -> Self {
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            args: ShrinkArgs,
+        }
+        let words = ["shrink".into(), std::ffi::OsString::from("--"), run.into_os_string()];
+        Self { jobs, ..Alone::parse_from(words).args }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse::<usize>().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected a number from 1".to_owned())
+}
+
 fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
@@ -301,10 +427,12 @@ impl PlanArgs {
 
     /// The seed asked for, or one that was not used before.
     pub(crate) fn seed_or_new(&self) -> u64 {
-        self.seed.unwrap_or_else(|| {
-            let fresh = usurper_history::monotonic_ns() ^ (u64::from(std::process::id()) << 20);
-            // Short enough to be typed again.
-            fresh.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
-        })
+        self.seed.unwrap_or_else(new_seed)
     }
+}
+
+/// A seed that was not used before, short enough to be typed again.
+pub(crate) fn new_seed() -> u64 {
+    let fresh = usurper_history::monotonic_ns() ^ (u64::from(std::process::id()) << 20);
+    fresh.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
 }

@@ -4,15 +4,13 @@
 //! must have been hit. Both ways or it proves nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    path::Path,
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 use usurper_checks::{CheckVerdict, Judgement};
-use usurper_history::{Body, Event, Reader};
 
 use crate::{
     cli::{Output, ProveArgs},
@@ -24,6 +22,7 @@ use crate::{
     reporter::Silent,
     scenario::Scenario,
     side_by_side::{Next, Work, default_jobs, side_by_side},
+    stored::defects_hit,
     system,
 };
 
@@ -227,21 +226,6 @@ fn what_is_wrong(plan: &Plan, judged: &Judged) -> Result<Option<String>, Failure
     let unhit = plan.defects.iter().filter(|defect| !hit.contains(*defect));
     wrong.extend(unhit.map(|defect| format!("{defect} was not hit")));
     Ok((!wrong.is_empty()).then(|| wrong.join(", ")))
-}
-
-/// The defects that changed what a node did, by the nodes' own word.
-fn defects_hit(history: &Path) -> Result<BTreeSet<String>, Failure> {
-    let mut hit = BTreeSet::new();
-    let reader = Reader::open(history).context("cannot read the history");
-    for record in reader.map_err(Failure::harness)? {
-        let (_, record) = record.map_err(Failure::harness)?;
-        if let Body::Node(node) = record.body
-            && let Event::DefectHit { name, .. } = node.event
-        {
-            hit.insert(name);
-        }
-    }
-    Ok(hit)
 }
 
 impl Row {
