@@ -19,6 +19,8 @@ mod run;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]
+mod suites;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod usage;
