@@ -44,6 +44,10 @@ pub(crate) enum Command {
     /// Exit codes: 1 if a run was invalid, 4 if the harness failed in one, 3 if one is unknown, 0 if
     /// all are valid.
     Suite(SuiteArgs),
+    /// Say whether a fix holds: the same runs before and after it, side by side.
+    ///
+    /// Exit codes: 0 fixed, 1 not fixed, 3 inconclusive.
+    Validate(ValidateArgs),
     /// Say what failed when, and how it went from night to night.
     History(HistoryArgs),
     /// Show one stored run.
@@ -262,6 +266,46 @@ pub(crate) struct SuiteArgs {
     /// Write a job summary in Markdown there, too.
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// A scenario (`usurper list scenarios`), a TOML file, or the directory of a run.
+    #[arg(value_name = "SCENARIO|RUN")]
+    pub(crate) what: String,
+    /// What it was like before: defects and options, `config-leader-on-boot,heartbeat=50ms`, or `none`
+    /// [default: the defects of the scenario or the run]
+    #[arg(long, value_delimiter = ',', value_name = "DEFECT|KEY=VALUE,…")]
+    pub(crate) before: Option<Vec<String>>,
+    /// What it is like after.
+    #[arg(long, value_delimiter = ',', value_name = "DEFECT|KEY=VALUE,…", default_value = "none")]
+    pub(crate) after: Vec<String>,
+    /// The program of the system under test before.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) before_bin: Option<PathBuf>,
+    /// The program of the system under test after.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) after_bin: Option<PathBuf>,
+    /// How many runs of each, at most; fewer where less decides.
+    #[arg(short = 'n', long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
+    /// How many runs go on side by side [default: four times the cores]
+    #[arg(long, value_parser = at_least_one)]
+    pub(crate) jobs: Option<usize>,
+    /// What counts as failing; may be repeated [default: what the scenario expects or the run failed]
+    #[arg(long, value_name = "CHECK")]
+    pub(crate) check: Vec<String>,
+    /// The first seed of a scenario's runs; each pair takes the next.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Keep every run in the store.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Where the runs are stored.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
     #[arg(long, value_enum, default_value_t)]
     pub(crate) output: Output,
 }

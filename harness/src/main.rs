@@ -5,6 +5,7 @@ mod again;
 mod answers;
 mod cli;
 mod commands;
+mod comparison;
 mod controller;
 mod execute;
 mod failure;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => commands::plan(&args),
         Command::List(args) => commands::list(&args),
         Command::Suite(args) => commands::suite(&args),
+        Command::Validate(args) => commands::validate(&args),
         Command::History(args) => commands::history(&args),
         Command::Show(args) => commands::show(&args),
         Command::Merge(args) => commands::merge(&args),

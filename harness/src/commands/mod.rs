@@ -13,6 +13,7 @@ mod show;
 mod shrink;
 mod store;
 mod suite;
+mod validate;
 
 pub(crate) use check::check;
 pub(crate) use doctor::doctor;
@@ -27,3 +28,4 @@ pub(crate) use show::show;
 pub(crate) use shrink::shrink;
 pub(crate) use store::{merge, store};
 pub(crate) use suite::suite;
+pub(crate) use validate::validate;

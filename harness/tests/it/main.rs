@@ -24,3 +24,5 @@ mod suites;
 mod support;
 #[cfg(test)]
 mod usage;
+#[cfg(test)]
+mod validate;
