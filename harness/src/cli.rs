@@ -76,7 +76,8 @@ pub(crate) struct PlanArgs {
     /// Switch the scenario's own defects on.
     #[arg(long)]
     pub(crate) with_defect: bool,
-    /// Families of random faults: kill, terminate, pause, partition, all or none.
+    /// Families of random faults (docs/schedules.md names them), all or none
+    /// [default: kill,pause,partition]
     #[arg(long, value_delimiter = ',', value_name = "FAULT,…")]
     pub(crate) faults: Option<Vec<String>>,
     /// From one random fault to the next [default: 2s]
@@ -100,7 +101,8 @@ pub(crate) struct PlanArgs {
     /// How long faults go on, at most [default: the scenario's, or 12s]
     #[arg(long)]
     pub(crate) time: Option<TimeSpan>,
-    /// How long to watch the healed cluster [default: the scenario's, or 2s]
+    /// How long to watch the healed cluster [default: the scenario's; of random faults, until a leader
+    /// lasts, at most as long as the checks of liveness need]
     #[arg(long)]
     pub(crate) settle: Option<TimeSpan>,
     /// What everything random in the run derives from; a new one if absent.

@@ -8,6 +8,7 @@ mod commands;
 mod controller;
 mod execute;
 mod failure;
+mod following;
 mod host;
 mod machine;
 mod oracle;

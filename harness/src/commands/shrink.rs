@@ -25,8 +25,10 @@ use crate::{
 
 /// How often the smallest schedule is run at the end.
 const CONFIRM_RUNS: u32 = 10;
-/// How many steps back the search goes where it does not fail each time then.
-const CONFIRM_BACK: usize = 3;
+/// How often of them it must fail for the search to be content.
+const CONFIRM_ENOUGH: u32 = 9;
+/// How many steps back the search goes where it fails less often than that.
+const CONFIRM_BACK: usize = 8;
 /// The part of the budget that is for the search, in percent; the rest is for the confirmation.
 const SEARCH_PERCENT: u64 = 85;
 
@@ -115,23 +117,34 @@ struct Confirmed {
 
 fn run_search(runs: &mut Runs, start: Candidate, trial: Trial, began_ns: u64) -> Shrunk {
     let nodes = runs.plan.node_ids();
+    let mut trial = trial;
     search(start, &nodes, &mut |proposals: &[Proposal]| {
         let found = runs.first_failing(proposals, trial)?;
-        let Some((index, trial)) = found else {
+        let Some((index, tried)) = found else {
             let count = proposals.len();
             tell(began_ns, &format!("kept as it is: none of {count} changes still fails"));
             return Ok(None);
         };
         let Proposal { what, candidate } = &proposals[index];
-        let rate = Rate { hits: trial.failed, runs: trial.failed + trial.passed };
+        let mut rate = Rate { hits: tried.failed, runs: tried.failed + tried.passed };
+        if trial.need < surest(trial.of) {
+            // What fails more often than it did shall not become rare again.
+            rate = runs.count(candidate, trial.of).map_or(rate, |(rate, _)| rate);
+            trial.need = trial.need.max(rate.hits.min(surest(trial.of)));
+        }
         let (left, waits) = (candidate.steps.len(), waits_of(candidate));
         tell(began_ns, &format!("{what}: fails {rate}, {left} steps and {waits} of waits left"));
         Ok(Some(index))
     })
 }
 
-/// Runs the smallest schedule once more, often; where it does not fail each time, also those before
-/// it, and takes the surest.
+/// How often something must fail of so many runs that fails nearly always.
+fn surest(runs: u32) -> u32 {
+    runs - runs / 6
+}
+
+/// Runs the smallest schedule once more, often; where it does not fail nearly each time, also those
+/// before it, and takes the surest.
 ///
 /// The healed cluster is watched for twice as long as was just enough, because the next machine may
 /// be slower.
@@ -157,7 +170,7 @@ fn confirm(runs: &mut Runs, shrunk: &Shrunk, began_ns: u64) -> Result<Confirmed,
         if rate.hits > best.rate.hits {
             best = Confirmed { smallest, rate, checks };
         }
-        if rate.hits == rate.runs || runs.stop.is_some() {
+        if rate.hits >= CONFIRM_ENOUGH || runs.stop.is_some() {
             break;
         }
     }

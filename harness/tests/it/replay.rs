@@ -73,5 +73,13 @@ fn a_schedule_that_cannot_run_is_refused_with_its_line() {
         "error: cannot run `wrong.toml`, line 7: step 1: `resume` undoes nothing: no step before \
          it does `pause`",
     ));
+    std::fs::write(
+        folder.path().join("typo.toml"),
+        text.replace("resume", "pause").replace("\"n1\"", "\"leadr\""),
+    )
+    .unwrap();
+    usurper(folder.path(), &["run", "typo.toml"])
+        .code(2)
+        .stderr(contains("line 8").and(contains("unknown target `leadr`: did you mean `leader`?")));
     assert!(!folder.path().join("store").exists(), "nothing was started");
 }

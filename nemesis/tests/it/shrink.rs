@@ -21,6 +21,7 @@ fn start(seed: u64) -> Candidate {
         interval: TimeSpan::millis(2000),
         time: TimeSpan::millis(24_000),
         advance: true,
+        points: Vec::new(),
     };
     let mut steps = generate(&nodes(), &options, seed);
     for step in &mut steps {
