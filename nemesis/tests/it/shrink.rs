@@ -17,7 +17,8 @@ fn nodes() -> Vec<NodeId> {
 /// A random schedule that was turned into one that waits, as a replay is.
 fn start(seed: u64) -> Candidate {
     let options = GeneratorOptions {
-        mix: Mix::ALL.to_vec(),
+        // The others hit whom a step before them has hit, and so need that one, too.
+        mix: Mix::ALL.iter().copied().filter(|mix| mix.beyond().is_none()).collect(),
         interval: TimeSpan::millis(2000),
         time: TimeSpan::millis(24_000),
         advance: true,
