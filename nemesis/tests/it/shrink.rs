@@ -22,7 +22,7 @@ fn start(seed: u64) -> Candidate {
         interval: TimeSpan::millis(2000),
         time: TimeSpan::millis(24_000),
         advance: true,
-        points: Vec::new(),
+        points: vec!["vote.after-cast-before-send".to_owned()],
     };
     let mut steps = generate(&nodes(), &options, seed);
     for step in &mut steps {
