@@ -6,10 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use usurper_nemesis::{Candidate, Proposal, Shrunk, TimeSpan, Trial, shrink as search};
+use usurper_nemesis::{Candidate, Proposal, Shrunk, Step, TimeSpan, Trial, shrink as search};
 
 use crate::{
-    again::Again,
+    again::{Again, Outcome},
     answers::Answers,
     cli::ShrinkArgs,
     failure::{Failure, Status},
@@ -27,6 +27,11 @@ use crate::{
 const CONFIRM_RUNS: u32 = 10;
 /// How often of them it must fail for the search to be content.
 const CONFIRM_ENOUGH: u32 = 9;
+/// How long a step waits for what may never come without the defects.
+const CLOCKED_WITHIN: TimeSpan = TimeSpan::millis(5_000);
+/// What the story says of a scenario that nothing but the defects carries on.
+const NEEDS_DEFECTS: &str =
+    "Without the defects it is unknown: a step waits for what only they bring about.\n";
 /// How many steps back the search goes where it fails less often than that.
 const CONFIRM_BACK: usize = 8;
 /// The part of the budget that is for the search, in percent; the rest is for the confirmation.
@@ -95,6 +100,7 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
         runs.stop = None;
     }
     let confirmed = confirm(&mut runs, &shrunk, began_ns)?;
+    let confirmed = provable(&mut runs, confirmed, began_ns)?;
     let path = args.output.clone().unwrap_or_else(|| args.run.join("shrunk.toml"));
     let text = scenario_text(&runs, args, &confirmed)?;
     std::fs::write(&path, &text)
@@ -113,6 +119,8 @@ struct Confirmed {
     rate: Rate,
     /// What every failure failed.
     checks: BTreeSet<String>,
+    /// Without the defects it waits in vain, and is unknown.
+    needs_defects: bool,
 }
 
 fn run_search(runs: &mut Runs, start: Candidate, trial: Trial, began_ns: u64) -> Shrunk {
@@ -158,6 +166,7 @@ fn confirm(runs: &mut Runs, shrunk: &Shrunk, began_ns: u64) -> Result<Confirmed,
         smallest: with_room(shrunk.smallest()),
         rate: Rate::default(),
         checks: runs.again.checks.clone(),
+        needs_defects: false,
     };
     if runs.stop.is_some() {
         return Ok(best);
@@ -168,13 +177,50 @@ fn confirm(runs: &mut Runs, shrunk: &Shrunk, began_ns: u64) -> Result<Confirmed,
         let (steps, settle) = (smallest.steps.len(), smallest.settle);
         tell(began_ns, &format!("confirmed with {steps} steps and settle {settle}: fails {rate}"));
         if rate.hits > best.rate.hits {
-            best = Confirmed { smallest, rate, checks };
+            best = Confirmed { smallest, rate, checks, needs_defects: false };
         }
         if rate.hits >= CONFIRM_ENOUGH || runs.stop.is_some() {
             break;
         }
     }
     Ok(best)
+}
+
+/// Sees to it that the schedule can be carried through without the defects, too, so that a build
+/// without them is put to the same faults: where a step waits for what only a defect brings about, it
+/// goes on by the clock.
+fn provable(
+    runs: &mut Runs,
+    mut confirmed: Confirmed,
+    began_ns: u64,
+) -> Result<Confirmed, Failure> {
+    let waits = confirmed.smallest.steps.iter().any(waits_for_good);
+    let unknown =
+        |runs: &Runs, candidate: &Candidate| runs.without_defects(candidate) == Outcome::Unknown;
+    if runs.stop.is_some()
+        || runs.plan.defects.is_empty()
+        || !waits
+        || !unknown(runs, &confirmed.smallest)
+    {
+        return Ok(confirmed);
+    }
+    let mut clocked = confirmed.smallest.clone();
+    for step in clocked.steps.iter_mut().filter(|step| waits_for_good(step)) {
+        step.within = Some(step.within.unwrap_or(CLOCKED_WITHIN));
+        step.anyway = true;
+    }
+    let (rate, checks) = runs.count(&clocked, CONFIRM_RUNS)?;
+    confirmed.needs_defects = rate.hits + 1 < confirmed.rate.hits || unknown(runs, &clocked);
+    if !confirmed.needs_defects {
+        tell(began_ns, &format!("goes on by the clock without the defects: fails {rate}"));
+        (confirmed.smallest, confirmed.rate, confirmed.checks) = (clocked, rate, checks);
+    }
+    Ok(confirmed)
+}
+
+/// Whether a step that never has its event makes a run unknown.
+fn waits_for_good(step: &Step) -> bool {
+    step.on.is_some() && !step.anyway && !step.optional
 }
 
 fn ended_early(runs: &Runs) -> Result<Status, Failure> {
@@ -202,7 +248,7 @@ fn waits_of(candidate: &Candidate) -> TimeSpan {
 /// The smallest schedule as a scenario: TOML, ready to be kept.
 fn scenario_text(runs: &Runs, args: &ShrinkArgs, confirmed: &Confirmed) -> Result<String, Failure> {
     let plan = &runs.plan;
-    let Confirmed { smallest, rate, checks } = confirmed;
+    let Confirmed { smallest, rate, checks, needs_defects } = confirmed;
     let checks: Vec<_> = checks.iter().cloned().collect();
     let triggers = u32::try_from(smallest.steps.iter().filter(|step| step.on.is_some()).count());
     let triggers = triggers.unwrap_or(u32::MAX).saturating_add(2);
@@ -217,10 +263,11 @@ fn scenario_text(runs: &Runs, args: &ShrinkArgs, confirmed: &Confirmed) -> Resul
     let scenario = Scenario {
         summary: summary_of(plan, &checks, smallest.steps.len()),
         story: format!(
-            "Shrunk from the run {} with seed {}.\n{}\n",
+            "Shrunk from the run {} with seed {}.\n{}\n{}",
             args.run.display(),
             plan.seed,
-            how_often(*rate)
+            how_often(*rate),
+            if *needs_defects { NEEDS_DEFECTS } else { "" }
         ),
         system: plan.system.clone(),
         nodes: plan.nodes,

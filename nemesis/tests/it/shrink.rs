@@ -189,3 +189,55 @@ fn a_trial_is_decided_as_soon_as_nothing_can_change_it() {
     assert_eq!((trial(4, 0), trial(4, 1)), (Some(true), Some(true)));
     assert_eq!((trial(0, 2), trial(3, 2)), (Some(false), Some(false)));
 }
+
+#[test]
+fn times_and_counts_become_less_and_a_defect_is_not_waited_for() {
+    let text = r#"
+        settle = "1s"
+        [[steps]]
+        do = "loss"
+        links = ["n1->n2"]
+        probability = 0.5
+        count = 40
+        at = "4s"
+        [[steps]]
+        do = "advance"
+        target = "n1"
+        by = 9
+        times = 12
+        every = "10ms"
+        [[steps]]
+        do = "kill"
+        target = "n1"
+        on = { event = "heartbeat", dir = "accepted", count = 8 }
+        [[steps]]
+        do = "restart"
+        target = "n1"
+        on = { event = "defect-hit", node = "n2" }
+    "#;
+    let start: Candidate = toml::from_str(text).unwrap();
+    let shrunk = shrink(start.clone(), &nodes(), &mut |proposals| {
+        // It takes all four steps, half of the loss, and some time before it.
+        let fails = |c: &Candidate| {
+            let loss = c.steps.iter().find(|step| step.fault == Fault::Loss);
+            c.steps.len() == 4
+                && loss.is_some_and(|step| {
+                    step.count >= Some(20) && step.at >= Some(TimeSpan::millis(900))
+                })
+        };
+        Ok(first_failing(proposals, fails))
+    });
+    let steps = &shrunk.smallest().steps;
+    assert_eq!((steps[0].count, steps[0].at), (Some(20), Some(TimeSpan::millis(1000))));
+    assert_eq!((steps[1].by, steps[1].times), (Some(1), Some(1)));
+    let wait = |step: &Step| toml::to_string(step.on.as_ref().unwrap()).unwrap();
+    assert!(!wait(&steps[2]).contains("count"), "{}", wait(&steps[2]));
+    assert!(steps[3].on.is_none() && steps[3].after.is_none(), "{:?}", steps[3]);
+    // Where nothing but the defect will do, it stays.
+    let waits = |c: &Candidate| {
+        c.steps.iter().any(|step| step.fault == Fault::Restart && step.on.is_some())
+    };
+    let kept = shrink(start, &nodes(), &mut |proposals| Ok(first_failing(proposals, waits)));
+    let [only] = kept.smallest().steps.as_slice() else { panic!("{:?}", kept.smallest()) };
+    assert!(wait(only).contains("defect-hit"));
+}
