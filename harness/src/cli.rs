@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use usurper_nemesis::{Majority, TimeSpan};
 
-use crate::{failure::Failure, plan::Wishes};
+use crate::{abilities::Ability, failure::Failure, plan::Wishes};
 
 /// usurper finds the leaders that should not be leading.
 ///
@@ -123,6 +123,12 @@ pub(crate) struct RunArgs {
     /// Run so many times, each with the next seed.
     #[arg(long, default_value_t = 1)]
     pub(crate) repeat: u32,
+    /// Leave out the faults that this machine cannot do; each is recorded as skipped.
+    #[arg(long)]
+    pub(crate) allow_skip: bool,
+    /// Do as if this machine lacked something.
+    #[arg(long, value_enum, hide = true)]
+    pub(crate) without: Vec<Ability>,
     /// Where runs are stored.
     #[arg(long, default_value = "store")]
     pub(crate) store: PathBuf,
@@ -260,6 +266,9 @@ pub(crate) enum What {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
+    /// Do as if this machine lacked something.
+    #[arg(long, value_enum, hide = true)]
+    pub(crate) without: Vec<Ability>,
     /// Also measure how long a fault takes from the event that it waits for.
     #[arg(long)]
     pub(crate) measure: bool,

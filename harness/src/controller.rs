@@ -523,7 +523,8 @@ impl<'a> Controller<'a> {
         let on_links = info.needs == Needs::Links || step.effect() == Effect::Cut;
         let no_link =
             (on_links && asked.links.is_empty()).then(|| "there is no such link".to_owned());
-        let reason = resolved.err().or(misfit).or(no_link);
+        let unable = self.plan.skip.get(&step.fault).cloned();
+        let reason = unable.or(resolved.err()).or(misfit).or(no_link);
         let record = FaultRecord {
             id: self.steps_begun,
             phase: Phase::Begin,
@@ -540,6 +541,15 @@ impl<'a> Controller<'a> {
             reason: None,
         };
         self.steps_open += 1;
+        if let (Some(index), Some(why)) = (index, self.plan.skip.get(&step.fault))
+            && !step.optional
+        {
+            // What was to be provoked is not put to the test.
+            let (number, fault) = (index + 1, step.fault);
+            let waits_for = format!("a machine that can do it: {why}");
+            let step = format!("step {number}: {fault}");
+            self.record(Body::Harness(HarnessEvent::StepMissed { step, waits_for }))?;
+        }
         if let Some(reason) = reason {
             self.record(Body::Fault(record.clone()))?;
             return self.handle_ended(act::skipped(index, record, reason));

@@ -1,5 +1,6 @@
 //! `usurper`: starts real clusters, breaks them, and says who should not be leading.
 
+mod abilities;
 mod act;
 mod again;
 mod answers;

@@ -52,6 +52,9 @@ pub(crate) struct Plan {
     pub(crate) params: BTreeMap<String, String>,
     pub(crate) node_params: BTreeMap<NodeId, BTreeMap<String, String>>,
     pub(crate) checks: Map<String, Value>,
+    /// The faults that the machine could not do and that may be left out, each with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) skip: BTreeMap<Fault, String>,
     pub(crate) steps: Schedule,
 }
 
@@ -103,6 +106,11 @@ impl Plan {
         NodeId::all(self.nodes).collect()
     }
 
+    /// Whether a step does this fault.
+    pub(crate) fn does(&self, fault: Fault) -> bool {
+        self.steps.iter().any(|step| step.fault == fault)
+    }
+
     fn of_scenario(
         name: String,
         scenario: Scenario,
@@ -152,6 +160,7 @@ impl Plan {
             params,
             node_params: scenario.node_params,
             checks,
+            skip: BTreeMap::new(),
             steps: scenario.steps,
         })
     }
@@ -206,6 +215,7 @@ impl Plan {
             params: wishes.params.clone(),
             node_params: BTreeMap::new(),
             checks: checks_of(&events_of(system, nodes), &wishes.checks)?,
+            skip: BTreeMap::new(),
             steps,
         };
         match wishes.settle {

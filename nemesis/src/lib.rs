@@ -45,6 +45,7 @@ pub use generator::{GeneratorOptions, generate};
 pub use generator_rates::{Majority, RateOptions, generate_rates};
 pub use link::{
     ByteRate, Chance, Condition, Kinds, LinkStats, MessageKind, Released, TooMany, Wire,
+    can_tell_who_knocks,
 };
 pub use mix::{Mix, MixKind};
 pub use network::{Answer, DoorCounters, InstallError, Network, NetworkError, NetworkOptions};

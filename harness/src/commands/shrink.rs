@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow};
 use usurper_nemesis::{Candidate, Proposal, Shrunk, Step, TimeSpan, Trial, shrink as search};
 
 use crate::{
+    abilities::Abilities,
     again::{Again, Outcome},
     answers::Answers,
     cli::ShrinkArgs,
@@ -40,8 +41,11 @@ const SEARCH_PERCENT: u64 = 85;
 pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     let began_ns = usurper_history::monotonic_ns();
     let stored = Stored::load(&args.run)?;
-    let plan = Plan { bin: args.bin.clone().or(stored.plan.bin.clone()), ..stored.plan.clone() };
-    system::find(&plan.system)?.check_installed(&plan)?;
+    let mut plan =
+        Plan { bin: args.bin.clone().or(stored.plan.bin.clone()), ..stored.plan.clone() };
+    let system = system::find(&plan.system)?;
+    system.check_installed(&plan)?;
+    Abilities::probe(&[]).fit(&mut plan, system, false)?;
     let checks = stored.failed_checks(args.check.as_deref())?;
     if checks.is_empty() {
         let run = args.run.display();
