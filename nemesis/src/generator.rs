@@ -50,6 +50,13 @@ pub fn generate(nodes: &[NodeId], options: &GeneratorOptions, seed: u64) -> Sche
             Target::Node(nodes[random.random_range(0..nodes.len())])
         };
         let mix = Mix::draw(&options.mix, &mut random);
+        // What is written and promised in an election goes wrong only if there is one. The leader is
+        // killed for it, so it is the others that are aimed at.
+        let provokes = mix.bites_in_elections() && random.random_bool(0.7);
+        let victim = match victim {
+            Target::Leader if provokes => Target::Followers,
+            victim => victim,
+        };
         let aim =
             Aim { name: name.clone(), victim, nodes, points: &options.points, overlaps: false };
         let Strike { mut fault, undos } = aim.strike(mix, &mut random);
@@ -58,8 +65,7 @@ pub fn generate(nodes: &[NodeId], options: &GeneratorOptions, seed: u64) -> Sche
         }
         let held = interval.mul_f64(random.random_range(0.35..0.9));
         steps.push(Step { at: Some(whole_millis(start)), ..fault });
-        // A moment of an election comes only if there is one.
-        let provoked = (mix == Mix::Failpoint && random.random_bool(0.7)).then(|| {
+        let provoked = provokes.then(|| {
             let kill = Step::new(Fault::Kill, Some(Target::Leader));
             let name = Some(format!("{name}-leader"));
             steps.push(Step {

@@ -185,6 +185,11 @@ impl Mix {
         }
     }
 
+    /// Whether it matters mostly to who takes part in an election.
+    pub(crate) fn bites_in_elections(self) -> bool {
+        matches!(self, Self::Failpoint | Self::DiskStall | Self::DiskFail)
+    }
+
     /// One of some families: each kind is as likely as another, and so are the families of a kind.
     pub(crate) fn draw(families: &[Self], random: &mut StdRng) -> Self {
         let mut kinds: Vec<_> = families.iter().map(|family| family.kind()).collect();
@@ -262,8 +267,13 @@ impl Aim<'_> {
                 fault.error =
                     Some(if random.random_bool(0.5) { DiskError::Io } else { DiskError::Full });
                 fault.count = random.random_bool(0.5).then_some(1);
-                // A node that is right ends when its disk fails.
-                vec![self.undo(Fault::DiskRestore), self.undo(Fault::Restart)]
+                // A node that is right ends when its disk fails. What another one did not save is gone
+                // with the power.
+                vec![
+                    self.undo(Fault::DiskRestore),
+                    self.undo(Fault::Power),
+                    self.undo(Fault::Restart),
+                ]
             }
             _ => {
                 fault.clock = Some(ClockName::Timer);
