@@ -5,7 +5,7 @@
 //! with three differences that come from what a run costs. A fault and its undo go together first,
 //! because one without the other is rarely what failed. Each question names several candidates at
 //! once, the smallest first, so that they can be tried side by side. And before the halving starts,
-//! the cheapest guesses are made: nothing at all, one fault alone, only the beginning.
+//! the cheapest guesses are made: nothing at all, one fault alone, everything in less time, only the beginning.
 //!
 //! Replay is not exact, so an answer may be wrong; the search only ever moves to a candidate that
 //! was said to fail, and ends where none of its smaller neighbours was.
@@ -23,6 +23,8 @@ use crate::{
     time_span::TimeSpan,
 };
 
+/// How often guesses are made, each from where the last one led.
+const GUESSES: usize = 4;
 /// A wait that is not worth a try to halve it.
 const WAIT_SHORT: Duration = Duration::from_millis(100);
 /// The shortest time to watch the healed cluster.
@@ -119,7 +121,12 @@ struct Search<'a, 'b> {
 
 impl Search<'_, '_> {
     fn run(&mut self) -> Result<(), Stopped> {
-        self.guess()?;
+        // A good guess makes the next ones quicker to answer.
+        for _ in 0..GUESSES {
+            if !self.guess()? {
+                break;
+            }
+        }
         loop {
             let before = self.current().clone();
             // Every run to come is the shorter for it.
@@ -162,8 +169,8 @@ impl Search<'_, '_> {
         }
     }
 
-    /// The cheapest guesses: nothing, one unit alone, the first units alone.
-    fn guess(&mut self) -> Result<(), Stopped> {
+    /// The cheapest guesses: nothing, one unit alone, all of it in less time, the first units alone.
+    fn guess(&mut self) -> Result<bool, Stopped> {
         let steps = &self.current().steps;
         let units = units(steps);
         let only = |kept: &[Vec<usize>]| -> BTreeSet<usize> {
@@ -175,19 +182,22 @@ impl Search<'_, '_> {
             let what = format!("only {}", name_of(steps, unit));
             guesses.push((what, only(std::slice::from_ref(unit))));
         }
+        let mut beginnings = Vec::new();
         for count in 2..units.len() {
-            guesses.push((
+            beginnings.push((
                 format!("only the first {count} of {}", units.len()),
                 only(&units[..count]),
             ));
         }
-        let mut proposals = Vec::new();
-        for keep_waits in [false, true] {
-            for (what, removed) in &guesses {
-                proposals.push(self.without(what.clone(), removed, keep_waits));
-            }
-        }
-        self.try_all(proposals).map(|_| ())
+        let less = |guesses: &[(String, BTreeSet<usize>)]| -> Vec<Proposal> {
+            let kinds = [false, true].into_iter().flat_map(|keep_waits| {
+                guesses.iter().map(move |(what, removed)| (what, removed, keep_waits))
+            });
+            kinds.map(|(what, removed, keep)| self.without(what.clone(), removed, keep)).collect()
+        };
+        let (alone, first) = (less(&guesses), less(&beginnings));
+        let proposals = [alone, self.shorter_everywhere(), first].concat();
+        self.try_all(proposals)
     }
 
     /// Deletes faults together with what undoes them, in ever smaller groups.

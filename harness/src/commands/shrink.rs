@@ -103,7 +103,7 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     if runs.stop == Some(Stop::Budget) {
         runs.stop = None;
     }
-    let confirmed = confirm(&mut runs, &shrunk, began_ns)?;
+    let confirmed = confirm(&mut runs, &shrunk, began_ns, began_ns.saturating_add(budget_ns))?;
     let confirmed = provable(&mut runs, confirmed, began_ns)?;
     let path = args.output.clone().unwrap_or_else(|| args.run.join("shrunk.toml"));
     let text = scenario_text(&runs, args, &confirmed)?;
@@ -160,7 +160,12 @@ fn surest(runs: u32) -> u32 {
 ///
 /// The healed cluster is watched for twice as long as was just enough, because the next machine may
 /// be slower.
-fn confirm(runs: &mut Runs, shrunk: &Shrunk, began_ns: u64) -> Result<Confirmed, Failure> {
+fn confirm(
+    runs: &mut Runs,
+    shrunk: &Shrunk,
+    began_ns: u64,
+    deadline_ns: u64,
+) -> Result<Confirmed, Failure> {
     let longest = shrunk.trail[0].candidate.settle;
     let with_room = |candidate: &Candidate| Candidate {
         settle: TimeSpan(candidate.settle.0 * 2).min(longest),
@@ -183,7 +188,8 @@ fn confirm(runs: &mut Runs, shrunk: &Shrunk, began_ns: u64) -> Result<Confirmed,
         if rate.hits > best.rate.hits {
             best = Confirmed { smallest, rate, checks, needs_defects: false };
         }
-        if rate.hits >= CONFIRM_ENOUGH || runs.stop.is_some() {
+        let late = usurper_history::monotonic_ns() >= deadline_ns;
+        if rate.hits >= CONFIRM_ENOUGH || late || runs.stop.is_some() {
             break;
         }
     }

@@ -48,11 +48,15 @@ fn first_failing(proposals: &[Proposal], fails: impl Fn(&Candidate) -> bool) -> 
     proposals.iter().position(|proposal| fails(&proposal.candidate))
 }
 
+/// Whether a step is a fault that needs no other step before it.
+fn stands_alone(step: &Step) -> bool {
+    step.fault.info().undo.is_some() && !matches!(step.target, Some(Target::Step(_)))
+}
+
 /// Some steps of a schedule that are not undos, which are the ones that fail together.
 fn chosen(start: &Candidate, picks: &[prop::sample::Index]) -> Vec<(Fault, Option<Target>)> {
     let steps = &start.steps;
-    let faults: Vec<_> =
-        (0..steps.len()).filter(|i| steps[*i].fault.info().undo.is_some()).collect();
+    let faults: Vec<_> = (0..steps.len()).filter(|i| stands_alone(&steps[*i])).collect();
     let places: BTreeSet<_> = picks.iter().map(|pick| faults[pick.index(faults.len())]).collect();
     places.into_iter().map(|i| (steps[i].fault, steps[i].target.clone())).collect()
 }
