@@ -28,6 +28,8 @@ use crate::{
 const CONFIRM_RUNS: u32 = 10;
 /// How often of them it must fail for the search to be content.
 const CONFIRM_ENOUGH: u32 = 9;
+/// How much more often a larger one must fail to be worth its steps.
+const CONFIRM_MARGIN: u32 = 2;
 /// How long a step waits for what may never come without the defects.
 const CLOCKED_WITHIN: TimeSpan = TimeSpan::millis(5_000);
 /// What the story says of a scenario that nothing but the defects carries on.
@@ -185,7 +187,8 @@ fn confirm(
         let (rate, checks) = runs.count(&smallest, CONFIRM_RUNS)?;
         let (steps, settle) = (smallest.steps.len(), smallest.settle);
         tell(began_ns, &format!("confirmed with {steps} steps and settle {settle}: fails {rate}"));
-        if rate.hits > best.rate.hits {
+        let markedly = rate.hits > best.rate.hits + CONFIRM_MARGIN;
+        if best.rate.runs == 0 || markedly || rate.hits >= CONFIRM_ENOUGH {
             best = Confirmed { smallest, rate, checks, needs_defects: false };
         }
         let late = usurper_history::monotonic_ns() >= deadline_ns;
