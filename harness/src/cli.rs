@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use usurper_nemesis::{Majority, TimeSpan};
 
 use crate::{
+    abilities::Ability,
     failure::Failure,
     plan::Wishes,
     suite::{Keep, Shard},
@@ -97,7 +98,8 @@ pub(crate) struct PlanArgs {
     /// Switch the scenario's own defects on.
     #[arg(long)]
     pub(crate) with_defect: bool,
-    /// Families of random faults: kill, terminate, pause, partition, all or none.
+    /// Families of random faults (docs/schedules.md names them), all or none
+    /// [default: kill,pause,partition]
     #[arg(long, value_delimiter = ',', value_name = "FAULT,…")]
     pub(crate) faults: Option<Vec<String>>,
     /// From one random fault to the next [default: 2s]
@@ -121,7 +123,8 @@ pub(crate) struct PlanArgs {
     /// How long faults go on, at most [default: the scenario's, or 12s]
     #[arg(long)]
     pub(crate) time: Option<TimeSpan>,
-    /// How long to watch the healed cluster [default: the scenario's, or 2s]
+    /// How long to watch the healed cluster [default: the scenario's; of random faults, until a leader
+    /// lasts, at most as long as the checks of liveness need]
     #[arg(long)]
     pub(crate) settle: Option<TimeSpan>,
     /// What everything random in the run derives from; a new one if absent.
@@ -142,6 +145,12 @@ pub(crate) struct RunArgs {
     /// Run so many times, each with the next seed.
     #[arg(long, default_value_t = 1)]
     pub(crate) repeat: u32,
+    /// Leave out the faults that this machine cannot do; each is recorded as skipped.
+    #[arg(long)]
+    pub(crate) allow_skip: bool,
+    /// Do as if this machine lacked something.
+    #[arg(long, value_enum, hide = true)]
+    pub(crate) without: Vec<Ability>,
     /// Where runs are stored.
     #[arg(long, default_value = "store")]
     pub(crate) store: PathBuf,
@@ -410,6 +419,9 @@ pub(crate) enum What {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
+    /// Do as if this machine lacked something.
+    #[arg(long, value_enum, hide = true)]
+    pub(crate) without: Vec<Ability>,
     /// Also measure how long a fault takes from the event that it waits for.
     #[arg(long)]
     pub(crate) measure: bool,

@@ -1,5 +1,6 @@
 //! `usurper`: starts real clusters, breaks them, and says who should not be leading.
 
+mod abilities;
 mod act;
 mod again;
 mod answers;
@@ -9,6 +10,7 @@ mod comparison;
 mod controller;
 mod execute;
 mod failure;
+mod following;
 mod host;
 mod index;
 mod machine;

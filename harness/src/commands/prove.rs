@@ -13,6 +13,7 @@ use serde::Serialize;
 use usurper_checks::{CheckVerdict, Judgement};
 
 use crate::{
+    abilities::Abilities,
     cli::{Output, ProveArgs},
     controller::RunEnd,
     execute::{Judged, execute},
@@ -73,6 +74,7 @@ struct Tally {
 pub(crate) fn prove(args: &ProveArgs) -> Result<Status, Failure> {
     let mut rows = Vec::new();
     let mut queue = VecDeque::new();
+    let abilities = Abilities::probe(&[]);
     for (name, scenario) in chosen(args)? {
         let row = rows.len();
         let with = if scenario.defects.is_empty() { None } else { Some(Tally::default()) };
@@ -80,7 +82,9 @@ pub(crate) fn prove(args: &ProveArgs) -> Result<Status, Failure> {
             let seed = args.seed.wrapping_add(repeat);
             for with_defect in [false, true].into_iter().take(1 + usize::from(with.is_some())) {
                 let wishes = Wishes { with_defect, ..Wishes::default() };
-                let plan = Plan::resolve(Some((name.clone(), scenario.clone())), &wishes, seed)?;
+                let mut plan =
+                    Plan::resolve(Some((name.clone(), scenario.clone())), &wishes, seed)?;
+                abilities.fit(&mut plan, system::find(&scenario.system)?, false)?;
                 queue.push_back((row, plan));
             }
         }

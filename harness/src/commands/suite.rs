@@ -7,6 +7,7 @@ use usurper_history::monotonic_ns;
 
 use super::shrink::shrink;
 use crate::{
+    abilities::Abilities,
     cli::{Output, ShrinkArgs, SuiteArgs, new_seed},
     execute::Started,
     failure::{Failure, Status},
@@ -34,7 +35,8 @@ pub(crate) fn suite(args: &SuiteArgs) -> Result<Status, Failure> {
             .with_hint("all shards take the same one, for example the number of the CI run"));
     }
     let (file, cells) = SuiteFile::load(&args.file)?;
-    let timeout_ns = check_systems(&cells)?;
+    let abilities = Abilities::probe(&[]);
+    let timeout_ns = check_systems(&cells, &abilities)?;
     let lock = Lock::take(&args.store)?;
     let mut index = Index::open(&args.store)?;
     let mut dir = open(args, lock, &index)?;
@@ -92,14 +94,15 @@ pub(crate) fn suite(args: &SuiteArgs) -> Result<Status, Failure> {
     }
 }
 
-/// Refuses a suite whose systems are not installed, and says what the shortest election timeout is,
+/// Refuses a suite whose systems are not installed or whose faults this machine cannot do, and says what the shortest election timeout is,
 /// in nanoseconds.
-fn check_systems(cells: &[Cell]) -> Result<u64, Failure> {
+fn check_systems(cells: &[Cell], abilities: &Abilities) -> Result<u64, Failure> {
     let mut shortest = u64::MAX;
     let mut checked = BTreeSet::new();
     for cell in cells {
-        let plan = cell.plan(1)?;
+        let mut plan = cell.plan(1)?;
         let system = system::find(&plan.system)?;
+        abilities.fit(&mut plan, system, false)?;
         if checked.insert((plan.system.clone(), plan.bin.clone())) {
             system.check_installed(&plan)?;
         }

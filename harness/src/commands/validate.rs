@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use usurper_checks::Judgement;
 
 use crate::{
+    abilities::Abilities,
     cli::{Output, ValidateArgs},
     comparison::{Comparison, Conclusion, Seen, Side},
     controller::RunEnd,
@@ -43,10 +44,13 @@ struct Subject {
 }
 
 pub(crate) fn validate(args: &ValidateArgs) -> Result<Status, Failure> {
-    let subject = subject(args)?;
-    for plan in [&subject.before, &subject.after] {
+    let mut subject = subject(args)?;
+    let abilities = Abilities::probe(&[]);
+    for plan in [&mut subject.before, &mut subject.after] {
         plan.validate(&Source::default())?;
-        system::find(&plan.system)?.check_installed(plan)?;
+        let system = system::find(&plan.system)?;
+        system.check_installed(plan)?;
+        abilities.fit(plan, system, false)?;
     }
     if subject.before == subject.after {
         return Err(Failure::usage(anyhow!("before and after are the same")).with_hint(

@@ -1,6 +1,8 @@
 //! The built program, end to end: what it prints, what it leaves behind, how it ends.
 
 #[cfg(test)]
+mod abilities;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod endings;
