@@ -81,7 +81,13 @@ impl Protocol for Fle {
     fn step(&mut self, now: Tick, input: Input<Message, Timer>) -> Vec<Output<Message, Timer>> {
         self.now = self.now.max(now);
         // Before anything else: after a pause, what is in the inbox or due next is from another age.
-        self.fence();
+        // Only answers are counted first. They are dated, so old ones change nothing, and a leader
+        // that got no processor for a while does not give up with fresh ones in its inbox.
+        let answer =
+            matches!(&input, Input::Message { message: Message::HeartbeatReply { .. }, .. });
+        if !answer {
+            self.fence();
+        }
         match input {
             Input::Start => self.start(),
             Input::Message { from, message } => self.receive(from, message),
@@ -89,6 +95,9 @@ impl Protocol for Fle {
             Input::Connected(peer) => self.repair(peer),
             Input::Disconnected(peer) => self.lose(peer),
             Input::Request { client, request } => self.serve(client, &request),
+        }
+        if answer {
+            self.fence();
         }
         mem::take(&mut self.outputs)
     }
