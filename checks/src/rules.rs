@@ -10,6 +10,7 @@ pub(crate) mod dual_leaders;
 pub(crate) mod duplicate_apply;
 pub(crate) mod election_loop;
 pub(crate) mod leader_completeness;
+pub(crate) mod linearizable;
 pub(crate) mod log_divergence;
 pub(crate) mod lost_commit;
 pub(crate) mod mutual_follow;

@@ -13,6 +13,7 @@ mod duplicate_apply;
 mod election_loop;
 mod judging;
 mod leader_completeness;
+mod linearizable;
 mod log_divergence;
 mod log_model;
 mod lost_commit;
