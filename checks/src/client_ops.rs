@@ -7,6 +7,8 @@
 
 mod object;
 mod operations;
+mod registers;
+mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +16,8 @@ use usurper_history::{NodeId, OpRecord};
 
 pub use object::Object;
 pub(crate) use operations::{Operations, Told};
+pub(crate) use registers::Registers;
+pub(crate) use sessions::{Order, order};
 
 use crate::{
     linearizability::{Budget, Operation, Options, PairError, Report, Verdict, Why},
