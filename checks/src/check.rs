@@ -41,8 +41,10 @@ pub struct CheckInfo {
 
 /// Every check that there is, by name.
 pub const CHECKS: &[CheckInfo] = &[
+    rules::agreement::INFO,
     rules::cannot_rejoin::INFO,
     rules::commit_overreach::INFO,
+    rules::config_safety::INFO,
     rules::connection_storm::INFO,
     rules::crash::INFO,
     rules::disruption::INFO,

@@ -1,7 +1,9 @@
 //! The checks, one per file.
 
+pub(crate) mod agreement;
 pub(crate) mod cannot_rejoin;
 pub(crate) mod commit_overreach;
+pub(crate) mod config_safety;
 pub(crate) mod connection_storm;
 pub(crate) mod crash;
 pub(crate) mod disruption;

@@ -266,9 +266,9 @@ pub(crate) fn events_of(system: &dyn System, nodes: u8) -> Vec<&'static str> {
     system.events().iter().copied().filter(|event| !alone(event)).collect()
 }
 
-/// Judged by only when asked for: nothing can be seen by it without clients that use sessions, or it
-/// asks less than `linearizable` and needs registers.
-const WHEN_ASKED: &[&str] = &["duplicate-apply", "sequential", "stale-read"];
+/// Judged by only when asked for: nothing can be seen by it without clients that use sessions, it
+/// asks less than `linearizable` and needs registers, or it is about another family of protocols.
+const WHEN_ASKED: &[&str] = &["agreement", "duplicate-apply", "sequential", "stale-read"];
 
 /// The checks to judge by: those asked for, or all that the events allow.
 fn checks_of(events: &[&str], asked: &[String]) -> Result<Map<String, Value>, Failure> {

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail loudly, as tests do")]
 
+mod agreement;
 mod cannot_rejoin;
 mod commit_overreach;
+mod config_safety;
 mod connection_storm;
 mod crash;
 mod disruption;
