@@ -22,6 +22,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     rc::Rc,
 };
 
@@ -93,7 +94,7 @@ impl Check for Agreement {
         match &event.event {
             Event::Append { first, digests, .. } => {
                 let log = self.logs.entry(node).or_default();
-                for (index, digest) in (first.index..).zip(digests) {
+                for (index, digest) in (first.index..=u64::MAX).zip(digests) {
                     log.values.insert(index, (first.term, digest.as_str().into()));
                 }
             }
@@ -105,9 +106,10 @@ impl Check for Agreement {
             }
             Event::Commit { up_to, .. } => {
                 let log = self.logs.entry(node).or_default();
-                let from = log.committed.min(up_to.index - up_to.index.min(1));
+                let from = log.committed.min(up_to.index.saturating_sub(1));
                 log.committed = log.committed.max(up_to.index);
-                let places = log.values.range(from + 1..=up_to.index.max(from + 1));
+                let new = (Bound::Excluded(from), Bound::Included(up_to.index));
+                let places = log.values.range(new);
                 let places: Vec<(u64, Digest)> =
                     places.map(|(index, (_, digest))| (*index, digest.clone())).collect();
                 for (index, digest) in places {

@@ -339,7 +339,7 @@ impl ConfigSafety {
             Event::Commit { quorum: Some(_), up_to, .. } => format!("committed up to {up_to}"),
             Event::Append { origin, first, .. } if origin == "self" => format!("appended {first}"),
             Event::Heartbeat { dir, .. }
-                if dir == "sent" && now.t > since.t + 2 * self.heartbeat_ns =>
+                if dir == "sent" && now.t - since.t > self.heartbeat_ns.saturating_mul(2) =>
             {
                 "sent heartbeats".to_owned()
             }
