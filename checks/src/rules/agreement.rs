@@ -171,7 +171,7 @@ impl Agreement {
                         before.0,
                         before.1
                     );
-                    found.push((sentence, by, (*mark).min_by_line(since)));
+                    found.push((sentence, by, (*mark).earlier(since)));
                 }
                 Some(_) => {}
             }
@@ -222,11 +222,5 @@ impl Agreement {
             to_ns: now.t,
             lines: lines([since.line, now.line]),
         });
-    }
-}
-
-impl Mark {
-    fn min_by_line(self, other: Self) -> Self {
-        if other.line < self.line { other } else { self }
     }
 }
