@@ -315,8 +315,10 @@ pub(crate) fn events_of(system: &dyn System, nodes: u8) -> Vec<&'static str> {
     system.events().iter().copied().filter(|event| !alone(event)).collect()
 }
 
-/// Checks that nothing can be seen by without clients that use sessions; judged by when asked for.
-const WANT_CLIENTS: &[&str] = &["duplicate-apply"];
+/// Judged by only when asked for: nothing can be seen by it without clients that use sessions, it
+/// asks less than `linearizable` and not of every object, or it is about another family of protocols.
+const WHEN_ASKED: &[&str] =
+    &["agreement", "duplicate-apply", "lost-acknowledged-write", "sequential", "stale-read"];
 
 /// The checks to judge by: those asked for, or all that the events allow.
 fn checks_of(events: &[&str], asked: &[String]) -> Result<Map<String, Value>, Failure> {
@@ -327,7 +329,7 @@ fn checks_of(events: &[&str], asked: &[String]) -> Result<Map<String, Value>, Fa
     }
     if asked.is_empty() {
         let fed = |check: &&CheckInfo| check.needs.iter().all(|event| events.contains(event));
-        for check in CHECKS.iter().filter(fed).filter(|check| !WANT_CLIENTS.contains(&check.name)) {
+        for check in CHECKS.iter().filter(fed).filter(|check| !WHEN_ASKED.contains(&check.name)) {
             checks.insert(check.name.to_owned(), Value::Object(Map::new()));
         }
     }
