@@ -8,7 +8,7 @@ use std::sync::{
 use super::{
     budget::Budget,
     counterexample::{Bound, Counterexample, Prefix, shrink},
-    decide::{Decision, Means, Why, decide},
+    decide::{Decider, Decision, Means, Why},
     model::{Model, classify},
     operation::{NEVER, Operation, Timed, narrow},
     search::Strategy,
@@ -100,7 +100,6 @@ pub fn check<M: Model>(
         bytes_max: options.bytes_max / options.threads.max(1),
         shortcuts: options.shortcuts,
         strategy: options.strategy,
-        any_start: false,
     };
     let next = AtomicUsize::new(0);
     // Jobs before the first invalid one are always finished, so threads do not change the verdict.
@@ -169,17 +168,18 @@ fn one<M: Model>(
     explain: bool,
 ) -> Done {
     if means.budget.is_spent() {
-        let verified = Prefix { returns: 0, next: None };
-        return Done::Unknown(Unknown { key: job.key, why: Why::Time, verified });
+        return untouched(job.key);
     }
     let of_key = || job.places.iter().map(|place| &ops[*place as usize]);
-    let (classes, class_of) = classify(of_key().map(|op| &op.op));
+    let classified = classify(of_key().map(|op| &op.op), means.budget);
+    let Ok((classes, class_of)) = classified else { return untouched(job.key) };
     let timed: Vec<Timed> = of_key()
         .zip(class_of)
         .map(|(op, class)| Timed { class, call: op.call, ret: op.ret.unwrap_or(NEVER) })
         .collect();
     let whole = |place: usize| job.places[place] as usize;
-    match decide(model, &classes, &timed, means) {
+    let mut decider = Decider::new(model, &classes, means);
+    match decider.decide(&timed) {
         Decision::Valid => Done::Valid,
         Decision::Unknown { why, reached } => Done::Unknown(Unknown {
             key: job.key,
@@ -197,7 +197,7 @@ fn one<M: Model>(
                     stuck.map(|(at, _)| whole(at)),
                 )));
             }
-            let shrunk = shrink(model, &classes, &timed, stuck, &suspects, means);
+            let shrunk = shrink(&mut decider, &timed, stuck, &suspects);
             let core: Vec<(usize, Bound)> =
                 shrunk.core.iter().map(|(place, bound)| (whole(*place), *bound)).collect();
             let unknown: Vec<usize> =
@@ -214,6 +214,12 @@ fn one<M: Model>(
             }))
         }
     }
+}
+
+/// A key for which there was no time.
+fn untouched(key: u32) -> Done {
+    let verified = Prefix { returns: 0, next: None };
+    Done::Unknown(Unknown { key, why: Why::Time, verified })
 }
 
 fn unexplained(key: u32, stuck: Option<usize>) -> Counterexample {
