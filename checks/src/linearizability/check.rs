@@ -65,7 +65,7 @@ pub struct Report {
     pub verdict: Verdict,
     pub operations: usize,
     pub keys: usize,
-    /// How many keys are known to be valid. Once one is invalid, no more are begun.
+    /// How many keys are known to be valid, of those that come before an invalid one.
     pub keys_valid: usize,
 }
 
@@ -85,8 +85,11 @@ enum Done {
 /// Checks whether the operations on each key could have taken effect one by one, each at a moment
 /// between its call and its return.
 ///
-/// Positions must be sound: a return after its call, and one operation at a time per process; see
-/// [`Pairing`](super::Pairing) for a history that may not be.
+/// See [`Pairing`](super::Pairing) for a history of which it is not known whether its positions are
+/// sound.
+///
+/// # Panics
+/// If an operation returns before its call, or at [`NEVER`].
 pub fn check<M: Model>(
     model: &M,
     ops: &[Operation<M::Op>],
@@ -103,7 +106,7 @@ pub fn check<M: Model>(
     };
     let next = AtomicUsize::new(0);
     // Jobs before the first invalid one are always finished, so threads do not change the verdict.
-    let invalid = AtomicUsize::new(usize::MAX);
+    let mut invalid = AtomicUsize::new(usize::MAX);
     let results = Mutex::new(Vec::with_capacity(keys));
     let work = || loop {
         let at = next.fetch_add(1, Ordering::Relaxed);
@@ -128,6 +131,8 @@ pub fn check<M: Model>(
     }
     let mut results = results.into_inner().expect("no holder panics");
     results.sort_by_key(|(at, _)| *at);
+    // Threads may have gone on beyond the first invalid one.
+    results.truncate(results.iter().filter(|(at, _)| at <= invalid.get_mut()).count());
     let keys_valid = results.iter().filter(|(_, done)| matches!(done, Done::Valid)).count();
     let mut verdict = Verdict::Valid;
     for (_, done) in results {
@@ -148,6 +153,8 @@ fn jobs<O>(ops: &[Operation<O>]) -> Vec<Job> {
     let mut at: super::model::FastMap<u32, usize> = Default::default();
     let mut jobs: Vec<(usize, Job)> = Vec::new();
     for (place, op) in ops.iter().enumerate() {
+        let sound = op.ret.is_none_or(|ret| op.call <= ret && ret < NEVER);
+        assert!(sound, "an operation from {} to {:?}", op.call, op.ret);
         let job = *at.entry(op.key).or_insert_with(|| {
             jobs.push((0, Job { key: op.key, places: Vec::new() }));
             jobs.len() - 1
