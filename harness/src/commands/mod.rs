@@ -2,6 +2,7 @@
 
 mod check;
 mod doctor;
+mod export;
 mod list;
 mod plan;
 mod prove;
@@ -12,6 +13,7 @@ mod shrink;
 
 pub(crate) use check::check;
 pub(crate) use doctor::doctor;
+pub(crate) use export::export;
 pub(crate) use list::list;
 pub(crate) use plan::plan;
 pub(crate) use prove::prove;
