@@ -75,6 +75,7 @@ pub(super) fn read(
         skipped.add(lines.skipped());
     }
     let mut cast = servers::cast(&logs, dialect)?;
+    servers::refuse_two_clusters(&logs, dialect, cast.nodes.len())?;
     let mut notes = std::mem::take(&mut cast.notes);
     let mut doubts = std::mem::take(&mut cast.doubts);
     let mut times: Vec<Vec<u64>> = logs.iter().map(earliest).collect();
@@ -243,7 +244,7 @@ fn order(times: &mut [Vec<u64>], pairs: &[Causal]) {
                 moved = true;
                 // What the same log has later is not earlier.
                 let later = times[*effect..].iter_mut().take_while(|t| **t <= cause);
-                later.for_each(|t| *t = cause + 1);
+                later.for_each(|t| *t = cause.saturating_add(1));
             }
         }
         if !moved {

@@ -249,13 +249,19 @@ impl Imported {
         }
     }
 
-    /// Where something is missing, its absence proves nothing.
-    fn doubt(&self, verdict: &mut Verdict) {
+    /// What the history lacks, so that nothing is valid for being absent from it.
+    pub fn lacks(&self) -> Vec<String> {
         let mut doubts = self.doubts.clone();
         if self.skipped.count > 0 {
             let lines = crate::phrase::counted(self.skipped.count, "line");
             doubts.push(format!("{lines} skipped, and what they say is not known"));
         }
+        doubts
+    }
+
+    /// Where something is missing, its absence proves nothing.
+    fn doubt(&self, verdict: &mut Verdict) {
+        let doubts = self.lacks();
         let skipped = self.skipped.count > 0;
         for check in &mut verdict.checks {
             let taken_back = skipped && !PROVEN_BY_PRESENCE.contains(&check.check.as_str());

@@ -37,15 +37,18 @@ const TUPLE: &str = "a pair of key and value, as the reads of this history have 
 /// What stands where our own records have no reason for a `fail`.
 const NO_REASON: &str = "it did not happen";
 
-/// One map of the file.
+/// One map of the file; the operation lacks its key and value, which depend on the other maps.
 struct Raw {
     line: u64,
     t: u64,
-    process: u32,
-    op_type: OpType,
-    f: String,
+    index: Option<u64>,
+    op: OpRecord,
     value: Edn,
-    edn: Edn,
+    /// A key in a field of its own.
+    key: Option<Edn>,
+    /// A key in our own field: nil says that there is none.
+    ours: Option<Edn>,
+    plain_no: bool,
 }
 
 /// Reads such a file.
@@ -61,7 +64,7 @@ pub(super) fn read(source: Source<'_>, lenient: bool) -> Result<Operations, Form
                 others += 1;
                 continue;
             }
-            _ => match raw(line, edn) {
+            _ => match raw(line, &edn) {
                 Ok(raw) => match order.place(&raw) {
                     Ok(t) => {
                         shared |= raws.last().is_some_and(|last: &Raw| last.line == line);
@@ -76,7 +79,7 @@ pub(super) fn read(source: Source<'_>, lenient: bool) -> Result<Operations, Form
     let mut lines = forms.lines;
     let mut read = Operations::default();
     let keys = Keys::of(&raws);
-    read.plain_no = raws.iter().any(|raw| raw.edn.get("usurper/plain-no").is_some());
+    read.plain_no = raws.iter().any(|raw| raw.plain_no);
     let mut clients = Clients::default();
     let mut transactions = Transactions::default();
     for raw in raws {
@@ -119,7 +122,7 @@ pub(super) fn read(source: Source<'_>, lenient: bool) -> Result<Operations, Form
     Ok(read)
 }
 
-fn raw(line: u64, edn: Edn) -> Result<Raw, Problem> {
+fn raw(line: u64, edn: &Edn) -> Result<Raw, Problem> {
     let bad = || Problem::malformed(&edn.to_string(), FIELDS);
     let process = edn.get("process").and_then(Edn::number).and_then(|it| u32::try_from(it).ok());
     let op_type = match edn.get("type").and_then(Edn::keyword) {
@@ -135,8 +138,29 @@ fn raw(line: u64, edn: Edn) -> Result<Raw, Problem> {
         Some(time) => time.number().ok_or_else(bad)?,
         None => 0,
     };
-    let value = edn.get("value").cloned().unwrap_or(Edn::Nil);
-    Ok(Raw { line, t, process, op_type, f: f.to_owned(), value, edn })
+    let number = |name| edn.get(name).and_then(Edn::number);
+    let plain_no = edn.get("usurper/plain-no").is_some();
+    let error = match edn.get("error").filter(|error| **error != Edn::Nil) {
+        None => (op_type == OpType::Fail && !plain_no).then(|| NO_REASON.to_owned()),
+        Some(error) => Some(error.plain()),
+    };
+    // What our own files tell beyond Jepsen's words.
+    let op = OpRecord {
+        server: edn.get("usurper/server").and_then(|server| server.plain().parse().ok()),
+        session: number("usurper/session"),
+        serial: number("usurper/serial"),
+        ..step(process, op_type, f, None, error)
+    };
+    Ok(Raw {
+        line,
+        t,
+        index: number("index"),
+        op,
+        value: edn.get("value").cloned().unwrap_or(Edn::Nil),
+        key: edn.get("key").cloned(),
+        ours: edn.get("usurper/key").cloned(),
+        plain_no,
+    })
 }
 
 /// The order of a file: `:index` decides where it is there, else `:time`.
@@ -151,7 +175,7 @@ struct Order {
 impl Order {
     fn place(&mut self, raw: &Raw) -> Result<u64, Problem> {
         let above = self.time;
-        if let Some(index) = raw.edn.get("index").and_then(Edn::number) {
+        if let Some(index) = raw.index {
             if let Some(above) = self.index {
                 if index == above {
                     return Err(Problem::Duplicated { what: "index", here: index });
@@ -194,8 +218,8 @@ struct Keys {
 impl Keys {
     fn of(raws: &[Raw]) -> Self {
         let asked_reads = || {
-            let is = |raw: &&Raw| raw.f == "read" && raw.op_type == OpType::Invoke;
-            raws.iter().filter(is).filter(|raw| raw.edn.get("usurper/key").is_none())
+            let is = |raw: &&Raw| raw.op.f == "read" && raw.op.op_type == OpType::Invoke;
+            raws.iter().filter(is).filter(|raw| raw.ours.is_none())
         };
         let is_tuple = |raw: &Raw| matches!(raw.value.sequence(), Some([_, Edn::Nil]));
         Self { independent: asked_reads().next().is_some() && asked_reads().all(is_tuple) }
@@ -203,41 +227,18 @@ impl Keys {
 
     /// The steps that one map tells.
     fn steps(&self, raw: Raw, transactions: &mut Transactions) -> Result<Vec<OpRecord>, Problem> {
-        let error = reason(&raw);
-        if raw.f == "txn" {
-            return transactions.steps(&raw, error);
+        if raw.op.f == "txn" {
+            return transactions.steps(&raw);
         }
-        let ours = raw.edn.get("usurper/key");
-        let named = ours.or_else(|| raw.edn.get("key")).filter(|key| **key != Edn::Nil);
-        let tupled = ours.map_or(self.independent, |key| *key != Edn::Nil);
+        let named = raw.ours.as_ref().or(raw.key.as_ref()).filter(|key| **key != Edn::Nil);
+        let tupled = raw.ours.as_ref().map_or(self.independent, |key| *key != Edn::Nil);
         let (key, value) = match (tupled, raw.value.sequence()) {
             (false, _) => (named, &raw.value),
             (true, Some([key, value])) => (Some(key), value),
-            (true, _) => return Err(Problem::malformed(&raw.edn.to_string(), TUPLE)),
+            (true, _) => return Err(Problem::malformed(&raw.value.to_string(), TUPLE)),
         };
-        let op = step(raw.process, raw.op_type, &raw.f, json(value), error);
-        Ok(vec![told(&raw, OpRecord { key: key.map(Edn::plain), ..op })])
+        Ok(vec![OpRecord { key: key.map(Edn::plain), value: json(value), ..raw.op }])
     }
-}
-
-/// Why a step failed or is unknown.
-fn reason(raw: &Raw) -> Option<String> {
-    let plain_no = raw.edn.get("usurper/plain-no").is_some();
-    match raw.edn.get("error") {
-        None | Some(Edn::Nil) if raw.op_type == OpType::Fail && !plain_no => {
-            Some(NO_REASON.to_owned())
-        }
-        None | Some(Edn::Nil) => None,
-        Some(error) => Some(error.plain()),
-    }
-}
-
-/// What our own files tell beyond Jepsen's words.
-fn told(raw: &Raw, op: OpRecord) -> OpRecord {
-    let number = |name| raw.edn.get(name).and_then(Edn::number);
-    let server = raw.edn.get("usurper/server").and_then(|server| server.plain().parse().ok());
-    let (session, serial) = (number("usurper/session"), number("usurper/serial"));
-    OpRecord { server, session, serial, ..op }
 }
 
 fn json(value: &Edn) -> Option<Value> {
@@ -252,10 +253,10 @@ struct Transactions {
 }
 
 impl Transactions {
-    fn steps(&mut self, raw: &Raw, error: Option<String>) -> Result<Vec<OpRecord>, Problem> {
-        let bad = || Problem::malformed(&raw.edn.to_string(), TRANSACTION);
+    fn steps(&mut self, raw: &Raw) -> Result<Vec<OpRecord>, Problem> {
+        let bad = || Problem::malformed(&raw.value.to_string(), TRANSACTION);
         let parts = raw.value.sequence().ok_or_else(bad)?;
-        self.several += u64::from(parts.len() > 1 && raw.op_type == OpType::Invoke);
+        self.several += u64::from(parts.len() > 1 && raw.op.op_type == OpType::Invoke);
         let mut steps = Vec::with_capacity(parts.len());
         for (place, part) in parts.iter().enumerate() {
             let Some([Edn::Keyword(f), key, value]) = part.sequence() else { return Err(bad()) };
@@ -265,10 +266,13 @@ impl Transactions {
                 "w" => "write",
                 _ => return Err(bad()),
             };
-            let op =
-                step(self.process(raw.process, place), raw.op_type, f, json(value), error.clone());
-            let key = (*key != Edn::Nil).then(|| key.plain());
-            steps.push(told(raw, OpRecord { key, ..op }));
+            steps.push(OpRecord {
+                process: self.process(raw.op.process, place),
+                f: f.to_owned(),
+                key: (*key != Edn::Nil).then(|| key.plain()),
+                value: json(value),
+                ..raw.op.clone()
+            });
         }
         Ok(steps)
     }

@@ -45,8 +45,10 @@ pub(super) fn read(source: Source<'_>, lenient: bool) -> Result<Operations, Form
     while let Some((line, text)) = lines.next_text()? {
         let number = line.number;
         let Some(rest) = words_of(&text) else {
-            let mut words = text.split_ascii_whitespace();
-            if words.any(|word| matches!(word, ":invoke" | ":ok" | ":fail" | ":info")) {
+            let mut words = text.split_ascii_whitespace().peekable();
+            let numbered = words.peek().is_some_and(|it| it.bytes().all(|it| it.is_ascii_digit()));
+            let is_step = |word| matches!(word, ":invoke" | ":ok" | ":fail" | ":info");
+            if words.any(|word| is_step(word) || numbered && word.starts_with(':')) {
                 lines.bad(number, Problem::malformed(&text, LINE))?;
             } else {
                 others += 1;

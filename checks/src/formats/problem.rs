@@ -21,12 +21,15 @@ pub enum FormatError {
     OneFile { format: Format, files: usize },
     #[error("`{one}` and `{other}` are both of server {server}")]
     SameServer { one: String, other: String, server: String },
+    #[error(
+        "these are logs of two clusters: most servers begin again with an empty disk, the last at \
+         `{file}` line {line}; cut the files there"
+    )]
+    TwoClusters { file: String, line: u64 },
     #[error("there are {servers} servers, this usurper tells up to 255 apart")]
     TooManyServers { servers: usize },
     #[error("cannot read `{file}`")]
     History { file: String, source: ReadError },
-    #[error("{0}")]
-    Unknown(String),
 }
 
 /// What is wrong with one line.

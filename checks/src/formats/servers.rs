@@ -97,17 +97,21 @@ fn etcd_members(log: &Log) -> (Option<String>, Vec<String>) {
     (own, members)
 }
 
-/// The server's own number, and those of whom it heard.
-fn zookeeper_members(log: &Log) -> (Option<String>, Vec<String>) {
-    let own = log.entries.iter().find_map(|entry| {
+fn own_sid(log: &Log) -> Option<u64> {
+    log.entries.iter().find_map(|entry| {
         let message = entry.message.as_str();
         let after = message.strip_prefix("New election. My id = ").or_else(|| {
             let (_, after) = message.strip_prefix("Starting quorum peer")?.split_once("myid=")?;
             Some(after)
         })?;
         let digits: String = after.trim().chars().take_while(char::is_ascii_digit).collect();
-        digits.parse::<u64>().ok().map(|sid| sid.to_string())
-    });
+        digits.parse().ok()
+    })
+}
+
+/// The server's own number, and those of whom it heard.
+fn zookeeper_members(log: &Log) -> (Option<String>, Vec<String>) {
+    let own = own_sid(log).map(|sid| sid.to_string());
     let others = log.entries.iter().filter_map(|entry| match Notification::parse(&entry.message) {
         Some(heard) => Some(heard.sid),
         None => {
@@ -116,6 +120,48 @@ fn zookeeper_members(log: &Log) -> (Option<String>, Vec<String>) {
         }
     });
     (own, others.map(|sid| sid.to_string()).collect())
+}
+
+/// Refuses logs in which a majority lost what it had: its terms begin again, too, and two leaders of
+/// one term are then no violation.
+pub(super) fn refuse_two_clusters(
+    logs: &[Log],
+    dialect: Dialect,
+    servers: usize,
+) -> Result<(), FormatError> {
+    let begun: Vec<(&Log, u64)> =
+        logs.iter().filter_map(|log| Some((log, begins_again(log, dialect)?))).collect();
+    match begun.last() {
+        Some((log, line)) if begun.len() * 2 > servers => {
+            Err(FormatError::TwoClusters { file: log.file.clone(), line: *line })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The line that tells of an empty disk after one that tells of a term.
+fn begins_again(log: &Log, dialect: Dialect) -> Option<u64> {
+    let mut had_term = false;
+    log.entries.iter().find_map(|entry| {
+        let empty = match dialect {
+            Dialect::Etcd => {
+                had_term |= entry.message.contains(" became leader at ");
+                had_term |= entry.message.contains(" elected leader ");
+                entry.message.starts_with("newRaft ") && entry.message.contains(" lastindex: 0,")
+            }
+            Dialect::Zookeeper => {
+                let vote = Notification::parse(&entry.message)?;
+                had_term |= vote.peer_epoch > 0;
+                // What a server proposes for itself is what it has.
+                vote.sid == vote.leader
+                    && vote.peer_epoch == 0
+                    && vote.state == "LOOKING"
+                    && entry.message.contains("my state:LOOKING")
+                    && own_sid(log) == Some(vote.sid)
+            }
+        };
+        (empty && had_term).then_some(entry.line)
+    })
 }
 
 /// The entries with which a new process begins.

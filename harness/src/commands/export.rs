@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use usurper_checks::formats::{Format, Imported, write_jepsen_edn};
+use usurper_history::{Body, HarnessEvent, Record};
 
 use super::check::histories;
 use crate::{
@@ -22,6 +23,13 @@ pub(crate) fn export(args: &ExportArgs) -> Result<Status, Failure> {
         return Err(Failure::usage(anyhow!("these are {count} histories, expected one")));
     };
     let imported = history.read(args.lenient)?;
+    let lacks = imported.lacks();
+    if args.format == Format::JepsenEdn && !lacks.is_empty() {
+        let error = anyhow!("the history lacks something: {}", lacks.join("; "));
+        return Err(
+            Failure::usage(error).with_hint("Jepsen's EDN cannot say so, and would look whole")
+        );
+    }
     let (what, mut out): (_, Box<dyn Write>) = match &args.file {
         Some(path) => {
             let file = File::create(path)
@@ -39,9 +47,8 @@ pub(crate) fn export(args: &ExportArgs) -> Result<Status, Failure> {
     if written == 0 && args.format == Format::JepsenEdn {
         return Err(Failure::usage(anyhow!("the history has no operations of clients")));
     }
-    let skipped = imported.report().skipped;
-    if skipped > 0 {
-        output::talk(&format!("{skipped} lines of it were skipped"));
+    for lack in lacks {
+        output::talk(&format!("note: {lack}"));
     }
     Ok(Status::Valid)
 }
@@ -51,11 +58,23 @@ fn write(imported: &Imported, format: Format, out: &mut dyn Write) -> io::Result
     if format == Format::JepsenEdn {
         return write_jepsen_edn(records, out);
     }
-    let mut written = 0;
     writeln!(out, "{}", serde_json::to_string(&imported.header)?)?;
+    let mut written = 0;
+    let mut last = 0;
     for record in records {
         writeln!(out, "{}", record.to_line())?;
-        written += 1;
+        (written, last) = (written + 1, record.t);
+    }
+    if imported.format != Format::Usurper {
+        // Not a run that was cut off.
+        let phase = HarnessEvent::Phase { phase: "end".to_owned() };
+        writeln!(out, "{}", Record::new(last, Body::Harness(phase)).to_line())?;
+    }
+    for lack in imported.lacks() {
+        // Whoever judges the copy must know, too.
+        let (step, waits_for) = (format!("the reading of the rest ({lack})"), String::new());
+        let missed = Body::Harness(HarnessEvent::StepMissed { step, waits_for });
+        writeln!(out, "{}", Record::new(last, missed).to_line())?;
     }
     Ok(written)
 }

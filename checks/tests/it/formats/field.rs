@@ -186,3 +186,15 @@ fn the_logs_of_one_server_are_not_those_of_a_cluster() {
     let error = texts(&bytes, None, false).unwrap_err();
     assert_eq!(error, "`f1` and `f2` are both of server 1");
 }
+
+#[test]
+fn a_cluster_that_was_made_anew_is_another_one() {
+    for system in ["etcd-json", "zookeeper"] {
+        let logs = logs(system);
+        // A year later, the same servers begin with empty disks.
+        let again: Vec<String> = logs.iter().map(|log| format!("{log}{}", ahead(log))).collect();
+        let bytes: Vec<&[u8]> = again.iter().map(String::as_bytes).collect();
+        let error = texts(&bytes, None, false).unwrap_err();
+        assert!(error.starts_with("these are logs of two clusters"), "{error}");
+    }
+}
