@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use usurper_checks::formats::Format;
 use usurper_nemesis::{Majority, TimeSpan};
 
 use crate::{
@@ -57,8 +61,12 @@ pub(crate) enum Command {
     Merge(MergeArgs),
     /// Look after a store.
     Store(StoreArgs),
-    /// Judge a history, or the history of a run.
+    /// Judge a history, or the history of a run; also Jepsen's, and servers' logs.
+    ///
+    /// Files of servers' logs (etcd, ZooKeeper) are those of one cluster, one file per server.
     Check(CheckArgs),
+    /// Write a history in another format, for other tools.
+    Export(ExportArgs),
     /// Make a page of a run, to look at.
     Report(ReportArgs),
     /// Print what `run` would do, and do nothing.
@@ -374,8 +382,36 @@ pub(crate) struct CheckArgs {
     /// History files or run directories (`store/latest`).
     #[arg(required = true)]
     pub(crate) histories: Vec<PathBuf>,
+    /// What the files are [default: told by what they hold]
+    #[arg(long, value_parser = format_of(Format::ALL))]
+    pub(crate) format: Option<Format>,
+    /// Skip and count lines that cannot be read; nothing is valid then.
+    #[arg(long)]
+    pub(crate) lenient: bool,
+    /// Judge by this check only, instead of those that the history asks for; may be repeated.
+    #[arg(long, value_name = "CHECK")]
+    pub(crate) check: Vec<String>,
     #[arg(long, value_enum, default_value_t)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// A history file, a run directory (`store/latest`), or the logs of one cluster's servers.
+    #[arg(required = true)]
+    pub(crate) histories: Vec<PathBuf>,
+    /// What to write: `jepsen-edn` (client operations, for Knossos and Elle) or `usurper`.
+    #[arg(long, value_parser = format_of(&[Format::JepsenEdn, Format::Usurper]))]
+    pub(crate) format: Format,
+    /// What the files are [default: told by what they hold]
+    #[arg(long, value_parser = format_of(Format::ALL))]
+    pub(crate) from: Option<Format>,
+    /// Skip and count lines that cannot be read.
+    #[arg(long)]
+    pub(crate) lenient: bool,
+    /// Where to write it [default: the standard output]
+    #[arg(long)]
+    pub(crate) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -443,6 +479,15 @@ impl ShrinkArgs {
 fn at_least_one(text: &str) -> Result<usize, String> {
     let number = text.parse::<usize>().ok().filter(|number| *number > 0);
     number.ok_or_else(|| "expected a number from 1".to_owned())
+}
+
+/// A parser of the names of these formats.
+fn format_of(formats: &'static [Format]) -> impl TypedValueParser<Value = Format> {
+    let names = PossibleValuesParser::new(formats.iter().map(|format| format.name()));
+    names.map(|name| {
+        let named = formats.iter().find(|format| format.name() == name);
+        *named.expect("the parser takes no other names")
+    })
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

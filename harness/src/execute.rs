@@ -110,11 +110,7 @@ pub(crate) fn execute_in(
 /// # Errors
 /// When it cannot be read as a history.
 pub(crate) fn judge(history: &Path) -> Result<Verdict, Failure> {
-    let clock = Clock::start();
-    let means = Means {
-        elapsed_ns: Some(Arc::new(move || clock.now_ns())),
-        threads: std::thread::available_parallelism().map_or(1, Into::into),
-    };
+    let means = means();
     let read =
         || -> Result<Verdict, JudgeError> { judge_with(&mut Reader::open(history)?, &means) };
     let judged = match read() {
@@ -125,6 +121,15 @@ pub(crate) fn judge(history: &Path) -> Result<Verdict, Failure> {
         judged => judged,
     };
     judged.with_context(|| format!("cannot judge `{}`", history.display())).map_err(Failure::usage)
+}
+
+/// What a judge may use: a clock, and all cores.
+pub(crate) fn means() -> Means {
+    let clock = Clock::start();
+    Means {
+        elapsed_ns: Some(Arc::new(move || clock.now_ns())),
+        threads: std::thread::available_parallelism().map_or(1, Into::into),
+    }
 }
 
 /// When a run began.

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => commands::replay(&args),
         Command::Shrink(args) => commands::shrink(&args),
         Command::Check(args) => commands::check(&args),
+        Command::Export(args) => commands::export(&args),
         Command::Report(args) => commands::report(&args),
         Command::Plan(args) => commands::plan(&args),
         Command::List(args) => commands::list(&args),

@@ -2,6 +2,7 @@
 
 mod check;
 mod doctor;
+mod export;
 mod history;
 mod list;
 mod plan;
@@ -17,6 +18,7 @@ mod validate;
 
 pub(crate) use check::check;
 pub(crate) use doctor::doctor;
+pub(crate) use export::export;
 pub(crate) use history::history;
 pub(crate) use list::list;
 pub(crate) use plan::plan;

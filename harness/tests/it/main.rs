@@ -9,6 +9,8 @@ mod endings;
 #[cfg(test)]
 mod etcd;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod machine;
