@@ -42,7 +42,7 @@ impl Raft {
             self.meet_higher_term(from, &message);
         }
         match message {
-            Message::VoteRequest { term, prevote, last } => {
+            Message::VoteRequest { term, prevote, last, .. } => {
                 self.on_vote_request(from, term, prevote, last);
             }
             Message::VoteReply { term, prevote, granted } => {
@@ -58,13 +58,17 @@ impl Raft {
                 self.on_heartbeat(from, term, commit, context);
             }
             Message::HeartbeatReply { context, .. } => self.on_heartbeat_reply(from, context),
+            Message::TimeoutNow { .. } => self.on_timeout_now(),
+            Message::Transfer { to, .. } => self.on_transfer(to),
+            Message::ReadRequest { context, .. } => self.on_read_request(from, context),
+            Message::ReadReply { context, index, .. } => self.on_read_reply(context, index),
         }
     }
 
     /// Why a request for a vote gets no answer at all.
     fn why_ignored(&mut self, from: NodeId, message: &Message) -> Option<&'static str> {
-        let Message::VoteRequest { term, prevote, .. } = *message else { return None };
-        if term > self.hard.term && self.in_lease() {
+        let Message::VoteRequest { term, prevote, forced, .. } = *message else { return None };
+        if term > self.hard.term && !forced && self.in_lease() {
             if matches!(self.state, State::PreCandidate(_) | State::Candidate(_)) {
                 self.hit(Defect::CampaignerKeepsLeader, "a campaign in the lease of nobody");
             }
@@ -86,6 +90,7 @@ impl Raft {
             _ => {
                 self.leader.is_some()
                     && self.now.since(self.quiet_since) < self.options.election_timeout
+                    || self.now < self.silent_until
             }
         };
         on && heard && !self.has(Defect::NoCheckquorum)
@@ -100,6 +105,7 @@ impl Raft {
                 self.answer_lower_leader(from);
             }
             Message::Append { .. } => self.answer_lower_leader(from),
+            Message::TimeoutNow { .. } => self.late_timeout_now(),
             Message::VoteRequest { prevote: true, .. } => {
                 self.send(from, Message::VoteReply { term, prevote: true, granted: false });
             }
@@ -218,7 +224,7 @@ impl Raft {
         match self.state {
             State::Leader(_) => self.check_quorum(),
             _ if self.options.prevote => self.campaign_for_prevotes(),
-            _ => self.campaign(),
+            _ => self.campaign(false),
         }
     }
 
@@ -233,6 +239,7 @@ impl Raft {
             progress.active = false;
         }
         if active >= quorum || !self.options.check_quorum {
+            self.give_up_transfer();
             return;
         }
         for defect in [Defect::NoCheckquorum, Defect::LeaseWithoutCheckquorum] {
@@ -248,17 +255,20 @@ impl Raft {
         self.enter(State::PreCandidate(BTreeMap::from([(self.id, true)])), "no leader is heard");
         self.give_up_leader();
         if self.quorum() == 1 {
-            self.campaign();
+            self.campaign(false);
             return;
         }
-        let term = self.hard.term + 1;
-        self.ask_all(&Message::VoteRequest { term, prevote: true, last: self.log.last() });
+        let (term, last) = (self.hard.term + 1, self.log.last());
+        self.ask_all(&Message::VoteRequest { term, prevote: true, forced: false, last });
     }
 
-    fn campaign(&mut self) {
+    /// Raises the term and asks for votes; `forced` if the leader asked for it.
+    pub(super) fn campaign(&mut self, forced: bool) {
         let term = self.hard.term + 1;
         self.enter_term(term, "campaign");
-        self.enter(State::Candidate(BTreeMap::from([(self.id, true)])), "campaign");
+        let reason = if forced { "the leader hands over" } else { "campaign" };
+        self.enter(State::Candidate(BTreeMap::from([(self.id, true)])), reason);
+        self.forced = forced;
         self.give_up_leader();
         self.emit(Event::VoteCast {
             candidate: self.id,
@@ -273,7 +283,7 @@ impl Raft {
             self.lead(vec![self.id]);
             return;
         }
-        self.ask_all(&Message::VoteRequest { term, prevote: false, last: self.log.last() });
+        self.ask_all(&Message::VoteRequest { term, prevote: false, forced, last: self.log.last() });
     }
 
     /// A node that campaigns has no leader. If it kept the old one, it would refuse its rivals in
@@ -308,7 +318,7 @@ impl Raft {
         let voters: Vec<_> = votes.iter().filter(|it| *it.1).map(|it| *it.0).collect();
         if yes >= self.quorum() {
             if prevote {
-                self.campaign();
+                self.campaign(false);
             } else {
                 self.lead(voters);
             }
@@ -325,7 +335,7 @@ impl Raft {
             in_term: self.hard.term,
             established: true,
             votes,
-            how: "votes".to_owned(),
+            how: if self.forced { "transfer" } else { "votes" }.to_owned(),
             round: None,
             config: None,
         });

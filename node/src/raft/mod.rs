@@ -16,9 +16,11 @@ mod message;
 mod node;
 mod options;
 mod progress;
+mod reads;
 mod replication;
 mod service;
 mod state;
+mod transfer;
 
 pub use command::{Command, Entry};
 pub use message::{Hint, Message};

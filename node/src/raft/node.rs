@@ -18,8 +18,8 @@ use super::{
     log::Log,
     machine::Machine,
     message::Message,
-    options::{Defect, Options},
-    state::{State, Timer},
+    options::{Defect, Options, Reads},
+    state::{Forwarded, State, Timer},
 };
 use crate::protocol::{
     ClientId, Input, Output, Protocol, RecoverError, Reply, Setup, Stamped, Tick,
@@ -46,6 +46,16 @@ pub struct Raft {
     pub(super) machine: Machine,
     /// The last context of a heartbeat that confirms reads. Never used twice in an incarnation.
     pub(super) context: u64,
+    /// The last context of a read that the leader was asked for. Never used twice by this node: the
+    /// incarnation is in its upper half.
+    pub(super) read_context: u64,
+    pub(super) forwarded: BTreeMap<u64, Forwarded>,
+    /// A restarted node does not know which leader it had answered: it keeps that one's lease.
+    pub(super) silent_until: Tick,
+    /// The leader asked for this node's last campaign.
+    pub(super) forced: bool,
+    /// The defect `transfer-flag-survives-stepdown`.
+    pub(super) stuck_transfer: bool,
     unsynced: Unsynced,
     pub(super) now: Tick,
     outputs: Vec<Output<Message, Timer>>,
@@ -83,6 +93,11 @@ impl Protocol for Raft {
             applied: 0,
             machine: Machine::default(),
             context: 0,
+            read_context: u64::from(setup.inc) << 32,
+            forwarded: BTreeMap::new(),
+            silent_until: Tick(0),
+            forced: false,
+            stuck_transfer: false,
             unsynced: Unsynced::default(),
             now: Tick(0),
             outputs: Vec::new(),
@@ -150,6 +165,9 @@ impl Raft {
             defects: self.options.defects.iter().map(|it| it.name().to_owned()).collect(),
             params: self.effective_params(),
         });
+        if self.options.reads == Reads::Lease && !self.fresh {
+            self.silent_until = self.now + self.options.election_timeout;
+        }
         self.draw_patience();
         self.restart_timer();
     }
@@ -306,6 +324,7 @@ impl Raft {
         if self.leader != leader {
             self.leader = leader;
             self.emit(Event::LeaderKnown { leader, in_term: self.hard.term });
+            self.refuse_forwarded();
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
     command::{Command, Entry},
     message::{Hint, Message},
     node::Raft,
-    options::Defect,
+    options::{Defect, Reads},
     state::{State, Timer, Waiting},
 };
 
@@ -37,9 +37,13 @@ impl Raft {
         if self.is_mute() || self.members.len() == 1 {
             return;
         }
+        if self.options.reads == Reads::Lease {
+            self.note_round();
+        }
         let State::Leader(leading) = &self.state else { return };
         // An answer to this beat answers all reads before it, too.
-        let context = leading.reads.keys().next_back().copied().unwrap_or(0);
+        let read = leading.reads.keys().next_back().copied().unwrap_or(0);
+        let context = leading.lease.rounds.back().map_or(read, |(round, _)| *round);
         let known: Vec<_> =
             leading.progress.iter().map(|(peer, progress)| (*peer, progress.matched)).collect();
         let term = self.hard.term;
@@ -73,6 +77,7 @@ impl Raft {
         if progress.matched < last || progress.is_probing() {
             self.send_append(from);
         }
+        self.extend_lease(from, context);
         self.confirm_reads(from, context);
     }
 
@@ -202,6 +207,7 @@ impl Raft {
         let was_paused = progress.is_paused();
         let news = progress.accepted(matched);
         let behind = progress.next <= last;
+        self.hand_over_to(from);
         if news && self.advance_commit() {
             self.broadcast_append();
         } else if behind || was_paused {
@@ -281,6 +287,7 @@ impl Raft {
             });
             self.answer(&entry, answer);
         }
+        self.serve_forwarded();
     }
 
     pub(super) fn note_heartbeat(
