@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use usurper_history::{Event, NodeId};
 
 use super::{
+    config::Tally,
     durable::HardState,
     message::Message,
     node::Raft,
@@ -226,13 +227,14 @@ impl Raft {
     /// replaced: it steps down, so that its followers can elect one that they all reach.
     fn check_quorum(&mut self) {
         self.set(Timer::Election, self.now + self.options.election_timeout);
-        let quorum = self.quorum();
+        let State::Leader(leading) = &self.state else { return };
+        let active = |node| leading.progress.get(&node).is_some_and(|progress| progress.active);
+        let has_quorum = self.config().is_quorum(|node| node == self.id || active(node));
         let State::Leader(leading) = &mut self.state else { return };
-        let active = leading.progress.values().filter(|progress| progress.active).count() + 1;
         for progress in leading.progress.values_mut() {
             progress.active = false;
         }
-        if active >= quorum || !self.options.check_quorum {
+        if has_quorum || !self.options.check_quorum {
             return;
         }
         for defect in [Defect::NoCheckquorum, Defect::LeaseWithoutCheckquorum] {
@@ -247,7 +249,7 @@ impl Raft {
     fn campaign_for_prevotes(&mut self) {
         self.enter(State::PreCandidate(BTreeMap::from([(self.id, true)])), "no leader is heard");
         self.give_up_leader();
-        if self.quorum() == 1 {
+        if self.is_alone() {
             self.campaign();
             return;
         }
@@ -269,7 +271,7 @@ impl Raft {
         self.write_hard(HardState { term, vote: Some(self.id) });
         // The own vote counts like any other: once it is durable.
         self.flush();
-        if self.quorum() == 1 {
+        if self.is_alone() {
             self.lead(vec![self.id]);
             return;
         }
@@ -287,7 +289,9 @@ impl Raft {
     }
 
     fn ask_all(&mut self, message: &Message) {
-        for peer in self.peers() {
+        let mut peers = self.config().all_voters();
+        peers.remove(&self.id);
+        for peer in peers {
             self.send(peer, message.clone());
         }
     }
@@ -304,22 +308,22 @@ impl Raft {
             return;
         }
         votes.insert(from, granted);
-        let (yes, no) = (Self::tally(votes, true), Self::tally(votes, false));
-        let voters: Vec<_> = votes.iter().filter(|it| *it.1).map(|it| *it.0).collect();
-        if yes >= self.quorum() {
-            if prevote {
-                self.campaign();
-            } else {
-                self.lead(voters);
+        let votes = votes.clone();
+        match self.config().tally(&votes) {
+            Tally::Won if prevote => self.campaign(),
+            Tally::Won => {
+                let voters = votes.iter().filter(|it| *it.1).map(|it| *it.0);
+                self.lead(voters.collect());
             }
-        } else if no > self.members.len() - self.quorum() {
-            self.step_down(self.hard.term, None, "a quorum refused");
+            Tally::Lost => self.step_down(self.hard.term, None, "a quorum refused"),
+            Tally::Open => {}
         }
     }
 
     fn lead(&mut self, votes: Vec<NodeId>) {
         let next = self.log.last().index + 1;
-        let progress = self.peers().into_iter().map(|peer| (peer, Progress::new(next))).collect();
+        let peers = self.config().members().into_iter().filter(|peer| *peer != self.id);
+        let progress = peers.map(|peer| (peer, Progress::new(next))).collect();
         self.enter(State::Leader(Leading { progress, ..Leading::default() }), "elected");
         self.emit(Event::LeaderElected {
             in_term: self.hard.term,

@@ -8,6 +8,7 @@
 //! applies its log again from the first entry, because nothing else holds the state.
 
 mod command;
+mod config;
 mod durable;
 mod election;
 mod log;
@@ -21,6 +22,7 @@ mod service;
 mod state;
 
 pub use command::{Command, Entry};
+pub use config::Config;
 pub use message::{Hint, Message};
 pub use node::Raft;
 pub(crate) use options::{DEFECTS, PARAMS, timing};

@@ -6,7 +6,7 @@
 //! Whatever changes the term, the vote or the log is written at once and made durable before the
 //! next message or reply leaves, once for all that changed: see [`Raft::flush`].
 
-use std::{collections::BTreeMap, mem, time::Duration};
+use std::{mem, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Map, Value, json};
@@ -14,6 +14,7 @@ use usurper_history::{Event, NodeId, Persisted, Role};
 
 use super::{
     command::Entry,
+    config::Config,
     durable::{Change, Durable, HardState},
     log::Log,
     machine::Machine,
@@ -29,12 +30,14 @@ use crate::protocol::{
 #[derive(Debug)]
 pub struct Raft {
     pub(super) id: NodeId,
+    /// Every node that there may be, voter or not: who is listened to.
     pub(super) members: Vec<NodeId>,
     pub(super) options: Options,
     rng: StdRng,
     fresh: bool,
     pub(super) hard: HardState,
     pub(super) log: Log,
+    pub(super) config: Config,
     pub(super) state: State,
     /// The leader of this term, once it is known.
     pub(super) leader: Option<NodeId>,
@@ -70,6 +73,7 @@ impl Protocol for Raft {
         Ok(Self {
             id: setup.id,
             members: setup.members.clone(),
+            config: Config::of(setup.members.iter().copied()),
             options,
             rng: StdRng::seed_from_u64(seed),
             fresh: records.is_empty(),
@@ -143,7 +147,7 @@ impl Raft {
                 vote: self.hard.vote,
                 first: self.log.first(),
                 last: Some(self.log.last()),
-                config: Some(self.members.clone()),
+                config: Some(self.config().voters.iter().copied().collect()),
                 ..Persisted::default()
             },
             fresh: self.fresh,
@@ -380,13 +384,14 @@ impl Raft {
         self.outputs.push(Output::CancelTimer(timer));
     }
 
-    /// More than half of the configured nodes, whoever of them is alive.
-    pub(super) fn quorum(&self) -> usize {
-        self.members.len() / 2 + 1
+    /// The configuration that is in force.
+    pub(super) fn config(&self) -> &Config {
+        &self.config
     }
 
-    pub(super) fn peers(&self) -> Vec<NodeId> {
-        self.members.iter().copied().filter(|member| *member != self.id).collect()
+    /// Whether this node alone is a quorum.
+    pub(super) fn is_alone(&self) -> bool {
+        self.config().is_quorum(|node| node == self.id)
     }
 
     fn effective_params(&self) -> Map<String, Value> {
@@ -403,10 +408,5 @@ impl Raft {
             "commit": self.commit,
             "applied": self.applied,
         })
-    }
-
-    /// The answers that granted, or refused, so far.
-    pub(super) fn tally(votes: &BTreeMap<NodeId, bool>, granted: bool) -> usize {
-        votes.values().filter(|vote| **vote == granted).count()
     }
 }

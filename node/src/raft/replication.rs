@@ -34,10 +34,10 @@ impl Raft {
     }
 
     pub(super) fn broadcast_heartbeat(&mut self) {
-        if self.is_mute() || self.members.len() == 1 {
+        let State::Leader(leading) = &self.state else { return };
+        if self.is_mute() || leading.progress.is_empty() {
             return;
         }
-        let State::Leader(leading) = &self.state else { return };
         // An answer to this beat answers all reads before it, too.
         let context = leading.reads.keys().next_back().copied().unwrap_or(0);
         let known: Vec<_> =
@@ -89,7 +89,8 @@ impl Raft {
     }
 
     fn broadcast_append(&mut self) {
-        for peer in self.peers() {
+        let State::Leader(leading) = &self.state else { return };
+        for peer in leading.progress.keys().copied().collect::<Vec<_>>() {
             self.send_append(peer);
         }
     }
@@ -215,14 +216,16 @@ impl Raft {
         self.flush();
         let own = self.log.last().index;
         let State::Leader(leading) = &self.state else { return false };
-        let mut matched: Vec<(u64, NodeId)> =
-            leading.progress.iter().map(|(peer, progress)| (progress.matched, *peer)).collect();
-        matched.push((own, self.id));
-        matched.sort_unstable_by(|one, other| other.cmp(one));
-        let (index, _) = matched[self.quorum() - 1];
+        let matched = |node| match leading.progress.get(&node) {
+            _ if node == self.id => own,
+            progress => progress.map_or(0, |progress| progress.matched),
+        };
+        let index = self.config().quorum_index(matched);
         if index <= self.commit {
             return false;
         }
+        let voters = self.config().all_voters();
+        let quorum: Vec<_> = voters.into_iter().filter(|node| matched(*node) >= index).collect();
         if self.log.term(index) != Some(self.hard.term) {
             if !self.has(Defect::CommitOldTermByCount) {
                 return false;
@@ -230,8 +233,6 @@ impl Raft {
             self.hit(Defect::CommitOldTermByCount, "an entry of an earlier term");
         }
         self.commit = index;
-        let mut quorum: Vec<_> = matched.iter().filter(|it| it.0 >= index).map(|it| it.1).collect();
-        quorum.sort_unstable();
         self.emit(Event::Commit {
             up_to: self.log.id(index),
             quorum: Some(quorum),

@@ -134,7 +134,7 @@ impl Raft {
         let State::Leader(leading) = &mut self.state else { return };
         let confirmed = BTreeSet::from([self.id]);
         leading.reads.insert(self.context, PendingRead { waiting, key, index, confirmed });
-        if self.members.len() == 1 {
+        if self.is_alone() {
             self.release_reads(self.context);
         } else {
             self.broadcast_heartbeat();
@@ -154,11 +154,11 @@ impl Raft {
 
     /// A follower answered a heartbeat of this context, so nobody else led when it was sent.
     pub(super) fn confirm_reads(&mut self, from: NodeId, context: u64) {
-        let quorum = self.quorum();
         let State::Leader(leading) = &mut self.state else { return };
         let Some(read) = leading.reads.get_mut(&context) else { return };
         read.confirmed.insert(from);
-        if read.confirmed.len() >= quorum {
+        let confirmed = read.confirmed.clone();
+        if self.config().is_quorum(|node| confirmed.contains(&node)) {
             self.release_reads(context);
         }
     }
