@@ -347,6 +347,13 @@ impl Sim {
                     self.invariants.event(now, id, node, &stamped);
                 }
             }
+            Output::Rewrite { records, persisted } => {
+                node.disk = records;
+                node.durable = if self.lying_disk { 0 } else { node.disk.len() };
+                for stamped in persisted {
+                    self.invariants.event(now, id, node, &stamped);
+                }
+            }
             Output::SetTimer(timer, at) => {
                 node.timers.insert(timer, at.0);
                 self.schedule(at.0, Happening::Timer { node: id, inc, timer, at: at.0 });
