@@ -71,6 +71,10 @@ impl Raft {
             }
             return Some("in the lease of a leader");
         }
+        if self.has(Defect::LearnerRefusesVote) && !self.config().is_voter(self.id) {
+            self.hit(Defect::LearnerRefusesVote, &format!("a request of {from}"));
+            return Some("this node has no vote");
+        }
         if term < self.hard.term && prevote && self.has(Defect::DropLowTermPrevote) {
             self.hit(Defect::DropLowTermPrevote, &format!("a prevote of {from}"));
             return Some("of a lower term");
@@ -218,6 +222,11 @@ impl Raft {
     pub(super) fn election_timeout(&mut self) {
         match self.state {
             State::Leader(_) => self.check_quorum(),
+            // A learner, or a node that was removed: nobody waits for its campaign.
+            _ if !self.may_campaign() => {
+                self.know(None);
+                self.restart_timer();
+            }
             _ if self.options.prevote => self.campaign_for_prevotes(),
             _ => self.campaign(),
         }
@@ -227,9 +236,10 @@ impl Raft {
     /// replaced: it steps down, so that its followers can elect one that they all reach.
     fn check_quorum(&mut self) {
         self.set(Timer::Election, self.now + self.options.election_timeout);
+        self.limit_catch_up();
         let State::Leader(leading) = &self.state else { return };
         let active = |node| leading.progress.get(&node).is_some_and(|progress| progress.active);
-        let has_quorum = self.config().is_quorum(|node| node == self.id || active(node));
+        let has_quorum = self.electorate().is_quorum(|node| node == self.id || active(node));
         let State::Leader(leading) = &mut self.state else { return };
         for progress in leading.progress.values_mut() {
             progress.active = false;
@@ -289,7 +299,7 @@ impl Raft {
     }
 
     fn ask_all(&mut self, message: &Message) {
-        let mut peers = self.config().all_voters();
+        let mut peers = self.electorate().counted();
         peers.remove(&self.id);
         for peer in peers {
             self.send(peer, message.clone());
@@ -309,11 +319,11 @@ impl Raft {
         }
         votes.insert(from, granted);
         let votes = votes.clone();
-        match self.config().tally(&votes) {
+        match self.decide_election(&votes) {
             Tally::Won if prevote => self.campaign(),
             Tally::Won => {
-                let voters = votes.iter().filter(|it| *it.1).map(|it| *it.0);
-                self.lead(voters.collect());
+                let granted = votes.iter().filter(|it| *it.1).map(|it| *it.0).collect();
+                self.lead(granted);
             }
             Tally::Lost => self.step_down(self.hard.term, None, "a quorum refused"),
             Tally::Open => {}
@@ -322,16 +332,17 @@ impl Raft {
 
     fn lead(&mut self, votes: Vec<NodeId>) {
         let next = self.log.last().index + 1;
-        let peers = self.config().members().into_iter().filter(|peer| *peer != self.id);
+        let peers = self.receivers().into_iter();
         let progress = peers.map(|peer| (peer, Progress::new(next))).collect();
-        self.enter(State::Leader(Leading { progress, ..Leading::default() }), "elected");
+        let leading = Leading { progress, ..Leading::default() };
+        self.enter(State::Leader(Box::new(leading)), "elected");
         self.emit(Event::LeaderElected {
             in_term: self.hard.term,
             established: true,
             votes,
             how: "votes".to_owned(),
             round: None,
-            config: None,
+            config: Some(self.config_id().index),
         });
         self.know(Some(self.id));
         self.set(Timer::Election, self.now + self.options.election_timeout);

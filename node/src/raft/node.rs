@@ -10,11 +10,11 @@ use std::{mem, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Map, Value, json};
-use usurper_history::{Event, NodeId, Persisted, Role};
+use usurper_history::{EntryId, Event, NodeId, Persisted, Role};
 
 use super::{
     command::Entry,
-    config::Config,
+    config::{Config, Configs, Placed},
     durable::{Change, Durable, HardState},
     log::Log,
     machine::Machine,
@@ -37,7 +37,7 @@ pub struct Raft {
     fresh: bool,
     pub(super) hard: HardState,
     pub(super) log: Log,
-    pub(super) config: Config,
+    pub(super) configs: Configs,
     pub(super) state: State,
     /// The leader of this term, once it is known.
     pub(super) leader: Option<NodeId>,
@@ -69,11 +69,16 @@ impl Protocol for Raft {
     fn recover(setup: &Setup, records: &[Vec<u8>]) -> Result<Self, RecoverError> {
         let options = Options::new(setup)?;
         let Durable { hard, log } = Durable::recover(records)?;
+        let config = Config::of(options.initial_members.iter().copied());
+        let mut configs = Configs::new(Placed { id: EntryId::default(), config });
+        for entry in log.from(1, usize::MAX) {
+            configs.learn(entry);
+        }
         let seed = setup.seed ^ (u64::from(setup.id.0) << 32) ^ (u64::from(setup.inc) << 40);
         Ok(Self {
             id: setup.id,
             members: setup.members.clone(),
-            config: Config::of(setup.members.iter().copied()),
+            configs,
             options,
             rng: StdRng::seed_from_u64(seed),
             fresh: records.is_empty(),
@@ -110,7 +115,7 @@ impl Protocol for Raft {
     }
 
     fn envelope(&self) -> (u64, Role) {
-        (self.hard.term, self.state.role())
+        (self.hard.term, self.role())
     }
 }
 
@@ -140,6 +145,11 @@ impl Raft {
         self.machine.get(key)
     }
 
+    /// The configuration that is in force here.
+    pub fn config(&self) -> &Config {
+        &self.configs.latest().config
+    }
+
     fn start(&mut self) {
         self.emit(Event::NodeStart {
             persisted: Persisted {
@@ -148,6 +158,7 @@ impl Raft {
                 first: self.log.first(),
                 last: Some(self.log.last()),
                 config: Some(self.config().voters.iter().copied().collect()),
+                extra: self.more_of_config(),
                 ..Persisted::default()
             },
             fresh: self.fresh,
@@ -230,7 +241,12 @@ impl Raft {
         self.outputs.push(Output::Write(Change::Append(entries.clone()).encode()));
         self.unsynced.log = true;
         for entry in entries {
+            let role = self.role();
+            let adopted = self.configs.learn(&entry);
             self.log.push(entry);
+            if adopted {
+                self.adopt("append", role);
+            }
         }
     }
 
@@ -249,6 +265,10 @@ impl Raft {
         self.log.truncate(from);
         self.outputs.push(Output::Write(Change::Truncate(from).encode()));
         self.unsynced.log = true;
+        let role = self.role();
+        if self.configs.truncate(from) {
+            self.adopt("revert", role);
+        }
     }
 
     pub(super) fn has_unsynced_entries(&self) -> bool {
@@ -292,16 +312,16 @@ impl Raft {
 
     /// Changes the role.
     pub(super) fn enter(&mut self, state: State, reason: &str) {
-        let from = self.state.role();
+        let from = self.role();
         let left = mem::replace(&mut self.state, state);
-        let to = self.state.role();
-        if (from, to) != (Role::Follower, Role::Follower) {
+        let to = self.role();
+        if from != to || matches!(self.state, State::PreCandidate(_) | State::Candidate(_)) {
             let reason = reason.to_owned();
             self.emit(Event::RoleChange { from, to, phase: None, reason });
         }
         if let State::Leader(leading) = left {
             self.cancel(Timer::Beat);
-            self.abandon(leading);
+            self.abandon(*leading);
         }
     }
 
@@ -384,16 +404,6 @@ impl Raft {
         self.outputs.push(Output::CancelTimer(timer));
     }
 
-    /// The configuration that is in force.
-    pub(super) fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// Whether this node alone is a quorum.
-    pub(super) fn is_alone(&self) -> bool {
-        self.config().is_quorum(|node| node == self.id)
-    }
-
     fn effective_params(&self) -> Map<String, Value> {
         self.options.params.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
     }
@@ -407,6 +417,7 @@ impl Raft {
             "last": self.log.last(),
             "commit": self.commit,
             "applied": self.applied,
+            "config": self.config(),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use usurper_history::Timing;
+use usurper_history::{NodeId, Timing};
 
 use crate::{
     params::{DefectInfo, OptionError, ParamInfo, Params, nearest},
@@ -45,6 +45,11 @@ pub(crate) const PARAMS: &[ParamInfo] = &[
         name: "reads",
         default: "index",
         summary: "how a leader serves reads: `index` (a round of heartbeats) or `log` (an entry)",
+    },
+    ParamInfo {
+        name: "initial-members",
+        default: "all",
+        summary: "who votes in the first configuration: `all` nodes, or some, such as `n1,n2,n3`",
     },
     ParamInfo { name: "batch", default: "64", summary: "entries in one append message at most" },
 ];
@@ -141,6 +146,62 @@ defects! {
         "a leader that no quorum answers goes on leading"
         "catalogue F-034: KAFKA-15489"
         ["zombie-leader"];
+    ConfChangeBeforeOwnCommit "conf-change-before-own-commit"
+        "a leader changes the configuration before it has committed an entry of its term"
+        "catalogue F-023: the bug in single-server changes that Ongaro announced in 2015"
+        ["lost-commit", "leader-completeness"];
+    MultiplePendingConf "multiple-pending-conf"
+        "a leader changes the configuration although the change before is not committed"
+        "catalogue F-024: two changes in one log, and majorities that do not meet"
+        ["lost-commit", "leader-completeness"];
+    CampaignWithUnappliedConf "campaign-with-unapplied-conf"
+        "a campaign counts votes by the last configuration that was applied, not by the latest"
+        "catalogue F-024: etcd 7280, 7625, 11284, 12133"
+        ["lost-commit", "leader-completeness"];
+    LearnerRefusesVote "learner-refuses-vote"
+        "a node that does not know that it was promoted refuses to vote"
+        "catalogue F-025: etcd 10998, raft-rs 57"
+        ["no-leader"];
+    NoCatchup "no-catchup"
+        "a new voter counts before it has the log"
+        "catalogue F-051: section 4.2.1 of the thesis, figure 4.4"
+        ["write-outage"];
+    CatchupUnbounded "catchup-unbounded"
+        "a change waits for ever for a new voter that does not catch up"
+        "catalogue A.5, F-051: rounds that start again at the first"
+        ["write-outage"];
+    NoStrictReconfig "no-strict-reconfig"
+        "a change is accepted although those who answer would be no majority after it"
+        "catalogue F-051: etcd 3477"
+        ["no-leader"];
+    CountNonMembers "count-non-members"
+        "whoever grants a vote or has an entry counts, member or not"
+        "catalogue F-073: logcabin 210"
+        ["lost-commit", "dual-leaders"];
+    LearnerCounts "learner-counts"
+        "a learner counts towards the majority of the voters"
+        "catalogue F-073 and B.5: learners receive the log, and do not count"
+        ["lost-commit", "leader-completeness"];
+    JointCountsNewOnly "joint-counts-new-only"
+        "in a joint configuration only the incoming voters count"
+        "catalogue F-059: section 4.3 of the thesis"
+        ["lost-commit", "leader-completeness"];
+    JointCountsOldOnly "joint-counts-old-only"
+        "in a joint configuration only the outgoing voters count"
+        "catalogue F-059: section 4.3 of the thesis"
+        ["lost-commit", "leader-completeness"];
+    ChangeManyAtOnce "change-many-at-once"
+        "several voters are replaced in one step, without a joint configuration"
+        "catalogue F-059: figure 4.2 of the thesis"
+        ["lost-commit", "leader-completeness"];
+    RemovedLeaderCountsSelf "removed-leader-counts-self"
+        "a leader that is being removed counts itself towards the majority of the others"
+        "catalogue A.5: section 4.2.2 of the thesis"
+        ["lost-commit", "leader-completeness"];
+    RemovedLeaderStays "removed-leader-stays"
+        "a leader that has been removed goes on leading"
+        "catalogue A.5: section 4.2.2 of the thesis; logcabin 205"
+        ["config-safety"];
 }
 
 /// How reads are served.
@@ -161,6 +222,7 @@ pub(crate) struct Options {
     pub(crate) check_quorum: bool,
     pub(crate) lease: bool,
     pub(crate) reads: Reads,
+    pub(crate) initial_members: BTreeSet<NodeId>,
     pub(crate) batch: usize,
     pub(crate) defects: BTreeSet<Defect>,
     pub(crate) params: Params,
@@ -180,7 +242,19 @@ impl Options {
             "log" => Some(Reads::Log),
             _ => None,
         })?;
+        let initial_members = params.read(
+            "initial-members",
+            "`all`, or nodes of the cluster, such as `n1,n2`",
+            |text| match text {
+                "all" => Some(setup.members.iter().copied().collect()),
+                _ => text
+                    .split(',')
+                    .map(|name| name.trim().parse().ok().filter(|id| setup.members.contains(id)))
+                    .collect(),
+            },
+        )?;
         Ok(Self {
+            initial_members,
             heartbeat,
             election_timeout,
             campaign_after,

@@ -6,6 +6,8 @@
 //! - A leader counts replicas of an entry of its own term only. An earlier one that a majority has
 //!   can still be replaced; it is committed by one of this term that comes after it.
 
+use std::collections::BTreeMap;
+
 use usurper_history::{EntryId, Event, NodeId};
 
 use super::{
@@ -68,7 +70,7 @@ impl Raft {
         let last = self.log.last().index;
         let State::Leader(leading) = &mut self.state else { return };
         let Some(progress) = leading.progress.get_mut(&from) else { return };
-        progress.active = true;
+        progress.answered(self.now);
         progress.unblock();
         if progress.matched < last || progress.is_probing() {
             self.send_append(from);
@@ -85,7 +87,10 @@ impl Raft {
             leading.proposals.insert(index, waiting);
         }
         self.broadcast_append();
-        self.advance_commit();
+        if self.advance_commit() {
+            self.broadcast_append();
+            self.settle_config();
+        }
     }
 
     fn broadcast_append(&mut self) {
@@ -188,7 +193,7 @@ impl Raft {
         let last = self.log.last().index;
         let State::Leader(leading) = &mut self.state else { return };
         let Some(progress) = leading.progress.get_mut(&from) else { return };
-        progress.active = true;
+        progress.answered(self.now);
         if let Some(Hint { refused, place }) = refused {
             // Skip what of this log cannot be in the follower's, either.
             let hint = self.log.last_not_above(place.index, place.term).index;
@@ -205,9 +210,11 @@ impl Raft {
         let behind = progress.next <= last;
         if news && self.advance_commit() {
             self.broadcast_append();
+            self.settle_config();
         } else if behind || was_paused {
             self.send_append(from);
         }
+        self.go_on_catching_up();
     }
 
     /// Commits what a quorum has. Whether that is more than before.
@@ -216,16 +223,16 @@ impl Raft {
         self.flush();
         let own = self.log.last().index;
         let State::Leader(leading) = &self.state else { return false };
-        let matched = |node| match leading.progress.get(&node) {
-            _ if node == self.id => own,
-            progress => progress.map_or(0, |progress| progress.matched),
-        };
-        let index = self.config().quorum_index(matched);
+        let mut known: BTreeMap<_, _> =
+            leading.progress.iter().map(|(peer, progress)| (*peer, progress.matched)).collect();
+        known.insert(self.id, own);
+        let matched = |node: NodeId| known.get(&node).copied().unwrap_or(0);
+        let index = self.decide_commit(&matched);
         if index <= self.commit {
             return false;
         }
-        let voters = self.config().all_voters();
-        let quorum: Vec<_> = voters.into_iter().filter(|node| matched(*node) >= index).collect();
+        let counted = self.counted();
+        let quorum: Vec<_> = counted.into_iter().filter(|node| matched(*node) >= index).collect();
         if self.log.term(index) != Some(self.hard.term) {
             if !self.has(Defect::CommitOldTermByCount) {
                 return false;
@@ -237,7 +244,7 @@ impl Raft {
             up_to: self.log.id(index),
             quorum: Some(quorum),
             learned_from: None,
-            config: None,
+            config: Some(self.config_id().index),
         });
         self.apply();
         self.start_early_reads();
@@ -280,6 +287,9 @@ impl Raft {
                 session,
                 serial,
             });
+            if matches!(entry.command, Command::Configure(_)) {
+                self.note_config("commit", entry.id);
+            }
             self.answer(&entry, answer);
         }
     }

@@ -46,6 +46,7 @@ impl Raft {
     /// Starts an operation, or says why it was not.
     fn operate(&mut self, waiting: Waiting, request: &Request) -> Result<(), String> {
         let f = match request.f.as_str() {
+            "reconfigure" => return self.reconfigure(waiting, request.value.as_ref()),
             "register" => None,
             "read" => Some(Function::Read),
             "write" => Some(Function::Write),
@@ -71,12 +72,7 @@ impl Raft {
         if f == Some(Function::Advance) && !request.value.as_ref().is_some_and(Value::is_u64) {
             return Err("`advance` takes a number".to_owned());
         }
-        let State::Leader(leading) = &self.state else {
-            return Err(match self.leader {
-                Some(leader) => format!("not leader; {leader} leads"),
-                None => "not leader; no leader is known".to_owned(),
-            });
-        };
+        let State::Leader(leading) = &self.state else { return Err(self.not_leader()) };
         if leading.proposals.len() + leading.reads.len() + leading.early.len() >= WAITING_MAX {
             return Err("too many operations wait for an answer".to_owned());
         }
@@ -92,6 +88,13 @@ impl Raft {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn not_leader(&self) -> String {
+        match self.leader {
+            Some(leader) => format!("not leader; {leader} leads"),
+            None => "not leader; no leader is known".to_owned(),
+        }
     }
 
     /// Answers the client that waits for an entry, if one does.
@@ -158,7 +161,7 @@ impl Raft {
         let Some(read) = leading.reads.get_mut(&context) else { return };
         read.confirmed.insert(from);
         let confirmed = read.confirmed.clone();
-        if self.config().is_quorum(|node| confirmed.contains(&node)) {
+        if self.electorate().is_quorum(|node| confirmed.contains(&node)) {
             self.release_reads(context);
         }
     }
@@ -193,12 +196,13 @@ impl Raft {
     /// Answers everybody who waited for a leadership that has ended.
     pub(super) fn abandon(&mut self, leading: Leading) {
         let reason = format!("{} was deposed", self.id);
-        for Waiting { client, serial } in leading.proposals.into_values() {
+        for Waiting { client, serial } in leading.proposals.into_values().chain(leading.leaving) {
             self.reply(client, Reply::unknown(serial, reason.clone()));
         }
         let early = leading.early.into_iter().map(|read| read.waiting);
         let reads = leading.reads.into_values().map(|read| read.waiting);
-        for Waiting { client, serial } in early.chain(reads).collect::<Vec<_>>() {
+        let newcomers = leading.catch_up.map(|catch_up| catch_up.waiting);
+        for Waiting { client, serial } in early.chain(reads).chain(newcomers).collect::<Vec<_>>() {
             self.reply(client, Reply::refused(serial, reason.clone()));
         }
     }
