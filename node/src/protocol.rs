@@ -137,6 +137,12 @@ pub enum Output<M, T> {
     Event(Stamped),
     /// Appends a record to the log, without making it durable.
     Write(Vec<u8>),
+    /// Replaces the whole log by these records, durably, and then emits these events (all `persist`).
+    /// After a crash there are either the old records or the new ones.
+    Rewrite {
+        records: Vec<Vec<u8>>,
+        persisted: Vec<Stamped>,
+    },
     /// Makes everything written so far durable, and then emits these events (all `persist`).
     Sync(Vec<Stamped>),
     Send {

@@ -9,12 +9,15 @@
 //! - A vote is granted once per term, first come, to a log that is at least as up to date, and
 //!   while no leader of the term is known.
 //! - A node that campaigns has no leader, and so no lease to honour.
+//! - A node that lost its disk does not know what it has promised: it neither votes nor campaigns, and
+//!   only takes entries, until it is replaced by one with another id.
 
 use std::collections::BTreeMap;
 
 use usurper_history::{Event, NodeId};
 
 use super::{
+    config::Tally,
     durable::HardState,
     message::Message,
     node::Raft,
@@ -39,6 +42,10 @@ impl Raft {
             return;
         }
         if term > self.hard.term {
+            if self.has(Defect::LeaderIgnoresHigherTerm) && matches!(self.state, State::Leader(_)) {
+                self.hit(Defect::LeaderIgnoresHigherTerm, "a message of a higher term");
+                return;
+            }
             self.meet_higher_term(from, &message);
         }
         match message {
@@ -73,6 +80,13 @@ impl Raft {
                 self.hit(Defect::CampaignerKeepsLeader, "a campaign in the lease of nobody");
             }
             return Some("in the lease of a leader");
+        }
+        if self.abstains {
+            return Some("this node has lost its disk");
+        }
+        if self.has(Defect::LearnerRefusesVote) && !self.config().is_voter(self.id) {
+            self.hit(Defect::LearnerRefusesVote, &format!("a request of {from}"));
+            return Some("this node has no vote");
         }
         if term < self.hard.term && prevote && self.has(Defect::DropLowTermPrevote) {
             self.hit(Defect::DropLowTermPrevote, &format!("a prevote of {from}"));
@@ -158,6 +172,10 @@ impl Raft {
     pub(super) fn follow(&mut self, leader: NodeId) -> bool {
         match self.state {
             State::Leader(_) => return false,
+            State::Candidate(_) if self.has(Defect::CandidateIgnoresLeader) => {
+                self.hit(Defect::CandidateIgnoresLeader, "a leader of this term speaks");
+                return false;
+            }
             State::Follower => {
                 self.restart_timer();
                 self.know(Some(leader));
@@ -187,6 +205,10 @@ impl Raft {
             up_to_date = false;
         }
         if !(free && up_to_date) {
+            if self.has(Defect::RefusedVoteResetsTimer) {
+                self.hit(Defect::RefusedVoteResetsTimer, "a vote that was refused");
+                self.restart_timer();
+            }
             self.send(from, Message::VoteReply { term: own_term, prevote, granted: false });
             return;
         }
@@ -223,6 +245,11 @@ impl Raft {
     pub(super) fn election_timeout(&mut self) {
         match self.state {
             State::Leader(_) => self.check_quorum(),
+            // A learner, or a node that was removed: nobody waits for its campaign.
+            _ if !self.may_campaign() => {
+                self.know(None);
+                self.restart_timer();
+            }
             _ if self.options.prevote => self.campaign_for_prevotes(),
             _ => self.campaign(false),
         }
@@ -232,13 +259,15 @@ impl Raft {
     /// replaced: it steps down, so that its followers can elect one that they all reach.
     fn check_quorum(&mut self) {
         self.set(Timer::Election, self.now + self.options.election_timeout);
-        let quorum = self.quorum();
+        self.limit_catch_up();
+        let State::Leader(leading) = &self.state else { return };
+        let active = |node| leading.progress.get(&node).is_some_and(|progress| progress.active);
+        let has_quorum = self.in_force().is_quorum(|node| node == self.id || active(node));
         let State::Leader(leading) = &mut self.state else { return };
-        let active = leading.progress.values().filter(|progress| progress.active).count() + 1;
         for progress in leading.progress.values_mut() {
             progress.active = false;
         }
-        if active >= quorum || !self.options.check_quorum {
+        if has_quorum || !self.options.check_quorum {
             self.give_up_transfer();
             return;
         }
@@ -254,7 +283,7 @@ impl Raft {
     fn campaign_for_prevotes(&mut self) {
         self.enter(State::PreCandidate(BTreeMap::from([(self.id, true)])), "no leader is heard");
         self.give_up_leader();
-        if self.quorum() == 1 {
+        if self.is_alone() {
             self.campaign(false);
             return;
         }
@@ -267,6 +296,7 @@ impl Raft {
         let term = self.hard.term + 1;
         self.enter_term(term, "campaign");
         let reason = if forced { "the leader hands over" } else { "campaign" };
+        let again = matches!(self.state, State::Candidate(_));
         self.enter(State::Candidate(BTreeMap::from([(self.id, true)])), reason);
         self.forced = forced;
         self.give_up_leader();
@@ -279,8 +309,12 @@ impl Raft {
         self.write_hard(HardState { term, vote: Some(self.id) });
         // The own vote counts like any other: once it is durable.
         self.flush();
-        if self.quorum() == 1 {
+        if self.is_alone() {
             self.lead(vec![self.id]);
+            return;
+        }
+        if again && self.has(Defect::CandidateRestartWithoutPoll) {
+            self.hit(Defect::CandidateRestartWithoutPoll, "a second campaign");
             return;
         }
         self.ask_all(&Message::VoteRequest { term, prevote: false, forced, last: self.log.last() });
@@ -297,7 +331,9 @@ impl Raft {
     }
 
     fn ask_all(&mut self, message: &Message) {
-        for peer in self.peers() {
+        let mut peers = self.electorate().counted();
+        peers.remove(&self.id);
+        for peer in peers {
             self.send(peer, message.clone());
         }
     }
@@ -314,30 +350,32 @@ impl Raft {
             return;
         }
         votes.insert(from, granted);
-        let (yes, no) = (Self::tally(votes, true), Self::tally(votes, false));
-        let voters: Vec<_> = votes.iter().filter(|it| *it.1).map(|it| *it.0).collect();
-        if yes >= self.quorum() {
-            if prevote {
-                self.campaign(false);
-            } else {
-                self.lead(voters);
+        let votes = votes.clone();
+        match self.decide_election(&votes) {
+            Tally::Won if prevote => self.campaign(false),
+            Tally::Won => {
+                let granted = votes.iter().filter(|it| *it.1).map(|it| *it.0).collect();
+                self.lead(granted);
             }
-        } else if no > self.members.len() - self.quorum() {
-            self.step_down(self.hard.term, None, "a quorum refused");
+            Tally::Lost => self.step_down(self.hard.term, None, "a quorum refused"),
+            Tally::Open => {}
         }
     }
 
-    fn lead(&mut self, votes: Vec<NodeId>) {
+    pub(super) fn lead(&mut self, votes: Vec<NodeId>) {
         let next = self.log.last().index + 1;
-        let progress = self.peers().into_iter().map(|peer| (peer, Progress::new(next))).collect();
-        self.enter(State::Leader(Leading { progress, ..Leading::default() }), "elected");
+        let peers = self.receivers().into_iter();
+        let progress = peers.map(|peer| (peer, Progress::new(next))).collect();
+        let leading = Leading { progress, ..Leading::default() };
+        self.enter(State::Leader(Box::new(leading)), "elected");
+        self.led = true;
         self.emit(Event::LeaderElected {
             in_term: self.hard.term,
             established: true,
             votes,
             how: if self.forced { "transfer" } else { "votes" }.to_owned(),
             round: None,
-            config: None,
+            config: Some(self.config_id().index),
         });
         self.know(Some(self.id));
         self.set(Timer::Election, self.now + self.options.election_timeout);

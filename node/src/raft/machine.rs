@@ -50,6 +50,7 @@ impl Machine {
         let index = entry.id.index;
         match &entry.command {
             Command::Noop => Ok(Value::Null),
+            Command::Configure(config) => Ok(json!(config)),
             Command::Register => {
                 self.remember(index, Session { serial: 0, answer: Ok(Value::Null), used: index });
                 self.forget_oldest();

@@ -2,16 +2,19 @@
 //!
 //! Elections with PreVote, CheckQuorum and the lease that goes with it; a log that is replicated
 //! in a pipeline and repaired by terms; commitment of the leader's own entries only; linearizable
-//! reads by ReadIndex or through the log; client sessions that apply a command once.
+//! reads by ReadIndex or through the log; client sessions that apply a command once; learners, and
+//! voters that are replaced one at a time or by joint consensus.
 //!
-//! Absent: membership changes, leadership transfer, learners, snapshots. A node that restarts
-//! applies its log again from the first entry, because nothing else holds the state.
+//! Absent: leadership transfer, snapshots. A node that restarts applies its log again from the first
+//! entry, because nothing else holds the state.
 
 mod command;
+mod config;
 mod durable;
 mod election;
 mod log;
 mod machine;
+mod membership;
 mod message;
 mod node;
 mod options;
@@ -23,6 +26,7 @@ mod state;
 mod transfer;
 
 pub use command::{Command, Entry};
+pub use config::Config;
 pub use message::{Hint, Message};
 pub use node::Raft;
 pub(crate) use options::{DEFECTS, PARAMS, timing};

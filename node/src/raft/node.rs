@@ -10,16 +10,17 @@ use std::{collections::BTreeMap, mem, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Map, Value, json};
-use usurper_history::{Event, NodeId, Persisted, Role};
+use usurper_history::{EntryId, Event, NodeId, Persisted, Role, control::ClockName};
 
 use super::{
     command::Entry,
+    config::{Config, Configs, Placed},
     durable::{Change, Durable, HardState},
     log::Log,
     machine::Machine,
     message::Message,
     options::{Defect, Options, Reads},
-    state::{Forwarded, State, Timer},
+    state::{Forwarded, State, Timer, Waiting},
 };
 use crate::protocol::{
     ClientId, Input, Output, Protocol, RecoverError, Reply, Setup, Stamped, Tick,
@@ -29,12 +30,14 @@ use crate::protocol::{
 #[derive(Debug)]
 pub struct Raft {
     pub(super) id: NodeId,
+    /// Every node that there may be, voter or not: who is listened to.
     pub(super) members: Vec<NodeId>,
     pub(super) options: Options,
     rng: StdRng,
     fresh: bool,
     pub(super) hard: HardState,
     pub(super) log: Log,
+    pub(super) configs: Configs,
     pub(super) state: State,
     /// The leader of this term, once it is known.
     pub(super) leader: Option<NodeId>,
@@ -52,6 +55,12 @@ pub struct Raft {
     pub(super) forwarded: BTreeMap<u64, Forwarded>,
     /// A restarted node does not know which leader it had answered: it keeps that one's lease.
     pub(super) silent_until: Tick,
+    /// This is not its first start, and its disk is empty.
+    pub(super) abstains: bool,
+    /// It has led in this incarnation.
+    pub(super) led: bool,
+    /// The defect `reply-by-index-only`: those who waited for an index when this node was deposed.
+    pub(super) orphans: BTreeMap<u64, Waiting>,
     /// The leader asked for this node's last campaign.
     pub(super) forced: bool,
     /// The defect `transfer-flag-survives-stepdown`.
@@ -76,10 +85,16 @@ impl Protocol for Raft {
     fn recover(setup: &Setup, records: &[Vec<u8>]) -> Result<Self, RecoverError> {
         let options = Options::new(setup)?;
         let Durable { hard, log } = Durable::recover(records)?;
+        let config = Config::of(options.initial_members.iter().copied());
+        let mut configs = Configs::new(Placed { id: EntryId::default(), config });
+        for entry in log.from(1, usize::MAX) {
+            configs.learn(entry);
+        }
         let seed = setup.seed ^ (u64::from(setup.id.0) << 32) ^ (u64::from(setup.inc) << 40);
         Ok(Self {
             id: setup.id,
             members: setup.members.clone(),
+            configs,
             options,
             rng: StdRng::seed_from_u64(seed),
             fresh: records.is_empty(),
@@ -96,6 +111,9 @@ impl Protocol for Raft {
             read_context: u64::from(setup.inc) << 32,
             forwarded: BTreeMap::new(),
             silent_until: Tick(0),
+            abstains: records.is_empty() && setup.inc > 1,
+            led: false,
+            orphans: BTreeMap::new(),
             forced: false,
             stuck_transfer: false,
             unsynced: Unsynced::default(),
@@ -121,7 +139,15 @@ impl Protocol for Raft {
     }
 
     fn envelope(&self) -> (u64, Role) {
-        (self.hard.term, self.state.role())
+        (self.hard.term, self.role())
+    }
+
+    fn clock(&self) -> ClockName {
+        if self.has(Defect::WallClockTimers) { ClockName::Wall } else { ClockName::Timer }
+    }
+
+    fn retries_failed_sync(&self) -> bool {
+        self.has(Defect::RetryFailedSync)
     }
 }
 
@@ -151,25 +177,54 @@ impl Raft {
         self.machine.get(key)
     }
 
+    /// The configuration that is in force here.
+    pub fn config(&self) -> &Config {
+        &self.configs.latest().config
+    }
+
     fn start(&mut self) {
+        let told = self.hard;
+        if self.fresh {
+            // So that the next start can tell a first one from the loss of a disk.
+            self.write_hard(told);
+            self.flush();
+        }
+        if self.has(Defect::TermFromLogOnly) {
+            self.hard = HardState { term: self.log.last().term, vote: None };
+        }
         self.emit(Event::NodeStart {
             persisted: Persisted {
                 term: Some(self.hard.term),
                 vote: self.hard.vote,
                 first: self.log.first(),
                 last: Some(self.log.last()),
-                config: Some(self.members.clone()),
+                config: Some(self.config().voters.iter().copied().collect()),
+                extra: self.more_of_config(),
                 ..Persisted::default()
             },
             fresh: self.fresh,
             defects: self.options.defects.iter().map(|it| it.name().to_owned()).collect(),
             params: self.effective_params(),
         });
+        if self.hard != told {
+            self.hit(Defect::TermFromLogOnly, "start");
+        }
+        if self.has(Defect::WallClockTimers) {
+            self.hit(Defect::WallClockTimers, "start");
+        }
+        if self.abstains && self.has(Defect::AcceptWipedMember) {
+            self.hit(Defect::AcceptWipedMember, "start");
+            self.abstains = false;
+        }
         if self.options.reads == Reads::Lease && !self.fresh {
             self.silent_until = self.now + self.options.election_timeout;
         }
         self.draw_patience();
         self.restart_timer();
+        if self.hard.vote == Some(self.id) && self.has(Defect::ResumeAsLeader) {
+            self.hit(Defect::ResumeAsLeader, "start");
+            self.lead(vec![self.id]);
+        }
     }
 
     /// A new connection may have replaced one that lost what was under way.
@@ -186,7 +241,11 @@ impl Raft {
     /// not split the votes again.
     pub(super) fn draw_patience(&mut self) {
         let base = self.options.election_timeout;
-        let random = self.rng.random_range(Duration::ZERO..base);
+        let mut random = self.rng.random_range(Duration::ZERO..base);
+        if self.has(Defect::NoRandomization) {
+            self.hit(Defect::NoRandomization, "a wait for a leader");
+            random = Duration::ZERO;
+        }
         self.patience = self.options.campaign_after.unwrap_or(base + random);
     }
 
@@ -244,7 +303,12 @@ impl Raft {
         self.outputs.push(Output::Write(Change::Append(entries.clone()).encode()));
         self.unsynced.log = true;
         for entry in entries {
+            let role = self.role();
+            let adopted = self.configs.learn(&entry);
             self.log.push(entry);
+            if adopted {
+                self.adopt("append", role);
+            }
         }
     }
 
@@ -263,6 +327,10 @@ impl Raft {
         self.log.truncate(from);
         self.outputs.push(Output::Write(Change::Truncate(from).encode()));
         self.unsynced.log = true;
+        let role = self.role();
+        if self.configs.truncate(from) {
+            self.adopt("revert", role);
+        }
     }
 
     pub(super) fn has_unsynced_entries(&self) -> bool {
@@ -306,16 +374,16 @@ impl Raft {
 
     /// Changes the role.
     pub(super) fn enter(&mut self, state: State, reason: &str) {
-        let from = self.state.role();
+        let from = self.role();
         let left = mem::replace(&mut self.state, state);
-        let to = self.state.role();
-        if (from, to) != (Role::Follower, Role::Follower) {
+        let to = self.role();
+        if from != to || matches!(self.state, State::PreCandidate(_) | State::Candidate(_)) {
             let reason = reason.to_owned();
             self.emit(Event::RoleChange { from, to, phase: None, reason });
         }
         if let State::Leader(leading) = left {
             self.cancel(Timer::Beat);
-            self.abandon(leading);
+            self.abandon(*leading);
         }
     }
 
@@ -399,15 +467,6 @@ impl Raft {
         self.outputs.push(Output::CancelTimer(timer));
     }
 
-    /// More than half of the configured nodes, whoever of them is alive.
-    pub(super) fn quorum(&self) -> usize {
-        self.members.len() / 2 + 1
-    }
-
-    pub(super) fn peers(&self) -> Vec<NodeId> {
-        self.members.iter().copied().filter(|member| *member != self.id).collect()
-    }
-
     fn effective_params(&self) -> Map<String, Value> {
         self.options.params.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
     }
@@ -421,11 +480,7 @@ impl Raft {
             "last": self.log.last(),
             "commit": self.commit,
             "applied": self.applied,
+            "config": self.config(),
         })
-    }
-
-    /// The answers that granted, or refused, so far.
-    pub(super) fn tally(votes: &BTreeMap<NodeId, bool>, granted: bool) -> usize {
-        votes.values().filter(|vote| **vote == granted).count()
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::protocol::Tick;
+
 /// How many appends may be under way to one follower.
 const INFLIGHT_MAX: usize = 16;
 
@@ -14,6 +16,8 @@ pub(crate) struct Progress {
     pub(crate) next: u64,
     /// It answered since the quorum was last checked.
     pub(crate) active: bool,
+    /// When it answered last.
+    pub(crate) heard: Tick,
     pub(crate) pace: Pace,
 }
 
@@ -28,7 +32,19 @@ pub(crate) enum Pace {
 
 impl Progress {
     pub(crate) fn new(next: u64) -> Self {
-        Self { matched: 0, next, active: false, pace: Pace::Probe { waiting: false } }
+        Self {
+            matched: 0,
+            next,
+            active: false,
+            heard: Tick(0),
+            pace: Pace::Probe { waiting: false },
+        }
+    }
+
+    /// It answered, whatever it said.
+    pub(crate) fn answered(&mut self, now: Tick) {
+        self.active = true;
+        self.heard = now;
     }
 
     /// Nothing may be sent until an answer comes.

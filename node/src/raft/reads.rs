@@ -57,7 +57,7 @@ impl Raft {
         let State::Leader(leading) = &mut self.state else { return };
         let confirmed = BTreeSet::from([self.id]);
         leading.reads.insert(self.context, PendingRead { asker, index, confirmed });
-        if self.members.len() == 1 {
+        if self.is_alone() {
             self.release_reads(self.context);
         } else {
             self.broadcast_heartbeat();
@@ -78,12 +78,12 @@ impl Raft {
     /// A follower answered a heartbeat of this context, so nobody else led when it was sent, nor when
     /// those before it were.
     pub(super) fn confirm_reads(&mut self, from: NodeId, context: u64) {
-        let quorum = self.quorum();
+        let electorate = self.electorate();
         let State::Leader(leading) = &mut self.state else { return };
         let mut confirmed = None;
         for (round, read) in leading.reads.range_mut(..=context) {
             read.confirmed.insert(from);
-            if read.confirmed.len() >= quorum {
+            if electorate.is_quorum(|node| read.confirmed.contains(&node)) {
                 confirmed = Some(*round);
             }
         }
@@ -220,18 +220,20 @@ impl Raft {
         if self.options.reads != Reads::Lease {
             return;
         }
-        let (others, length) = (self.quorum() - 1, self.options.election_timeout * 9 / 10);
+        let (electorate, length) = (self.electorate(), self.options.election_timeout * 9 / 10);
         let from_response = self.has(Defect::LeaseFromResponse);
-        let now = self.now;
+        let (id, now) = (self.id, self.now);
         let State::Leader(leading) = &mut self.state else { return };
         let lease = &mut leading.lease;
         let answered = lease.answered.entry(from).or_insert(0);
         *answered = context.max(*answered);
-        let mut newest: Vec<_> = lease.answered.values().copied().collect();
-        newest.sort_unstable_by(|one, other| other.cmp(one));
-        let Some(round) = others.checked_sub(1).and_then(|place| newest.get(place)) else { return };
+        let newest = |node| match lease.answered.get(&node) {
+            _ if node == id => u64::MAX,
+            answered => answered.copied().unwrap_or(0),
+        };
+        let round = electorate.quorum_index(newest);
         while let Some((context, sent)) = lease.rounds.front().copied()
-            && context <= *round
+            && context <= round
         {
             lease.rounds.pop_front();
             let start = if from_response { now } else { sent };
@@ -242,7 +244,7 @@ impl Raft {
     fn has_lease(&mut self) -> bool {
         let State::Leader(leading) = &self.state else { return false };
         let lease = &leading.lease;
-        if self.now >= lease.until && self.members.len() > 1 {
+        if self.now >= lease.until && !self.is_alone() {
             return false;
         }
         if lease.given_up {

@@ -43,6 +43,7 @@ impl Raft {
     /// Starts an operation, or says why it was not.
     fn operate(&mut self, waiting: Waiting, request: &Request) -> Result<(), String> {
         let f = match request.f.as_str() {
+            "reconfigure" => return self.reconfigure(waiting, request.value.as_ref()),
             "register" => None,
             "read" => Some(Function::Read),
             "write" => Some(Function::Write),
@@ -68,29 +69,29 @@ impl Raft {
         if f == Some(Function::Advance) && !request.value.as_ref().is_some_and(Value::is_u64) {
             return Err("`advance` takes a number".to_owned());
         }
+        if !matches!(self.state, State::Leader(_))
+            && self.led
+            && self.has(Defect::AppendAfterStepDown)
+            && let Some(f) = f
+        {
+            self.hit(Defect::AppendAfterStepDown, "a request that came after the leadership");
+            self.propose(Command::Operate { session: None, f, key, value }, None);
+            return Ok(());
+        }
         let State::Leader(leading) = &self.state else {
             let forwards = self.options.follower_reads && self.options.reads != Reads::Log;
             return match self.leader {
                 Some(leader) if f == Some(Function::Read) && forwards => {
                     self.forward_read(leader, waiting, key)
                 }
-                Some(leader) => Err(format!("not leader; {leader} leads")),
-                None => Err("not leader; no leader is known".to_owned()),
+                _ => Err(self.not_leader()),
             };
         };
-        let to_log = f != Some(Function::Read) || self.options.reads == Reads::Log;
-        if let Some(transfer) = &leading.transfer
-            && to_log
-        {
-            return Err(format!("leadership is being handed over to {}", transfer.to));
-        }
-        if self.stuck_transfer && to_log {
-            self.hit(Defect::TransferFlagSurvivesStepdown, "a transfer of an earlier term");
-            return Err("leadership is being handed over".to_owned());
-        }
-        let State::Leader(leading) = &self.state else { return Ok(()) };
         if leading.proposals.len() + leading.reads.len() + leading.early.len() >= WAITING_MAX {
             return Err("too many operations wait for an answer".to_owned());
+        }
+        if f != Some(Function::Read) || self.options.reads == Reads::Log {
+            self.takes_proposals()?;
         }
         match f {
             None => self.propose(Command::Register, Some(waiting)),
@@ -106,11 +107,25 @@ impl Raft {
         Ok(())
     }
 
+    pub(super) fn not_leader(&self) -> String {
+        match self.leader {
+            Some(leader) => format!("not leader; {leader} leads"),
+            None => "not leader; no leader is known".to_owned(),
+        }
+    }
+
     /// Answers the client that waits for an entry, if one does.
     pub(super) fn answer(&mut self, entry: &Entry, answer: Answer) {
         let index = entry.id.index;
-        let State::Leader(leading) = &mut self.state else { return };
-        let Some(Waiting { client, serial }) = leading.proposals.remove(&index) else { return };
+        let waiting = match &mut self.state {
+            State::Leader(leading) => leading.proposals.remove(&index),
+            _ => None,
+        };
+        let orphan = self.orphans.remove(&index);
+        if orphan.is_some() {
+            self.hit(Defect::ReplyByIndexOnly, "an index that came to another entry");
+        }
+        let Some(Waiting { client, serial }) = waiting.or(orphan) else { return };
         if matches!(entry.command, Command::Operate { f: Function::Read, .. }) {
             self.note_read("log", index, None, None);
         }
@@ -122,10 +137,17 @@ impl Raft {
     }
 
     /// Answers everybody who waited for a leadership that has ended.
-    pub(super) fn abandon(&mut self, leading: Leading) {
+    pub(super) fn abandon(&mut self, mut leading: Leading) {
+        if self.has(Defect::ReplyByIndexOnly) {
+            self.orphans.append(&mut leading.proposals);
+        }
         let reason = format!("{} was deposed", self.id);
-        for Waiting { client, serial } in leading.proposals.into_values() {
+        for Waiting { client, serial } in leading.proposals.into_values().chain(leading.leaving) {
             self.reply(client, Reply::unknown(serial, reason.clone()));
+        }
+        let newcomers = leading.catch_up.map(|catch_up| catch_up.waiting);
+        if let Some(Waiting { client, serial }) = newcomers {
+            self.reply(client, Reply::refused(serial, reason.clone()));
         }
         let reads = leading.reads.into_values().map(|read| read.asker);
         for asker in leading.early.into_iter().chain(reads) {

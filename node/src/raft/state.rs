@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use usurper_history::{NodeId, Role};
 
-use super::progress::Progress;
+use super::{config::Config, progress::Progress};
 use crate::protocol::{ClientId, Tick};
 
 /// What a node can wait for.
@@ -23,7 +23,7 @@ pub(crate) enum State {
     PreCandidate(BTreeMap<NodeId, bool>),
     /// Asking for votes; by voter.
     Candidate(BTreeMap<NodeId, bool>),
-    Leader(Leading),
+    Leader(Box<Leading>),
 }
 
 impl State {
@@ -45,6 +45,12 @@ pub(crate) struct Leading {
     pub(crate) proposals: BTreeMap<u64, Waiting>,
     /// Reads that no quorum has confirmed yet, by their context.
     pub(crate) reads: BTreeMap<u64, PendingRead>,
+    /// Nodes that are brought up to date before they may vote.
+    pub(crate) catch_up: Option<CatchUp>,
+    /// The entry of the configuration that is known to be committed, and has been acted upon.
+    pub(crate) settled: Option<u64>,
+    /// Whom to answer when the joint configuration has been left.
+    pub(crate) leaving: Option<Waiting>,
     /// Reads that came before an entry of this term was committed.
     pub(crate) early: Vec<Asker>,
     pub(crate) lease: Lease,
@@ -68,6 +74,21 @@ pub(crate) struct Lease {
 pub(crate) struct Transfer {
     pub(crate) to: NodeId,
     pub(crate) waiting: Option<Waiting>,
+}
+
+/// The rounds of replication in which new voters get the log, before the configuration that needs
+/// them is proposed (section 4.2.1 of the thesis).
+#[derive(Clone, Debug)]
+pub(crate) struct CatchUp {
+    pub(crate) target: Config,
+    pub(crate) joint: bool,
+    pub(crate) newcomers: BTreeSet<NodeId>,
+    pub(crate) waiting: Waiting,
+    /// From 1.
+    pub(crate) round: u32,
+    pub(crate) began: Tick,
+    /// Where the log ended when the round began.
+    pub(crate) goal: u64,
 }
 
 /// A client that waits for an answer.

@@ -28,8 +28,8 @@ impl Raft {
             None | Some(Value::Null) => Some(self.id),
             Some(value) => value.as_str().and_then(|text| text.parse().ok()),
         };
-        let Some(to) = to.filter(|to| self.members.contains(to)) else {
-            self.reply(client, Reply::refused(serial, "`transfer` takes a member, such as \"n2\""));
+        let Some(to) = to.filter(|to| self.config().is_voter(*to)) else {
+            self.reply(client, Reply::refused(serial, "`transfer` takes a voter, such as \"n2\""));
             return;
         };
         let refused = match (&self.state, self.leader) {
@@ -48,7 +48,7 @@ impl Raft {
 
     /// A follower passes on what it was asked.
     pub(super) fn on_transfer(&mut self, to: NodeId) {
-        if self.members.contains(&to) {
+        if self.config().is_voter(to) {
             // Whoever asked is not waiting.
             let _ = self.begin_transfer(to, None);
         }
@@ -97,6 +97,29 @@ impl Raft {
         self.send(node, Message::TimeoutNow { term: self.hard.term });
     }
 
+    /// A leader that hands over takes no proposals: the next one could never have everything.
+    pub(super) fn takes_proposals(&mut self) -> Result<(), String> {
+        let State::Leader(leading) = &self.state else { return Ok(()) };
+        if let Some(transfer) = &leading.transfer {
+            return Err(format!("leadership is being handed over to {}", transfer.to));
+        }
+        if self.stuck_transfer {
+            self.hit(Defect::TransferFlagSurvivesStepdown, "a transfer of an earlier term");
+            return Err("leadership is being handed over".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The configuration has changed: who may not lead gets no leadership.
+    pub(super) fn check_transferee(&mut self) {
+        if let State::Leader(leading) = &self.state
+            && let Some(transfer) = &leading.transfer
+            && !self.config().is_voter(transfer.to)
+        {
+            self.end_transfer("the next leader has no vote any more");
+        }
+    }
+
     /// T is over, and this node leads still.
     pub(super) fn give_up_transfer(&mut self) {
         let State::Leader(leading) = &self.state else { return };
@@ -122,7 +145,7 @@ impl Raft {
 
     /// The leader of this term asks this node to take over.
     pub(super) fn on_timeout_now(&mut self) {
-        if matches!(self.state, State::Follower) {
+        if matches!(self.state, State::Follower) && self.may_campaign() {
             self.campaign(true);
         }
     }

@@ -282,6 +282,11 @@ impl<P: Protocol> Node<P> {
                     self.release(&mut effects)?;
                     self.sync(persisted)?;
                 }
+                Output::Rewrite { records, persisted } => {
+                    self.release(&mut effects)?;
+                    let rewritten = self.store.rewrite(&records);
+                    self.persisted(persisted, rewritten)?;
+                }
                 Output::Failpoint { point, term, role } => {
                     if let Some((act, delay)) = self.machine.failpoints.hit(point) {
                         let event =
@@ -318,6 +323,15 @@ impl<P: Protocol> Node<P> {
             self.events.push(Stamped { term, role, event: Event::DefectHit { name, place } });
             synced = self.store.sync();
         }
+        self.persisted(persisted, synced)
+    }
+
+    /// Tells what is durable now, or that it failed to become so.
+    fn persisted(
+        &mut self,
+        persisted: Vec<Stamped>,
+        synced: Result<(), StoreError>,
+    ) -> Result<(), ShellError> {
         for mut stamped in persisted {
             if let Event::Persist { ok, .. } = &mut stamped.event {
                 *ok = synced.is_ok();

@@ -75,19 +75,35 @@ pub(crate) fn run_chaos(sim: &mut Sim) {
         fault(sim);
         for _ in 0..sim.rng.random_range(0..6) {
             let id = server(sim);
-            match sim.rng.random_range(0..5) {
+            match sim.rng.random_range(0..sim.operations) {
                 0 | 1 => {
                     appended += 1;
                     sim.ask(id, "append", LIST, Some(json!(appended)), None);
                 }
                 2 => _ = sim.ask(id, "advance", COUNTER, Some(json!(1)), None),
                 3 => _ = sim.ask(id, "read", COUNTER, None, None),
-                _ => persistent.act(sim),
+                4 => persistent.act(sim),
+                _ => reconfigure(sim, id),
             }
             let wait = sim.rng.random_range(0..10 * MS);
             sim.run_for(wait);
         }
     }
+}
+
+/// Asks for another configuration: one node more or less, or any.
+fn reconfigure(sim: &mut Sim, server: NodeId) {
+    let node = sim.pick();
+    let ids = sim.ids();
+    let some: Vec<_> = ids.into_iter().filter(|_| sim.rng.random_bool(0.5)).collect();
+    let value = match sim.rng.random_range(0..6) {
+        0 | 1 => json!({ "add": [node] }),
+        2 => json!({ "remove": [node] }),
+        3 => json!({ "learn": [node] }),
+        4 => json!({ "voters": some }),
+        _ => json!({ "add": some, "remove": [node], "joint": true }),
+    };
+    sim.ask(server, "reconfigure", "", Some(value), None);
 }
 
 /// Often whoever leads, or thinks so.
@@ -112,7 +128,7 @@ fn fault(sim: &mut Sim) {
         8 => sim.isolate(id),
         9 => halves(sim),
         10 | 11 => sim.cut.clear(),
-        12 => _ = sim.ask(id, "transfer", "", Some(json!(other)), None),
+        12 | 13 => _ = sim.ask(server(sim), "transfer", "", Some(json!(other)), None),
         _ => {}
     }
 }
@@ -158,7 +174,7 @@ pub(crate) fn run_peace(sim: &mut Sim) -> Result<u64, String> {
     };
     check_promises(sim, &list.value.unwrap())?;
     let commit = sim.raft(leader).unwrap().commit();
-    let behind = sim.ids().into_iter().find(|id| sim.raft(*id).unwrap().commit() != commit);
+    let behind = sim.members().into_iter().find(|id| sim.raft(*id).unwrap().commit() != commit);
     behind.map_or(Ok(took), |id| Err(format!("{id} is behind: {}", sim.describe())))
 }
 
@@ -289,6 +305,20 @@ fn a_follower_catches_up_with_values_that_fill_many_frames() {
     sim.run_for(2_000 * MS);
     assert!(!sim.replies[&longer].ok);
     assert_eq!(sim.raft(behind).unwrap().value("big"), json!(value));
+}
+
+#[test]
+fn a_changing_configuration_survives_chaos() {
+    let mut changes = 0;
+    for seed in seeds() {
+        let members = ["n1", "n1,n2", "n1,n2,n3"][usize::try_from(seed % 3).unwrap()];
+        let mut sim = Sim::new(seed, 5, &[], &[("initial-members", members)]);
+        sim.operations = 7;
+        check_run(&mut sim, seed);
+        changes += sim.invariants.configs.len();
+    }
+    println!("{changes} committed configurations");
+    assert!(changes > seeds().count(), "only {changes} changes");
 }
 
 /// In the middle of an upgrade, or for ever.

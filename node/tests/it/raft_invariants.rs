@@ -7,7 +7,7 @@ use serde_json::Value;
 use usurper_history::{EntryId, Event, NodeId};
 use usurper_node::{
     protocol::{Protocol, Reply, Request, Stamped},
-    raft::{Message, Raft},
+    raft::{Config, Message, Raft},
 };
 
 use super::raft_sim::SimNode;
@@ -16,9 +16,17 @@ use super::raft_sim::SimNode;
 pub(crate) const LIST: &str = "list";
 pub(crate) const COUNTER: &str = "counter";
 
+/// A majority of the voters and, while voters are replaced, of the outgoing ones.
+fn is_quorum(config: &Config, nodes: &[NodeId]) -> bool {
+    let has_majority = |voters: &BTreeSet<NodeId>| {
+        2 * voters.iter().filter(|voter| nodes.contains(voter)).count() > voters.len()
+    };
+    let outgoing = config.outgoing.is_empty() || has_majority(&config.outgoing);
+    has_majority(&config.voters) && outgoing
+}
+
 #[derive(Default)]
 pub(crate) struct Invariants {
-    members: usize,
     /// Who led each term.
     leaders: BTreeMap<u64, NodeId>,
     /// For whom each node told anybody that it voted, across restarts.
@@ -42,16 +50,14 @@ pub(crate) struct Invariants {
     pub(crate) unknown: usize,
     pub(crate) violations: Vec<String>,
     pub(crate) elections: usize,
+    /// Configurations that were found committed, by the entry.
+    pub(crate) configs: BTreeSet<EntryId>,
     pub(crate) names: BTreeSet<&'static str>,
     pub(crate) defect_hits: BTreeSet<String>,
     pub(crate) transcript: Option<Vec<String>>,
 }
 
 impl Invariants {
-    pub(crate) fn new(members: usize) -> Self {
-        Self { members, ..Self::default() }
-    }
-
     pub(crate) fn started(&mut self, node: NodeId) {
         self.commits.insert(node, 0);
         self.applied_last.insert(node, 0);
@@ -82,7 +88,7 @@ impl Invariants {
                 if *self.leaders.entry(*in_term).or_insert(id) != id {
                     return Some("election safety: one leader per term");
                 }
-                if votes.len() <= self.members / 2 {
+                if !is_quorum(raft.config(), votes) {
                     return Some("a quorum elects");
                 }
                 let log = raft.entries();
@@ -110,6 +116,9 @@ impl Invariants {
             Event::Truncate { first, .. } if first.index <= self.commits[&id] => {
                 return Some("what is committed is never truncated");
             }
+            Event::Commit { quorum: Some(quorum), .. } if !is_quorum(raft.config(), quorum) => {
+                return Some("a quorum commits");
+            }
             Event::Commit { up_to, .. } => {
                 let before = self.commits.insert(id, up_to.index).unwrap_or(0);
                 if up_to.index <= before {
@@ -132,6 +141,7 @@ impl Invariants {
                     return Some("state machine safety: one entry and one state per index");
                 }
             }
+            Event::Config { op, id, .. } if op == "commit" => _ = self.configs.insert(*id),
             Event::DefectHit { name, .. } => {
                 self.defect_hits.insert(name.clone());
             }

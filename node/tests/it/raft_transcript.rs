@@ -143,6 +143,10 @@ impl Driver {
                 Output::Sync(events) => {
                     lines.extend(events.iter().filter_map(|stamped| describe(&stamped.event)));
                 }
+                Output::Rewrite { records, persisted } => {
+                    self.disk = records;
+                    lines.extend(persisted.iter().filter_map(|it| describe(&it.event)));
+                }
                 Output::SetTimer(timer, at) => _ = self.timers.insert(timer, at),
                 Output::CancelTimer(timer) => _ = self.timers.remove(&timer),
                 Output::Reply { reply, .. } => lines.push(match (reply.value, reply.error) {
