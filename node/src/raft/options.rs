@@ -184,10 +184,6 @@ defects! {
         "a client is answered when its index is applied, whichever entry is there"
         "catalogue F-072"
         ["linearizable"];
-    NoRandomization "no-randomization"
-        "every node waits for T exactly before it campaigns"
-        "catalogue F-057: RethinkDB 6038, swarmkit 1310"
-        ["no-leader", "election-loop"];
     RefusedVoteResetsTimer "refused-vote-resets-timer"
         "who refuses a vote waits anew before it campaigns itself"
         "catalogue F-005: rabbitmq/ra 439"
