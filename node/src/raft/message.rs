@@ -33,6 +33,10 @@ pub enum Message {
     Heartbeat { term: u64, commit: u64, context: u64 },
     /// `context` is that of the heartbeat.
     HeartbeatReply { term: u64, context: u64 },
+    /// The bytes from `offset` of the snapshot that ends at `last`, and whether they are the last.
+    Snapshot { term: u64, last: EntryId, offset: u64, piece: Vec<u8>, done: bool },
+    /// So many bytes of that snapshot have come.
+    SnapshotReply { term: u64, last: EntryId, received: u64 },
 }
 
 /// A higher number is a malformed message: it would leave no term or index to go on with.
@@ -50,6 +54,8 @@ impl Message {
             Self::AppendReply { .. } => Kind::AppendReply,
             Self::Heartbeat { .. } => Kind::Heartbeat,
             Self::HeartbeatReply { .. } => Kind::HeartbeatReply,
+            Self::Snapshot { .. } => Kind::Snapshot,
+            Self::SnapshotReply { .. } => Kind::SnapshotReply,
         }
     }
 
@@ -61,6 +67,8 @@ impl Message {
             | Self::Append { term, .. }
             | Self::AppendReply { term, .. }
             | Self::Heartbeat { term, .. }
+            | Self::Snapshot { term, .. }
+            | Self::SnapshotReply { term, .. }
             | Self::HeartbeatReply { term, .. } => *term,
         }
     }
@@ -68,7 +76,9 @@ impl Message {
     /// The last log index that it speaks of.
     fn index(&self) -> u64 {
         match self {
-            Self::VoteRequest { last, .. } => last.index,
+            Self::VoteRequest { last, .. }
+            | Self::Snapshot { last, .. }
+            | Self::SnapshotReply { last, .. } => last.index,
             Self::VoteReply { .. } => 0,
             Self::Append { prev, entries, .. } => {
                 entries.last().map_or(prev.index, |entry| entry.id.index)
@@ -86,6 +96,8 @@ impl Message {
                 hint.refused.max(hint.place.term).max(hint.place.index)
             }
             Self::Heartbeat { commit, .. } => *commit,
+            Self::Snapshot { last, offset, .. } => last.term.max(*offset),
+            Self::SnapshotReply { last, received, .. } => last.term.max(*received),
             _ => 0,
         };
         self.term().max(self.index()).max(more) <= NUMBER_MAX && self.is_in_order()
@@ -148,6 +160,8 @@ mod tests {
             Message::AppendReply { term: 4, matched: 0, refused: Some(hint) },
             Message::Heartbeat { term: 4, commit: 6, context: 2 },
             Message::HeartbeatReply { term: 4, context: 2 },
+            Message::Snapshot { term: 4, last, offset: 3, piece: vec![1, 2], done: true },
+            Message::SnapshotReply { term: 4, last, received: 5 },
         ]
     }
 
