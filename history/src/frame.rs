@@ -91,6 +91,14 @@ kinds! {
     46 "snapshot" Snapshot
     /// Raft: how much of the snapshot has come.
     47 "snapshot-reply" SnapshotReply
+    /// Raft: the leader tells a follower to campaign at once.
+    50 "timeout-now" TimeoutNow
+    /// Raft: a follower asks its leader to hand over.
+    51 "transfer" Transfer
+    /// Raft: a follower asks its leader which index a read must wait for.
+    52 "read-request" ReadRequest
+    /// Raft: that index, or that there is none.
+    53 "read-reply" ReadReply
 }
 
 impl fmt::Display for Kind {

@@ -43,7 +43,7 @@ impl Raft {
             self.meet_higher_term(from, &message);
         }
         match message {
-            Message::VoteRequest { term, prevote, last } => {
+            Message::VoteRequest { term, prevote, last, .. } => {
                 self.on_vote_request(from, term, prevote, last);
             }
             Message::VoteReply { term, prevote, granted } => {
@@ -65,13 +65,17 @@ impl Raft {
             Message::SnapshotReply { last, received, .. } => {
                 self.on_snapshot_reply(from, last, received);
             }
+            Message::TimeoutNow { .. } => self.on_timeout_now(),
+            Message::Transfer { to, .. } => self.on_transfer(to),
+            Message::ReadRequest { context, .. } => self.on_read_request(from, context),
+            Message::ReadReply { context, index, .. } => self.on_read_reply(context, index),
         }
     }
 
     /// Why a request for a vote gets no answer at all.
     fn why_ignored(&mut self, from: NodeId, message: &Message) -> Option<&'static str> {
-        let Message::VoteRequest { term, prevote, .. } = *message else { return None };
-        if term > self.hard.term && self.in_lease() {
+        let Message::VoteRequest { term, prevote, forced, .. } = *message else { return None };
+        if term > self.hard.term && !forced && self.in_lease() {
             if matches!(self.state, State::PreCandidate(_) | State::Candidate(_)) {
                 self.hit(Defect::CampaignerKeepsLeader, "a campaign in the lease of nobody");
             }
@@ -97,6 +101,7 @@ impl Raft {
             _ => {
                 self.leader.is_some()
                     && self.now.since(self.quiet_since) < self.options.election_timeout
+                    || self.now < self.silent_until
             }
         };
         on && heard && !self.has(Defect::NoCheckquorum)
@@ -111,6 +116,7 @@ impl Raft {
                 self.answer_lower_leader(from);
             }
             Message::Append { .. } | Message::Snapshot { .. } => self.answer_lower_leader(from),
+            Message::TimeoutNow { .. } => self.late_timeout_now(),
             Message::VoteRequest { prevote: true, .. } => {
                 self.send(from, Message::VoteReply { term, prevote: true, granted: false });
             }
@@ -234,7 +240,7 @@ impl Raft {
                 self.restart_timer();
             }
             _ if self.options.prevote => self.campaign_for_prevotes(),
-            _ => self.campaign(),
+            _ => self.campaign(false),
         }
     }
 
@@ -251,6 +257,7 @@ impl Raft {
             progress.active = false;
         }
         if has_quorum || !self.options.check_quorum {
+            self.give_up_transfer();
             return;
         }
         for defect in [Defect::NoCheckquorum, Defect::LeaseWithoutCheckquorum] {
@@ -266,17 +273,20 @@ impl Raft {
         self.enter(State::PreCandidate(BTreeMap::from([(self.id, true)])), "no leader is heard");
         self.give_up_leader();
         if self.is_alone() {
-            self.campaign();
+            self.campaign(false);
             return;
         }
-        let term = self.hard.term + 1;
-        self.ask_all(&Message::VoteRequest { term, prevote: true, last: self.log.last() });
+        let (term, last) = (self.hard.term + 1, self.log.last());
+        self.ask_all(&Message::VoteRequest { term, prevote: true, forced: false, last });
     }
 
-    fn campaign(&mut self) {
+    /// Raises the term and asks for votes; `forced` if the leader asked for it.
+    pub(super) fn campaign(&mut self, forced: bool) {
         let term = self.hard.term + 1;
         self.enter_term(term, "campaign");
-        self.enter(State::Candidate(BTreeMap::from([(self.id, true)])), "campaign");
+        let reason = if forced { "the leader hands over" } else { "campaign" };
+        self.enter(State::Candidate(BTreeMap::from([(self.id, true)])), reason);
+        self.forced = forced;
         self.give_up_leader();
         self.emit(Event::VoteCast {
             candidate: self.id,
@@ -291,7 +301,7 @@ impl Raft {
             self.lead(vec![self.id]);
             return;
         }
-        self.ask_all(&Message::VoteRequest { term, prevote: false, last: self.log.last() });
+        self.ask_all(&Message::VoteRequest { term, prevote: false, forced, last: self.log.last() });
     }
 
     /// A node that campaigns has no leader. If it kept the old one, it would refuse its rivals in
@@ -326,7 +336,7 @@ impl Raft {
         votes.insert(from, granted);
         let votes = votes.clone();
         match self.decide_election(&votes) {
-            Tally::Won if prevote => self.campaign(),
+            Tally::Won if prevote => self.campaign(false),
             Tally::Won => {
                 let granted = |node: &NodeId| votes.get(node) == Some(&true);
                 self.lead(self.counted().into_iter().filter(granted).collect());
@@ -346,7 +356,7 @@ impl Raft {
             in_term: self.hard.term,
             established: true,
             votes,
-            how: "votes".to_owned(),
+            how: if self.forced { "transfer" } else { "votes" }.to_owned(),
             round: None,
             config: Some(self.config_id().index),
         });

@@ -212,6 +212,7 @@ impl Raft {
     ) -> Result<(), String> {
         let State::Leader(leading) = &self.state else { return Err(self.not_leader()) };
         let under_way = leading.catch_up.is_some();
+        self.refuse_while_handing_over()?;
         let (target, joint) = self.target(value)?;
         if target == *self.config() {
             return Err("the configuration is so already".to_owned());

@@ -6,7 +6,7 @@
 //! Whatever changes the term, the vote or the log is written at once and made durable before the
 //! next message or reply leaves, once for all that changed: see [`Raft::flush`].
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Map, Value, json};
@@ -19,9 +19,9 @@ use super::{
     log::Log,
     machine::Machine,
     message::Message,
-    options::{Defect, Options},
+    options::{Defect, Options, Reads},
     snapshot::{Incoming, Snapshot},
-    state::{State, Timer},
+    state::{Forwarded, State, Timer},
 };
 use crate::protocol::{
     ClientId, Input, Output, Protocol, RecoverError, Reply, Setup, Stamped, Tick,
@@ -52,6 +52,16 @@ pub struct Raft {
     pub(super) machine: Machine,
     /// The last context of a heartbeat that confirms reads. Never used twice in an incarnation.
     pub(super) context: u64,
+    /// The last context of a read that the leader was asked for. Never used twice by this node: the
+    /// incarnation is in its upper half.
+    pub(super) read_context: u64,
+    pub(super) forwarded: BTreeMap<u64, Forwarded>,
+    /// A restarted node does not know which leader it had answered: it keeps that one's lease.
+    pub(super) silent_until: Tick,
+    /// The leader asked for this node's last campaign.
+    pub(super) forced: bool,
+    /// The defect `transfer-flag-survives-stepdown`.
+    pub(super) stuck_transfer: bool,
     unsynced: Unsynced,
     pub(super) now: Tick,
     outputs: Vec<Output<Message, Timer>>,
@@ -105,6 +115,11 @@ impl Protocol for Raft {
             applied,
             machine,
             context: 0,
+            read_context: u64::from(setup.inc) << 32,
+            forwarded: BTreeMap::new(),
+            silent_until: Tick(0),
+            forced: false,
+            stuck_transfer: false,
             unsynced: Unsynced::default(),
             now: Tick(0),
             outputs: Vec::new(),
@@ -194,6 +209,9 @@ impl Raft {
             defects: self.options.defects.iter().map(|it| it.name().to_owned()).collect(),
             params: self.effective_params(),
         });
+        if self.options.reads == Reads::Lease && !self.fresh {
+            self.silent_until = self.now + self.options.election_timeout;
+        }
         self.draw_patience();
         self.restart_timer();
     }
@@ -374,6 +392,7 @@ impl Raft {
         if self.leader != leader {
             self.leader = leader;
             self.emit(Event::LeaderKnown { leader, in_term: self.hard.term });
+            self.refuse_forwarded();
         }
     }
 

@@ -44,7 +44,13 @@ pub(crate) const PARAMS: &[ParamInfo] = &[
     ParamInfo {
         name: "reads",
         default: "index",
-        summary: "how a leader serves reads: `index` (a round of heartbeats) or `log` (an entry)",
+        summary: "how a leader serves reads: `index` (a round of heartbeats), `log` (an entry) or `lease` (at \
+                  once, for as long as nobody else can lead if all clocks run equally fast)",
+    },
+    ParamInfo {
+        name: "follower-reads",
+        default: "true",
+        summary: "a follower serves a read by asking its leader for the index",
     },
     ParamInfo {
         name: "initial-members",
@@ -228,6 +234,30 @@ defects! {
         "an append after a place that a snapshot covers is taken for a conflict, and the log dropped"
         "catalogue F-062: openraft 511"
         ["commit-overreach"];
+    TransferNoAbort "transfer-no-abort"
+        "a transfer that comes to nothing is never given up, and no proposal is taken meanwhile"
+        "catalogue F-032: hashicorp/raft 413, 493"
+        ["write-outage"];
+    TransferNoCatchup "transfer-no-catchup"
+        "the next leader is told to campaign although it lacks entries"
+        "catalogue F-032: hashicorp/raft 487, redpanda 2606"
+        ["election-loop"];
+    TransferFlagSurvivesStepdown "transfer-flag-survives-stepdown"
+        "a node that was deposed while it handed over takes no proposal when it leads again"
+        "catalogue F-032: hashicorp/raft 493, 696"
+        ["write-outage"];
+    TimeoutNowIgnoresTerm "timeout-now-ignores-term"
+        "a node campaigns at once also when an earlier leader said so"
+        "catalogue F-032"
+        ["disruption"];
+    LeaseFromResponse "lease-from-response"
+        "the lease runs from the answer to a beat, not from when the beat was sent"
+        "catalogue F-027: sofa-jraft 25, tikv 964"
+        ["linearizable"];
+    LeaseSurvivesTransfer "lease-survives-transfer"
+        "a leader that hands over still answers reads within its lease"
+        "catalogue F-027: etcd 12704, openraft 1747"
+        ["linearizable"];
 }
 
 /// How reads are served.
@@ -235,6 +265,7 @@ defects! {
 pub(crate) enum Reads {
     Index,
     Log,
+    Lease,
 }
 
 #[derive(Clone, Debug)]
@@ -252,6 +283,7 @@ pub(crate) struct Options {
     /// `None`: never.
     pub(crate) snapshot_after: Option<u64>,
     pub(crate) snapshot_keep: u64,
+    pub(crate) follower_reads: bool,
     pub(crate) batch: usize,
     pub(crate) defects: BTreeSet<Defect>,
     pub(crate) params: Params,
@@ -266,9 +298,13 @@ impl Options {
             "random" => Some(None),
             _ => humantime::parse_duration(text).ok().filter(|it| !it.is_zero()).map(Some),
         })?;
-        let reads = params.read("reads", "`index` or `log`", |text| match text {
+        let (check_quorum, lease) = (switch(&params, "check-quorum")?, switch(&params, "lease")?);
+        let expected = "`index`, `log`, or with `check-quorum` and `lease`: `lease`";
+        let reads = params.read("reads", expected, |text| match text {
             "index" => Some(Reads::Index),
             "log" => Some(Reads::Log),
+            // Nobody keeps it where nobody refuses campaigns.
+            "lease" if check_quorum && lease => Some(Reads::Lease),
             _ => None,
         })?;
         let initial_members = params.read(
@@ -297,9 +333,10 @@ impl Options {
             election_timeout,
             campaign_after,
             prevote: switch(&params, "prevote")?,
-            check_quorum: switch(&params, "check-quorum")?,
-            lease: switch(&params, "lease")?,
+            check_quorum,
+            lease,
             reads,
+            follower_reads: switch(&params, "follower-reads")?,
             batch: params.read("batch", "a number from 1 to 1024", |text| {
                 text.parse().ok().filter(|count| (1..=1024).contains(count))
             })?,
@@ -400,6 +437,14 @@ mod tests {
             [("prevote", "maybe"), ("reads", "local"), ("batch", "0"), ("campaign-after", "0ms")]
         {
             assert!(options(&[], &[(name, value)]).is_err(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_lease_needs_those_who_keep_it() {
+        assert!(options(&[], &[("reads", "lease")]).is_ok());
+        for name in ["check-quorum", "lease"] {
+            assert!(options(&[], &[("reads", "lease"), (name, "false")]).is_err(), "{name}");
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
     command::{Command, Entry},
     message::{Hint, Message},
     node::Raft,
-    options::Defect,
+    options::{Defect, Reads},
     state::{State, Timer, Waiting},
 };
 
@@ -40,8 +40,13 @@ impl Raft {
         if self.is_mute() || leading.progress.is_empty() {
             return;
         }
+        if self.options.reads == Reads::Lease {
+            self.note_round();
+        }
+        let State::Leader(leading) = &self.state else { return };
         // An answer to this beat answers all reads before it, too.
-        let context = leading.reads.keys().next_back().copied().unwrap_or(0);
+        let read = leading.reads.keys().next_back().copied().unwrap_or(0);
+        let context = leading.lease.rounds.back().map_or(read, |(round, _)| *round);
         let known: Vec<_> =
             leading.progress.iter().map(|(peer, progress)| (*peer, progress.matched)).collect();
         let term = self.hard.term;
@@ -78,6 +83,7 @@ impl Raft {
         if progress.matched < last || progress.is_probing() {
             self.send_append(from);
         }
+        self.extend_lease(from, context);
         self.confirm_reads(from, context);
     }
 
@@ -219,6 +225,7 @@ impl Raft {
         let was_paused = progress.is_paused();
         let news = progress.accepted(matched);
         let behind = progress.next <= last;
+        self.hand_over_to(from);
         if news && self.advance_commit() {
             self.broadcast_append();
             self.settle_config();
@@ -303,6 +310,7 @@ impl Raft {
             }
             self.answer(&entry, answer);
         }
+        self.serve_forwarded();
     }
 
     pub(super) fn note_heartbeat(

@@ -1,6 +1,6 @@
 //! What a node is, and what belongs to each role.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use usurper_history::{NodeId, Role};
 
@@ -52,7 +52,28 @@ pub(crate) struct Leading {
     /// Whom to answer when the joint configuration has been left.
     pub(crate) leaving: Option<Waiting>,
     /// Reads that came before an entry of this term was committed.
-    pub(crate) early: Vec<EarlyRead>,
+    pub(crate) early: Vec<Asker>,
+    pub(crate) lease: Lease,
+    pub(crate) transfer: Option<Transfer>,
+}
+
+/// How long nobody else can lead, for reads without a round.
+#[derive(Debug, Default)]
+pub(crate) struct Lease {
+    /// When the beats were sent that no quorum has answered yet, by their context.
+    pub(crate) rounds: VecDeque<(u64, Tick)>,
+    /// The newest beat that each follower answered.
+    pub(crate) answered: BTreeMap<NodeId, u64>,
+    pub(crate) until: Tick,
+    /// Somebody was told to campaign in spite of it, and may do so whenever that arrives.
+    pub(crate) given_up: bool,
+}
+
+/// A leader hands over. Until that is over it takes no proposals.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    pub(crate) to: NodeId,
+    pub(crate) waiting: Option<Waiting>,
 }
 
 /// The rounds of replication in which new voters get the log, before the configuration that needs
@@ -77,17 +98,33 @@ pub(crate) struct Waiting {
     pub(crate) serial: u64,
 }
 
-#[derive(Debug)]
-pub(crate) struct EarlyRead {
-    pub(crate) waiting: Waiting,
-    pub(crate) key: String,
+/// Who waits for a read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    Client {
+        waiting: Waiting,
+        key: String,
+    },
+    /// A follower, for a client of its own.
+    Node {
+        id: NodeId,
+        context: u64,
+    },
 }
 
 #[derive(Debug)]
 pub(crate) struct PendingRead {
-    pub(crate) waiting: Waiting,
-    pub(crate) key: String,
+    pub(crate) asker: Asker,
     /// What was committed when it came.
     pub(crate) index: u64,
     pub(crate) confirmed: BTreeSet<NodeId>,
+}
+
+/// A follower's read, for which its leader was asked.
+#[derive(Debug)]
+pub(crate) struct Forwarded {
+    pub(crate) waiting: Waiting,
+    pub(crate) key: String,
+    /// What must be applied before it is answered, once the leader has said so.
+    pub(crate) index: Option<u64>,
 }

@@ -128,6 +128,7 @@ fn fault(sim: &mut Sim) {
         8 => sim.isolate(id),
         9 => halves(sim),
         10 | 11 => sim.cut.clear(),
+        12 => _ = sim.ask(id, "transfer", "", Some(json!(other)), None),
         _ => {}
     }
 }
@@ -263,6 +264,12 @@ fn four_nodes_survive_chaos() {
 #[test]
 fn five_nodes_survive_chaos() {
     check_all(5, &[("batch", "1")]);
+}
+
+#[test]
+fn leases_survive_chaos() {
+    check_all(3, &[("reads", "lease")]);
+    check_all(5, &[("reads", "lease"), ("prevote", "false")]);
 }
 
 #[test]

@@ -51,9 +51,23 @@ fn a_follower_says_who_leads_and_does_nothing() {
     for node in nodes.into_iter().filter(|node| *node != leader) {
         let refused = Outcome::Fail(format!("not leader; {leader} leads"));
         assert_eq!(call(&cluster, node, "write", Some(json!(1))), refused);
-        assert_eq!(call(&cluster, node, "read", None), refused);
+        // A read it can serve: it asks the leader for the index.
+        assert_eq!(call(&cluster, node, "read", None), Outcome::Ok(json!(null)));
     }
     assert_eq!(call(&cluster, leader, "read", None), Outcome::Ok(json!(null)));
+}
+
+#[test]
+fn leadership_is_handed_over_on_request() {
+    let (mut cluster, nodes) = started();
+    let (leader, term) = cluster.wait_for_leader(&nodes, 0);
+    let next = nodes.iter().copied().find(|node| *node != leader).unwrap();
+    // A follower passes it on; a leader answers when it leads no more.
+    assert_eq!(call(&cluster, next, "transfer", None), Outcome::Ok(json!(null)));
+    assert_eq!(cluster.wait_for_leader(&nodes, term), (next, term + 1));
+    let back = call(&cluster, next, "transfer", Some(json!(leader)));
+    assert_eq!(back, Outcome::Ok(json!(null)));
+    assert_eq!(cluster.wait_for_leader(&nodes, term + 1), (leader, term + 2));
 }
 
 #[test]

@@ -10,6 +10,7 @@
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path, str::FromStr, time::Duration};
 
+use serde_json::json;
 use usurper_history::{EntryId, Event, NodeId};
 use usurper_node::{
     protocol::{ClientId, Input, Output, Protocol, Request, Setup, Tick},
@@ -105,7 +106,8 @@ impl Driver {
             ["connected", peer] => self.step(Input::Connected(peer.parse().unwrap())),
             ["client", f, rest @ ..] => {
                 let value = rest.join(" ");
-                let value = (!value.is_empty()).then(|| serde_json::from_str(&value).unwrap());
+                let value = (!value.is_empty())
+                    .then(|| serde_json::from_str(&value).unwrap_or_else(|_| json!(value)));
                 let (f, key) = ((*f).to_owned(), Some("x".to_owned()));
                 let request = Request { serial: 1, f, key, value, session: None };
                 self.step(Input::Request { client: ClientId(1), request });
@@ -244,11 +246,22 @@ where
     format!("{{{}{}{}}}", list("", voters), list("|", outgoing), list("~", learners))
 }
 
+/// The context of a follower's read: `incarnation.number`.
+fn context_of(text: &str) -> u64 {
+    let (inc, number) = text.split_once('.').unwrap();
+    parsed::<u64>(inc) << 32 | parsed::<u64>(number)
+}
+
+fn show_context(context: u64) -> String {
+    format!("{}.{}", context >> 32, context & 0xffff_ffff)
+}
+
 fn parse(words: &[&str]) -> Message {
     match words {
-        [kind @ ("vote?" | "prevote?"), term, last] => Message::VoteRequest {
+        [kind @ ("vote?" | "prevote?"), term, last, rest @ ..] => Message::VoteRequest {
             term: parsed(term),
             prevote: *kind == "prevote?",
+            forced: *rest == ["forced"],
             last: place(last),
         },
         [kind @ ("vote" | "prevote"), term, granted @ ("yes" | "no")] => Message::VoteReply {
@@ -283,14 +296,27 @@ fn parse(words: &[&str]) -> Message {
         ["alive", term, context] => {
             Message::HeartbeatReply { term: parsed(term), context: parsed(context) }
         }
+        ["alive", term] => Message::HeartbeatReply { term: parsed(term), context: 0 },
+        ["timeout-now", term] => Message::TimeoutNow { term: parsed(term) },
+        ["transfer", term, to] => Message::Transfer { term: parsed(term), to: parsed(to) },
+        ["index?", term, context] => {
+            Message::ReadRequest { term: parsed(term), context: context_of(context) }
+        }
+        ["index", term, context, index] => Message::ReadReply {
+            term: parsed(term),
+            context: context_of(context),
+            index: (*index != "none").then(|| parsed(index)),
+        },
         _ => panic!("unknown message {words:?}"),
     }
 }
 
 fn show(message: &Message) -> String {
     match message {
-        Message::VoteRequest { term, prevote, last } => {
-            format!("{} {term} {}", if *prevote { "prevote?" } else { "vote?" }, show_place(*last))
+        Message::VoteRequest { term, prevote, forced, last } => {
+            let kind = if *prevote { "prevote?" } else { "vote?" };
+            let forced = if *forced { " forced" } else { "" };
+            format!("{kind} {term} {}{forced}", show_place(*last))
         }
         Message::VoteReply { term, prevote, granted } => {
             let kind = if *prevote { "prevote" } else { "vote" };
@@ -322,6 +348,15 @@ fn show(message: &Message) -> String {
         Message::SnapshotReply { term, last, received } => {
             format!("received {term} {} {received}", show_place(*last))
         }
+        Message::TimeoutNow { term } => format!("timeout-now {term}"),
+        Message::Transfer { term, to } => format!("transfer {term} {to}"),
+        Message::ReadRequest { term, context } => {
+            format!("index? {term} {}", show_context(*context))
+        }
+        Message::ReadReply { term, context, index } => {
+            let index = index.map_or("none".to_owned(), |index| index.to_string());
+            format!("index {term} {} {index}", show_context(*context))
+        }
     }
 }
 
@@ -330,7 +365,10 @@ fn describe(event: &Event) -> Option<String> {
     let names =
         |nodes: &[NodeId]| nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(",");
     Some(match event {
-        Event::RoleChange { to, reason, .. } => format!("{} ({reason})", to.name()),
+        Event::RoleChange { to, phase, reason, .. } => {
+            let phase = phase.as_ref().map_or(String::new(), |phase| format!(" in {phase}"));
+            format!("{}{phase} ({reason})", to.name())
+        }
         Event::TermChange { from, to, .. } => format!("term {from} -> {to}"),
         Event::Persist { what, value: Some(term), bound_to, .. } => {
             let vote = bound_to.map_or(String::new(), |vote| format!(", vote {vote}"));
@@ -339,8 +377,9 @@ fn describe(event: &Event) -> Option<String> {
         Event::Persist { what, up_to: Some(id), .. } => {
             format!("persist {what} {}", show_place(*id))
         }
-        Event::LeaderElected { in_term, votes, .. } => {
-            format!("elected in {in_term} by {}", names(votes))
+        Event::LeaderElected { in_term, votes, how, .. } => {
+            let how = if how == "votes" { "" } else { ", in a transfer" };
+            format!("elected in {in_term} by {}{how}", names(votes))
         }
         Event::LeaderKnown { leader: Some(leader), .. } => format!("knows {leader}"),
         Event::LeaderKnown { leader: None, .. } => "knows none".to_owned(),
@@ -422,4 +461,14 @@ fn snapshots() {
 #[test]
 fn clients() {
     check("clients.txt");
+}
+
+#[test]
+fn reads() {
+    check("reads.txt");
+}
+
+#[test]
+fn handing_over() {
+    check("transfer.txt");
 }
