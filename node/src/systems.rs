@@ -98,6 +98,7 @@ const SYSTEMS: &[SystemInfo] = &[
             "commit",
             "apply",
             "truncate",
+            "snapshot",
             "config",
             "read",
             "conn",

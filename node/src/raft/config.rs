@@ -154,6 +154,12 @@ impl Configs {
         true
     }
 
+    /// The log begins after this index now.
+    pub(crate) fn compact(&mut self, up_to: u64) {
+        self.first = self.at(up_to).clone();
+        self.later.retain(|placed| placed.id.index > up_to);
+    }
+
     /// The log ends before this index now. Whether another configuration is in force.
     pub(crate) fn truncate(&mut self, from: u64) -> bool {
         let count = self.later.len();
@@ -221,6 +227,9 @@ mod tests {
         let voters = |placed: &Placed| placed.config.voters.len();
         assert_eq!([0, 2, 3, 4, 5, 9].map(|index| voters(configs.at(index))), [1, 1, 2, 2, 3, 3]);
         assert_eq!(configs.before_latest().map(voters), Some(2));
+        let mut compacted = configs.clone();
+        compacted.compact(4);
+        assert_eq!([4, 5].map(|index| voters(compacted.at(index))), [2, 3]);
         assert!(!configs.truncate(6));
         assert!(configs.truncate(4));
         assert_eq!(voters(configs.latest()), 2);

@@ -65,6 +65,12 @@ impl Raft {
                 self.on_heartbeat(from, term, commit, context);
             }
             Message::HeartbeatReply { context, .. } => self.on_heartbeat_reply(from, context),
+            Message::Snapshot { last, offset, piece, done, .. } => {
+                self.on_snapshot(from, last, offset, &piece, done);
+            }
+            Message::SnapshotReply { last, received, .. } => {
+                self.on_snapshot_reply(from, last, received);
+            }
             Message::TimeoutNow { .. } => self.on_timeout_now(),
             Message::Transfer { to, .. } => self.on_transfer(to),
             Message::ReadRequest { context, .. } => self.on_read_request(from, context),
@@ -118,7 +124,7 @@ impl Raft {
                 self.note_heartbeat("rejected", Some(from), *theirs, from, *commit, "a lower term");
                 self.answer_lower_leader(from);
             }
-            Message::Append { .. } => self.answer_lower_leader(from),
+            Message::Append { .. } | Message::Snapshot { .. } => self.answer_lower_leader(from),
             Message::TimeoutNow { .. } => self.late_timeout_now(),
             Message::VoteRequest { prevote: true, .. } => {
                 self.send(from, Message::VoteReply { term, prevote: true, granted: false });
@@ -146,7 +152,7 @@ impl Raft {
         match message {
             Message::VoteRequest { prevote: true, .. }
             | Message::VoteReply { prevote: true, granted: true, .. } => {}
-            Message::Append { .. } | Message::Heartbeat { .. } => {
+            Message::Append { .. } | Message::Heartbeat { .. } | Message::Snapshot { .. } => {
                 self.step_down(term, Some(from), "a leader of a higher term");
             }
             _ => self.step_down(term, None, "a higher term"),
@@ -354,8 +360,8 @@ impl Raft {
         match self.decide_election(&votes) {
             Tally::Won if prevote => self.campaign(false),
             Tally::Won => {
-                let granted = votes.iter().filter(|it| *it.1).map(|it| *it.0).collect();
-                self.lead(granted);
+                let granted = |node: &NodeId| votes.get(node) == Some(&true);
+                self.lead(self.counted().into_iter().filter(granted).collect());
             }
             Tally::Lost => self.step_down(self.hard.term, None, "a quorum refused"),
             Tally::Open => {}

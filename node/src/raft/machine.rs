@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::command::{Command, Entry, Function, fnv1a};
@@ -23,6 +24,27 @@ pub(crate) struct Machine {
     digest: u64,
 }
 
+/// A state as plain data: values are JSON as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Saved {
+    values: Vec<(String, String)>,
+    sessions: Vec<(u64, SavedSession)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SavedSession {
+    serial: u64,
+    answer: Result<String, String>,
+    used: u64,
+}
+
+impl Saved {
+    /// The defect `snapshot-without-sessions`.
+    pub(crate) fn forget_sessions(&mut self) {
+        self.sessions.clear();
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Session {
     /// The operation that was applied last, and its answer.
@@ -35,6 +57,35 @@ struct Session {
 impl Machine {
     pub(crate) fn digest(&self) -> String {
         format!("{:016x}", self.digest)
+    }
+
+    pub(crate) fn has_sessions(&self) -> bool {
+        !self.sessions.is_empty()
+    }
+
+    pub(crate) fn save(&self) -> Saved {
+        let session = |(id, it): (&u64, &Session)| {
+            let answer = it.answer.as_ref().map(Value::to_string).map_err(Clone::clone);
+            (*id, SavedSession { serial: it.serial, answer, used: it.used })
+        };
+        Saved {
+            values: self.values.iter().map(|(key, it)| (key.clone(), it.to_string())).collect(),
+            sessions: self.sessions.iter().map(session).collect(),
+        }
+    }
+
+    /// The state that was saved. Its digest follows from it.
+    pub(crate) fn restore(saved: Saved) -> Self {
+        let parsed = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
+        let mut machine = Self::default();
+        for (key, text) in saved.values {
+            machine.set(&key, parsed(&text));
+        }
+        for (id, SavedSession { serial, answer, used }) in saved.sessions {
+            let answer = answer.map(|text| parsed(&text));
+            machine.remember(id, Session { serial, answer, used });
+        }
+        machine
     }
 
     pub(crate) fn get(&self, key: &str) -> Value {
@@ -236,6 +287,26 @@ mod tests {
         applied.command(Command::Register).unwrap();
         assert!(applied.on(Some((1, 2)), Function::Write, &json!(2)).is_ok());
         assert!(applied.on(Some((2, 1)), Function::Write, &json!(3)).is_err());
+    }
+
+    #[test]
+    fn a_saved_state_is_restored_with_its_sessions() {
+        let mut applied = Applied::new();
+        let session = applied.command(Command::Register).unwrap().as_u64().unwrap();
+        applied.on(None, Function::Write, &json!({"a": [1, "b"]})).unwrap();
+        applied.on(Some((session, 1)), Function::Cas, &json!([1, 2])).unwrap_err();
+        let saved = applied.machine.save();
+        let mut restored =
+            Applied { machine: Machine::restore(saved.clone()), index: applied.index };
+        assert_eq!(restored.machine.digest(), applied.machine.digest());
+        assert_eq!(restored.machine.save(), saved);
+        // What was refused once is refused again, from memory.
+        restored.on(None, Function::Write, &json!(1)).unwrap();
+        restored.on(Some((session, 1)), Function::Cas, &json!([1, 2])).unwrap_err();
+        assert_eq!(restored.machine.get("x"), json!(1));
+        let mut without = saved;
+        without.forget_sessions();
+        assert_ne!(Machine::restore(without).digest(), applied.machine.digest());
     }
 
     #[test]

@@ -34,6 +34,10 @@ pub enum Message {
     Heartbeat { term: u64, commit: u64, context: u64 },
     /// `context` is that of the heartbeat.
     HeartbeatReply { term: u64, context: u64 },
+    /// The bytes from `offset` of the snapshot that ends at `last`, and whether they are the last.
+    Snapshot { term: u64, last: EntryId, offset: u64, piece: Vec<u8>, done: bool },
+    /// So many bytes of that snapshot have come.
+    SnapshotReply { term: u64, last: EntryId, received: u64 },
     /// The leader hands over: campaign at once.
     TimeoutNow { term: u64 },
     /// Asks the leader to hand over to this node.
@@ -59,6 +63,8 @@ impl Message {
             Self::AppendReply { .. } => Kind::AppendReply,
             Self::Heartbeat { .. } => Kind::Heartbeat,
             Self::HeartbeatReply { .. } => Kind::HeartbeatReply,
+            Self::Snapshot { .. } => Kind::Snapshot,
+            Self::SnapshotReply { .. } => Kind::SnapshotReply,
             Self::TimeoutNow { .. } => Kind::TimeoutNow,
             Self::Transfer { .. } => Kind::Transfer,
             Self::ReadRequest { .. } => Kind::ReadRequest,
@@ -75,6 +81,8 @@ impl Message {
             | Self::AppendReply { term, .. }
             | Self::Heartbeat { term, .. }
             | Self::HeartbeatReply { term, .. }
+            | Self::Snapshot { term, .. }
+            | Self::SnapshotReply { term, .. }
             | Self::TimeoutNow { term }
             | Self::Transfer { term, .. }
             | Self::ReadRequest { term, .. }
@@ -85,7 +93,9 @@ impl Message {
     /// The last log index that it speaks of.
     fn index(&self) -> u64 {
         match self {
-            Self::VoteRequest { last, .. } => last.index,
+            Self::VoteRequest { last, .. }
+            | Self::Snapshot { last, .. }
+            | Self::SnapshotReply { last, .. } => last.index,
             Self::VoteReply { .. } | Self::TimeoutNow { .. } | Self::Transfer { .. } => 0,
             Self::Append { prev, entries, .. } => {
                 entries.last().map_or(prev.index, |entry| entry.id.index)
@@ -106,6 +116,8 @@ impl Message {
                 hint.refused.max(hint.place.term).max(hint.place.index)
             }
             Self::Heartbeat { commit, .. } => *commit,
+            Self::Snapshot { last, offset, .. } => last.term.max(*offset),
+            Self::SnapshotReply { last, received, .. } => last.term.max(*received),
             Self::ReadReply { index: Some(index), .. } => *index,
             _ => 0,
         };
@@ -169,6 +181,8 @@ mod tests {
             Message::AppendReply { term: 4, matched: 0, refused: Some(hint) },
             Message::Heartbeat { term: 4, commit: 6, context: 2 },
             Message::HeartbeatReply { term: 4, context: 2 },
+            Message::Snapshot { term: 4, last, offset: 3, piece: vec![1, 2], done: true },
+            Message::SnapshotReply { term: 4, last, received: 5 },
             Message::TimeoutNow { term: 4 },
             Message::Transfer { term: 4, to: NodeId(2) },
             Message::ReadRequest { term: 4, context: 9 },

@@ -2,11 +2,9 @@
 //!
 //! Elections with PreVote, CheckQuorum and the lease that goes with it; a log that is replicated
 //! in a pipeline and repaired by terms; commitment of the leader's own entries only; linearizable
-//! reads by ReadIndex or through the log; client sessions that apply a command once; learners, and
-//! voters that are replaced one at a time or by joint consensus.
-//!
-//! Absent: leadership transfer, snapshots. A node that restarts applies its log again from the first
-//! entry, because nothing else holds the state.
+//! reads by ReadIndex, within a lease or through the log, at the leader or forwarded to it; client sessions that apply a command once; learners, and
+//! voters that are replaced one at a time or by joint consensus; snapshots in place of old entries;
+//! leadership that is handed over.
 
 mod command;
 mod config;
@@ -22,6 +20,7 @@ mod progress;
 mod reads;
 mod replication;
 mod service;
+mod snapshot;
 mod state;
 mod transfer;
 

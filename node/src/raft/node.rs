@@ -6,7 +6,7 @@
 //! Whatever changes the term, the vote or the log is written at once and made durable before the
 //! next message or reply leaves, once for all that changed: see [`Raft::flush`].
 
-use std::{collections::BTreeMap, mem, time::Duration};
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Map, Value, json};
@@ -20,6 +20,7 @@ use super::{
     machine::Machine,
     message::Message,
     options::{Defect, Options, Reads},
+    snapshot::{Incoming, Snapshot},
     state::{Forwarded, State, Timer, Waiting},
 };
 use crate::protocol::{
@@ -38,6 +39,8 @@ pub struct Raft {
     pub(super) hard: HardState,
     pub(super) log: Log,
     pub(super) configs: Configs,
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    pub(super) incoming: Option<Incoming>,
     pub(super) state: State,
     /// The leader of this term, once it is known.
     pub(super) leader: Option<NodeId>,
@@ -84,10 +87,17 @@ impl Protocol for Raft {
 
     fn recover(setup: &Setup, records: &[Vec<u8>]) -> Result<Self, RecoverError> {
         let options = Options::new(setup)?;
-        let Durable { hard, log } = Durable::recover(records)?;
+        let Durable { hard, log, snapshot, .. } = Durable::recover(records)?;
         let config = Config::of(options.initial_members.iter().copied());
         let mut configs = Configs::new(Placed { id: EntryId::default(), config });
-        for entry in log.from(1, usize::MAX) {
+        let (mut applied, mut machine) = (0, Machine::default());
+        let snapshot = snapshot.map(|(snapshot, content)| {
+            applied = snapshot.last.index;
+            machine = Machine::restore(content.state);
+            configs = Configs::new(content.config);
+            Arc::new(snapshot)
+        });
+        for entry in log.from(applied + 1, usize::MAX) {
             configs.learn(entry);
         }
         let seed = setup.seed ^ (u64::from(setup.id.0) << 32) ^ (u64::from(setup.inc) << 40);
@@ -104,9 +114,12 @@ impl Protocol for Raft {
             leader: None,
             quiet_since: Tick(0),
             patience: Duration::ZERO,
-            commit: 0,
-            applied: 0,
-            machine: Machine::default(),
+            snapshot,
+            incoming: None,
+            // Only what is committed is applied, and only what is applied is in a snapshot.
+            commit: applied,
+            applied,
+            machine,
             context: 0,
             read_context: u64::from(setup.inc) << 32,
             forwarded: BTreeMap::new(),
@@ -133,6 +146,9 @@ impl Protocol for Raft {
             // Silence is what counts, not the connection it comes over.
             Input::Disconnected(_) => {}
             Input::Request { client, request } => self.serve(client, &request),
+        }
+        if self.is_snapshot_due() {
+            self.take_snapshot();
         }
         self.flush();
         mem::take(&mut self.outputs)
@@ -167,7 +183,17 @@ impl Raft {
         self.commit
     }
 
-    /// The log, from the first entry.
+    /// The place where its log ends.
+    pub fn last(&self) -> EntryId {
+        self.log.last()
+    }
+
+    /// The place after which its log begins; what was before is in a snapshot.
+    pub fn base(&self) -> EntryId {
+        self.log.base()
+    }
+
+    /// The log, from the first entry that it has.
     pub fn entries(&self) -> &[Entry] {
         self.log.from(1, usize::MAX)
     }
@@ -198,6 +224,9 @@ impl Raft {
                 vote: self.hard.vote,
                 first: self.log.first(),
                 last: Some(self.log.last()),
+                commit: self.snapshot.as_ref().map(|_| self.commit),
+                applied: self.snapshot.as_ref().map(|_| self.applied),
+                snapshot: self.snapshot.as_ref().map(|snapshot| snapshot.last),
                 config: Some(self.config().voters.iter().copied().collect()),
                 extra: self.more_of_config(),
                 ..Persisted::default()
@@ -366,6 +395,21 @@ impl Raft {
         if !persisted.is_empty() {
             self.outputs.push(Output::Sync(persisted));
         }
+    }
+
+    /// Replaces the log on disk by one that begins with a snapshot.
+    pub(super) fn rewrite(&mut self, records: Vec<Vec<u8>>, last: EntryId) {
+        let persisted = |what: &str, up_to| Event::Persist {
+            what: what.to_owned(),
+            value: None,
+            bound_to: None,
+            up_to: Some(up_to),
+            zxid: None,
+            ok: true,
+        };
+        let events = [persisted("snapshot", last), persisted("log", self.log.last())];
+        let persisted = events.map(|event| self.stamp(event)).into();
+        self.outputs.push(Output::Rewrite { records, persisted });
     }
 
     /// Changes the role.

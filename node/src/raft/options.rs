@@ -57,6 +57,16 @@ pub(crate) const PARAMS: &[ParamInfo] = &[
         default: "all",
         summary: "who votes in the first configuration: `all` nodes, or some, such as `n1,n2,n3`",
     },
+    ParamInfo {
+        name: "snapshot-after",
+        default: "10000",
+        summary: "entries that are applied before the next snapshot; `never`",
+    },
+    ParamInfo {
+        name: "snapshot-keep",
+        default: "1000",
+        summary: "entries before a snapshot that stay in the log, for followers that are a little behind",
+    },
     ParamInfo { name: "batch", default: "64", summary: "entries in one append message at most" },
 ];
 
@@ -292,6 +302,22 @@ defects! {
         "a leader that has been removed goes on leading"
         "catalogue A.5: section 4.2.2 of the thesis; logcabin 205"
         ["config-safety"];
+    SnapshotOverwritesNewer "snapshot-overwrites-newer"
+        "a snapshot that is older than the log is installed all the same"
+        "catalogue F-055: camunda 6092"
+        ["state-divergence", "lost-commit"];
+    SnapshotWithoutConfig "snapshot-without-config"
+        "a snapshot says nothing of the configuration; who installs it keeps an older one"
+        "catalogue F-055: chapter 5 of the thesis"
+        ["lost-commit", "leader-completeness"];
+    SnapshotWithoutSessions "snapshot-without-sessions"
+        "a snapshot has the values and not the sessions, so that a repetition is applied again"
+        "catalogue F-055 and F-044: section 6.3 of the thesis"
+        ["state-divergence"];
+    PurgedPrevIsConflict "purged-prev-is-conflict"
+        "an append after a place that a snapshot covers is taken for a conflict, and the log dropped"
+        "catalogue F-062: openraft 511"
+        ["commit-overreach"];
 }
 
 /// How reads are served.
@@ -313,8 +339,11 @@ pub(crate) struct Options {
     pub(crate) check_quorum: bool,
     pub(crate) lease: bool,
     pub(crate) reads: Reads,
-    pub(crate) follower_reads: bool,
     pub(crate) initial_members: BTreeSet<NodeId>,
+    /// `None`: never.
+    pub(crate) snapshot_after: Option<u64>,
+    pub(crate) snapshot_keep: u64,
+    pub(crate) follower_reads: bool,
     pub(crate) batch: usize,
     pub(crate) defects: BTreeSet<Defect>,
     pub(crate) params: Params,
@@ -351,6 +380,15 @@ impl Options {
         )?;
         Ok(Self {
             initial_members,
+            snapshot_after: params.read(
+                "snapshot-after",
+                "a number above 0, or `never`",
+                |text| match text {
+                    "never" => Some(None),
+                    _ => text.parse().ok().filter(|count| *count > 0).map(Some),
+                },
+            )?,
+            snapshot_keep: params.read("snapshot-keep", "a number", |text| text.parse().ok())?,
             heartbeat,
             election_timeout,
             campaign_after,

@@ -1,7 +1,8 @@
 //! What a leader knows of one follower's log.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
+use super::snapshot::Snapshot;
 use crate::protocol::Tick;
 
 /// How many appends may be under way to one follower.
@@ -28,6 +29,8 @@ pub(crate) enum Pace {
     /// It is known; appends follow each other without waiting. Holds the last index of each that
     /// was not answered.
     Replicate { inflight: VecDeque<u64> },
+    /// The log does not reach back to what it needs: the snapshot is on its way, from this byte on.
+    Snapshot { snapshot: Arc<Snapshot>, offset: usize, since: Tick },
 }
 
 impl Progress {
@@ -52,6 +55,7 @@ impl Progress {
         match &self.pace {
             Pace::Probe { waiting } => *waiting,
             Pace::Replicate { inflight } => inflight.len() >= INFLIGHT_MAX,
+            Pace::Snapshot { .. } => true,
         }
     }
 
@@ -69,6 +73,7 @@ impl Progress {
                     inflight.push_back(last);
                 }
             }
+            Pace::Snapshot { .. } => {}
         }
     }
 
@@ -84,7 +89,11 @@ impl Progress {
                 self.next = self.matched + 1;
                 self.pace = Pace::Replicate { inflight: VecDeque::new() };
             }
-            Pace::Probe { .. } => {}
+            Pace::Snapshot { snapshot, .. } if index >= snapshot.last.index => {
+                self.next = self.matched + 1;
+                self.pace = Pace::Replicate { inflight: VecDeque::new() };
+            }
+            Pace::Probe { .. } | Pace::Snapshot { .. } => {}
             Pace::Replicate { inflight } => {
                 while inflight.front().is_some_and(|last| *last <= index) {
                     inflight.pop_front();
@@ -98,6 +107,7 @@ impl Progress {
     /// news: an answer can be older than one that it has given since.
     pub(crate) fn refused(&mut self, refused: u64, hint: u64) -> bool {
         match &mut self.pace {
+            Pace::Snapshot { .. } => return false,
             Pace::Replicate { .. } => {
                 if refused <= self.matched {
                     return false;
@@ -124,7 +134,7 @@ impl Progress {
     pub(crate) fn probe(&mut self) {
         self.next = match self.pace {
             Pace::Probe { .. } => self.next.max(self.matched + 1),
-            Pace::Replicate { .. } => self.matched + 1,
+            Pace::Replicate { .. } | Pace::Snapshot { .. } => self.matched + 1,
         };
         self.pace = Pace::Probe { waiting: false };
     }
@@ -136,7 +146,7 @@ impl Progress {
             Pace::Replicate { inflight } if inflight.len() >= INFLIGHT_MAX => {
                 inflight.pop_front();
             }
-            Pace::Replicate { .. } => {}
+            Pace::Replicate { .. } | Pace::Snapshot { .. } => {}
         }
     }
 }

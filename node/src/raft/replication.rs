@@ -77,6 +77,9 @@ impl Raft {
         let Some(progress) = leading.progress.get_mut(&from) else { return };
         progress.answered(self.now);
         progress.unblock();
+        self.send_piece_again(from);
+        let State::Leader(leading) = &mut self.state else { return };
+        let Some(progress) = leading.progress.get_mut(&from) else { return };
         if progress.matched < last || progress.is_probing() {
             self.send_append(from);
         }
@@ -120,6 +123,10 @@ impl Raft {
         if progress.is_paused() {
             return;
         }
+        if progress.next <= self.log.base().index {
+            self.begin_snapshot(to);
+            return;
+        }
         let prev = self.log.id(progress.next - 1);
         let entries = self.log.batch(progress.next, self.options.batch, APPEND_BYTES_MAX).to_vec();
         progress.sent(entries.last().map(|entry| entry.id.index));
@@ -137,6 +144,10 @@ impl Raft {
         let term = self.hard.term;
         if !self.follow(from) {
             return;
+        }
+        if prev.index < self.log.base().index && self.has(Defect::PurgedPrevIsConflict) {
+            self.hit(Defect::PurgedPrevIsConflict, "a place that a snapshot covers");
+            self.truncate(self.log.base().index + 1, "an unknown place before an append");
         }
         // What is committed agrees with every leader's log: this append is late.
         if prev.index < self.commit {
@@ -274,7 +285,7 @@ impl Raft {
         true
     }
 
-    fn learn_commit(&mut self, index: u64, from: NodeId) {
+    pub(super) fn learn_commit(&mut self, index: u64, from: NodeId) {
         if index <= self.commit || index > self.log.last().index {
             return;
         }

@@ -145,16 +145,15 @@ impl Raft {
         for Waiting { client, serial } in leading.proposals.into_values().chain(leading.leaving) {
             self.reply(client, Reply::unknown(serial, reason.clone()));
         }
-        let newcomers = leading.catch_up.map(|catch_up| catch_up.waiting);
-        if let Some(Waiting { client, serial }) = newcomers {
-            self.reply(client, Reply::refused(serial, reason.clone()));
-        }
         let reads = leading.reads.into_values().map(|read| read.asker);
         for asker in leading.early.into_iter().chain(reads) {
             // A follower hears of the new term, and refuses its clients itself.
             if let Asker::Client { waiting: Waiting { client, serial }, .. } = asker {
                 self.reply(client, Reply::refused(serial, reason.clone()));
             }
+        }
+        if let Some(Waiting { client, serial }) = leading.catch_up.map(|it| it.waiting) {
+            self.reply(client, Reply::refused(serial, reason.clone()));
         }
         if let Some(transfer) = leading.transfer {
             self.stuck_transfer = self.has(Defect::TransferFlagSurvivesStepdown);

@@ -307,6 +307,60 @@ fn a_follower_catches_up_with_values_that_fill_many_frames() {
     assert_eq!(sim.raft(behind).unwrap().value("big"), json!(value));
 }
 
+/// A snapshot every few entries, so that whoever was away needs one.
+const SNAPSHOTS: [(&str, &str); 2] = [("snapshot-after", "4"), ("snapshot-keep", "2")];
+
+#[test]
+fn snapshots_survive_chaos() {
+    let mut installed = 0;
+    for seed in seeds() {
+        let mut sim = Sim::new(seed, 3, &[], &SNAPSHOTS);
+        check_run(&mut sim, seed);
+        installed += sim.invariants.installed;
+    }
+    println!("{installed} snapshots installed");
+    assert!(installed > seeds().count() / 10, "only {installed} snapshots");
+}
+
+#[test]
+fn a_changing_configuration_in_snapshots_survives_chaos() {
+    let mut installed = 0;
+    for seed in seeds() {
+        let members = ["n1", "n1,n2", "n1,n2,n3"][usize::try_from(seed % 3).unwrap()];
+        let mut params = SNAPSHOTS.to_vec();
+        params.push(("initial-members", members));
+        let mut sim = Sim::new(seed, 5, &[], &params);
+        sim.operations = 7;
+        check_run(&mut sim, seed);
+        installed += sim.invariants.installed;
+    }
+    println!("{installed} snapshots installed");
+    assert!(installed > seeds().count() / 10, "only {installed} snapshots");
+}
+
+/// The state is longer than a message may be.
+#[test]
+fn a_long_snapshot_comes_in_pieces_in_spite_of_losses() {
+    let mut sim = Sim::new(1, 3, &[], &[("snapshot-after", "10"), ("snapshot-keep", "0")]);
+    sim.start_all();
+    assert!(sim.run_until_or(5_000 * MS, |sim| sim.common_leader().is_some()));
+    let (leader, _) = sim.common_leader().unwrap();
+    let behind = sim.ids().into_iter().find(|id| *id != leader).unwrap();
+    sim.kill(behind, false);
+    let value = "x".repeat((1 << 20) - 2);
+    for index in 0..9 {
+        sim.ask(leader, "write", &format!("big{index}"), Some(json!(value)), None);
+    }
+    sim.run_for(1_000 * MS);
+    assert!(sim.raft(leader).unwrap().base().index >= 10);
+    sim.loss = 100;
+    sim.start(behind);
+    sim.run_for(20_000 * MS);
+    assert_eq!(sim.invariants.installed, 1);
+    assert_eq!(sim.raft(behind).unwrap().value("big0"), json!(value));
+    assert_eq!(sim.invariants.violations, [""; 0]);
+}
+
 #[test]
 fn a_changing_configuration_survives_chaos() {
     let mut changes = 0;

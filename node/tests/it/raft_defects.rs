@@ -444,6 +444,8 @@ fn no_defect_crashes_a_node_and_each_does_something() {
                 ("initial-members", "n1,n2,n3"),
                 ("reads", reads),
                 ("prevote", prevote),
+                ("snapshot-after", "6"),
+                ("snapshot-keep", "1"),
             ];
             let mut sim = Sim::new(seed, 4, &[defect.name], &params);
             sim.operations = 7;
@@ -477,7 +479,7 @@ fn a_defect_that_is_off_is_never_hit() {
 fn the_listed_events_are_those_that_come() {
     let mut names: Vec<_> = vec!["conn"]; // of the shell
     for seed in 0..20 {
-        let mut sim = Sim::new(seed, 3, &["truncate-on-any-append"], &[]);
+        let mut sim = Sim::new(seed, 3, &["truncate-on-any-append"], &[("snapshot-after", "6")]);
         sim.operations = 7;
         run_chaos(&mut sim);
         names.extend(&sim.invariants.names);

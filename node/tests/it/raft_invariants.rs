@@ -16,6 +16,11 @@ use super::raft_sim::SimNode;
 pub(crate) const LIST: &str = "list";
 pub(crate) const COUNTER: &str = "counter";
 
+fn id_at(raft: &Raft, index: u64) -> Option<EntryId> {
+    let place = index.checked_sub(raft.base().index + 1)?;
+    raft.entries().get(usize::try_from(place).ok()?).map(|entry| entry.id)
+}
+
 /// A majority of the voters and, while voters are replaced, of the outgoing ones.
 fn is_quorum(config: &Config, nodes: &[NodeId]) -> bool {
     let has_majority = |voters: &BTreeSet<NodeId>| {
@@ -50,6 +55,8 @@ pub(crate) struct Invariants {
     pub(crate) unknown: usize,
     pub(crate) violations: Vec<String>,
     pub(crate) elections: usize,
+    /// Snapshots of other nodes that were installed.
+    pub(crate) installed: usize,
     /// Configurations that were found committed, by the entry.
     pub(crate) configs: BTreeSet<EntryId>,
     pub(crate) names: BTreeSet<&'static str>,
@@ -58,9 +65,10 @@ pub(crate) struct Invariants {
 }
 
 impl Invariants {
-    pub(crate) fn started(&mut self, node: NodeId) {
-        self.commits.insert(node, 0);
-        self.applied_last.insert(node, 0);
+    /// A node starts with what its snapshot has, which was committed and applied.
+    pub(crate) fn started(&mut self, node: NodeId, commit: u64) {
+        self.commits.insert(node, commit);
+        self.applied_last.insert(node, commit);
     }
 
     pub(crate) fn event(&mut self, now: u64, id: NodeId, node: &SimNode, stamped: &Stamped) {
@@ -91,10 +99,9 @@ impl Invariants {
                 if !is_quorum(raft.config(), votes) {
                     return Some("a quorum elects");
                 }
-                let log = raft.entries();
+                // What a snapshot covers was judged when it was taken.
                 let has = |(index, entry): (&u64, &EntryId)| {
-                    let place = usize::try_from(*index - 1).unwrap();
-                    log.get(place).is_some_and(|own| own.id == *entry)
+                    *index <= raft.base().index || id_at(raft, *index) == Some(*entry)
                 };
                 if !self.committed.iter().all(has) {
                     return Some("leader completeness: a leader has all that was committed");
@@ -102,10 +109,9 @@ impl Invariants {
             }
             Event::Append { first, digests, prev, .. } => {
                 let mut prev = prev.unwrap();
-                // A batch is told by the ids of its ends; its terms come from the log of the node.
+                // All entries of a batch are of one term.
                 for (index, digest) in (first.index..).zip(digests) {
-                    let place = usize::try_from(index - 1).unwrap();
-                    let entry = raft.entries().get(place).map(|entry| entry.id)?;
+                    let entry = EntryId { term: first.term, index };
                     let known = self.entries.entry(entry).or_insert((digest.clone(), prev));
                     if *known != (digest.clone(), prev) {
                         return Some("log matching: one entry, and one past, per index and term");
@@ -124,9 +130,10 @@ impl Invariants {
                 if up_to.index <= before {
                     return Some("the commit index never goes back");
                 }
-                for entry in &raft.entries()[..usize::try_from(up_to.index).unwrap()] {
-                    let place = entry.id.index;
-                    if *self.committed.entry(place).or_insert(entry.id) != entry.id {
+                // The same step may have put them into a snapshot.
+                let held = raft.entries().iter().map(|entry| entry.id);
+                for id in held.take_while(|id| id.index <= up_to.index).chain([*up_to]) {
+                    if *self.committed.entry(id.index).or_insert(id) != id {
                         return Some("what is committed is never replaced");
                     }
                 }
@@ -139,6 +146,23 @@ impl Invariants {
                 let now = (*entry, digest.clone(), state_digest.clone());
                 if *self.applied.entry(entry.index).or_insert_with(|| now.clone()) != now {
                     return Some("state machine safety: one entry and one state per index");
+                }
+            }
+            Event::Snapshot { op, last, state_digest, .. } if op == "take" || op == "install" => {
+                if op == "install" {
+                    self.installed += 1;
+                    let commit = self.commits.insert(id, last.index).unwrap_or(0);
+                    self.applied_last.insert(id, last.index);
+                    if last.index <= commit {
+                        return Some("a snapshot that is installed is ahead");
+                    }
+                }
+                if self.committed.get(&last.index) != Some(last) {
+                    return Some("a snapshot ends at what is committed");
+                }
+                let (_, _, state) = &self.applied[&last.index];
+                if state != state_digest {
+                    return Some("a snapshot has the state that all have there");
                 }
             }
             Event::Config { op, id, .. } if op == "commit" => _ = self.configs.insert(*id),
@@ -189,7 +213,7 @@ impl Invariants {
             self.broken("what is durable can be recovered", now, id, message);
             return;
         };
-        let durable = disk.entries().len() as u64;
+        let durable = disk.last().index;
         if vote.is_some() && (disk.envelope().0 < term || disk.vote() != vote) {
             self.broken("a vote is durable before it is told", now, id, message);
         }

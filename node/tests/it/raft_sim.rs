@@ -144,7 +144,8 @@ impl Sim {
             node.durable = node.disk.len();
         }
         node.raft = Some(Raft::recover(&node.setup, &node.disk).expect("its own log"));
-        self.invariants.started(id);
+        let commit = node.raft.as_ref().map_or(0, Raft::commit);
+        self.invariants.started(id, commit);
         self.step(id, Input::Start);
         for peer in self.ids() {
             if peer != id {
