@@ -158,7 +158,7 @@ async fn operate(server: SocketAddr, run: String, operation: Operation) -> Opera
         client::Outcome::Ok(value) => {
             Operated { op_type: OpType::Ok, value: Some(value), error: None }
         }
-        client::Outcome::Fail(error) => failed(error),
+        client::Outcome::No(error) | client::Outcome::Fail(error) => failed(error),
         client::Outcome::Info(error) => {
             Operated { op_type: OpType::Info, value: None, error: Some(error) }
         }

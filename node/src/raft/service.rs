@@ -16,7 +16,7 @@ use usurper_history::{Event, NodeId};
 
 use super::{
     command::{Command, Entry, Function},
-    machine::Answer,
+    machine::{Answer, Refusal},
     node::Raft,
     options::{Defect, Reads},
     state::{EarlyRead, Leading, PendingRead, State, Waiting},
@@ -39,7 +39,8 @@ impl Raft {
             return;
         }
         if let Err(reason) = self.operate(waiting, request) {
-            self.reply(client, Reply::refused(request.serial, reason));
+            let leader = self.leader.filter(|leader| *leader != self.id);
+            self.reply(client, Reply { leader, ..Reply::refused(request.serial, reason) });
         }
     }
 
@@ -51,7 +52,10 @@ impl Raft {
             "write" => Some(Function::Write),
             "cas" => Some(Function::Cas),
             "append" => Some(Function::Append),
-            "advance" => Some(Function::Advance),
+            "advance" | "add" => Some(Function::Advance),
+            "acquire" => Some(Function::Acquire),
+            "release" => Some(Function::Release),
+            "delete" => Some(Function::Delete),
             other => return Err(format!("`raft` has no function `{other}`")),
         };
         let key = match (&request.key, f) {
@@ -61,7 +65,9 @@ impl Raft {
             (None, Some(_)) => return Err(format!("`{}` takes a key", request.f)),
         };
         let value = match (&request.value, f) {
-            (None, Some(Function::Read) | None) => "null".to_owned(),
+            (None, Some(Function::Read | Function::Acquire | Function::Delete) | None) => {
+                "null".to_owned()
+            }
             (None, Some(_)) => return Err(format!("`{}` takes a value", request.f)),
             (Some(value), _) => value.to_string(),
         };
@@ -69,7 +75,7 @@ impl Raft {
             return Err(format!("longer than {VALUE_BYTES_MAX} bytes"));
         }
         if f == Some(Function::Advance) && !request.value.as_ref().is_some_and(Value::is_u64) {
-            return Err("`advance` takes a number".to_owned());
+            return Err(format!("`{}` takes a number", request.f));
         }
         let State::Leader(leading) = &self.state else {
             return Err(match self.leader {
@@ -104,7 +110,8 @@ impl Raft {
         }
         let reply = match answer {
             Ok(value) => Reply::done(serial, value),
-            Err(reason) => Reply::refused(serial, reason),
+            Err(Refusal::No(reason)) => Reply::denied(serial, reason),
+            Err(Refusal::Wrong(reason)) => Reply::refused(serial, reason),
         };
         self.reply(client, reply);
     }

@@ -33,7 +33,7 @@ fn what_was_acknowledged_survives_the_restart_of_everything() {
     let cas = call(&cluster, leader, "cas", Some(json!(["first", "second"])));
     assert_eq!(cas, Outcome::Ok(json!(null)));
     let refused = call(&cluster, leader, "cas", Some(json!(["first", "third"])));
-    assert_eq!(refused, Outcome::Fail("`x` is \"second\", not \"first\"".to_owned()));
+    assert_eq!(refused, Outcome::No("`x` is \"second\", not \"first\"".to_owned()));
     for id in &nodes {
         cluster.kill(*id);
     }
@@ -52,8 +52,27 @@ fn a_follower_says_who_leads_and_does_nothing() {
         let refused = Outcome::Fail(format!("not leader; {leader} leads"));
         assert_eq!(call(&cluster, node, "write", Some(json!(1))), refused);
         assert_eq!(call(&cluster, node, "read", None), refused);
+        let hint = cluster.with_client(node, async |client| {
+            client.call("read", Some("x"), None, PATIENCE).await;
+            client.leader_hint()
+        });
+        assert_eq!(hint, Some(leader));
     }
     assert_eq!(call(&cluster, leader, "read", None), Outcome::Ok(json!(null)));
+}
+
+#[test]
+fn a_lock_is_given_to_one_client_with_a_token_that_grows() {
+    let (mut cluster, nodes) = started();
+    let (leader, _) = cluster.wait_for_leader(&nodes, 0);
+    let acquire = || call(&cluster, leader, "acquire", None);
+    let Outcome::Ok(first) = acquire() else { panic!("a free lock is not given") };
+    assert_eq!(acquire(), Outcome::No(format!("`x` is held with token {first}")));
+    let release = |token: Value| call(&cluster, leader, "release", Some(token));
+    assert_eq!(release(first.clone()), Outcome::Ok(json!(null)));
+    let Outcome::Ok(second) = acquire() else { panic!("a lock given back is not given") };
+    assert!(second.as_u64() > first.as_u64(), "{first} {second}");
+    assert_eq!(release(first.clone()), Outcome::No(format!("`x` is not held with {first}")));
 }
 
 #[test]
