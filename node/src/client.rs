@@ -9,7 +9,7 @@ use usurper_history::{
     frame::{Frame, Kind},
 };
 
-pub use crate::protocol::{Reply, Request};
+pub use crate::protocol::{Reply, Request, SessionOp};
 use crate::wire::{Hello, Stream, StreamError, to_json};
 
 /// What became of an operation, in Jepsen's words.
