@@ -174,7 +174,10 @@ impl<'a> Controller<'a> {
             started: started.to_owned(),
             timing: system.timing(plan)?,
             defects: plan.defects.clone(),
-            events: events_of(system, plan.nodes).into_iter().map(str::to_owned).collect(),
+            events: events_of(system, plan.nodes, plan.workload.as_ref())
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
             checks: plan.checks.clone(),
             extra: plan.workload.iter().map(in_header).collect(),
         };

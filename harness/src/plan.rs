@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use usurper_checks::{CHECKS, CheckInfo};
-use usurper_history::NodeId;
+use usurper_history::{NodeId, OPERATIONS};
 use usurper_nemesis::{
     Block, Fault, GeneratorOptions, Majority, Mix, RateOptions, Schedule, Step, TimeSpan, Wire,
     generate, generate_rates,
@@ -129,7 +129,11 @@ impl Plan {
         params.extend(wishes.params.clone());
         let nodes = wishes.nodes.unwrap_or(scenario.nodes);
         let workload = Workload::resolve(scenario.workload, &wishes.workload)?;
-        let mut checks = checks_of(&events_of(system, nodes), workload.as_ref(), &wishes.checks)?;
+        let mut checks = checks_of(
+            &events_of(system, nodes, workload.as_ref()),
+            workload.as_ref(),
+            &wishes.checks,
+        )?;
         for (check, options) in scenario.checks {
             let options = serde_json::to_value(options).expect("TOML is a subset of JSON here");
             checks.insert(check, options);
@@ -195,7 +199,11 @@ impl Plan {
             limitations: BTreeMap::new(),
             params: wishes.params.clone(),
             node_params: BTreeMap::new(),
-            checks: checks_of(&events_of(system, nodes), workload.as_ref(), &wishes.checks)?,
+            checks: checks_of(
+                &events_of(system, nodes, workload.as_ref()),
+                workload.as_ref(),
+                &wishes.checks,
+            )?,
             workload,
             steps,
         })
@@ -272,18 +280,24 @@ fn find_check(name: &str) -> Result<(), Failure> {
     }
 }
 
-/// The events that a cluster of this size can emit: a node alone has nobody to exchange heartbeats
-/// with.
-pub(crate) fn events_of(system: &dyn System, nodes: u8) -> Vec<&'static str> {
+/// What the history of a cluster of this size can tell: a node alone has nobody to exchange heartbeats
+/// with, and operations need clients.
+pub(crate) fn events_of(
+    system: &dyn System,
+    nodes: u8,
+    workload: Option<&Workload>,
+) -> Vec<&'static str> {
     let alone = |event: &str| nodes == 1 && event == "heartbeat";
-    system.events().iter().copied().filter(|event| !alone(event)).collect()
+    let told = system.events().iter().copied().filter(|event| !alone(event));
+    told.chain(workload.map(|_| OPERATIONS)).collect()
 }
 
-/// Whether the clients of a run let a check see anything; if not, it is judged by when asked for.
+/// Whether the clients of a run let a check see anything, and it asks what no other check does; if not,
+/// it is judged by when asked for.
 fn sees(check: &str, workload: Option<&Workload>) -> bool {
     match check {
         "duplicate-apply" => workload.is_some_and(|workload| workload.sessions),
-        "linearizable" => workload.is_some(),
+        "sequential" | "stale-read" => false,
         _ => true,
     }
 }

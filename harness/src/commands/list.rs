@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use usurper_checks::CHECKS;
-use usurper_history::{Event, HarnessEvent};
+use usurper_checks::{CHECKS, CheckInfo};
+use usurper_history::{Event, HarnessEvent, OPERATIONS};
 use usurper_nemesis::Fault;
 
 use crate::{
@@ -176,16 +176,21 @@ fn fault_rows(supported: impl Fn(Fault) -> bool) -> Vec<Value> {
 }
 
 fn checks(args: &ListArgs) -> Result<Vec<Value>, Failure> {
-    let events = args.system.as_deref().map(system::find).transpose()?.map(|s| s.events());
-    let applies =
-        |needs: &[&str]| events.is_none_or(|events| needs.iter().all(|need| events.contains(need)));
+    let system = args.system.as_deref().map(system::find).transpose()?;
+    let told = |need: &&str| {
+        system.is_none_or(|system| match *need {
+            OPERATIONS => !system.workloads().is_empty(),
+            event => system.events().contains(&event),
+        })
+    };
+    let applies = |needs: &[&str]| needs.iter().all(told);
     let rows = CHECKS.iter().filter(|check| applies(check.needs)).map(|check| {
         json!({
             "name": check.name,
             "summary": check.summary,
             "source": check.source,
             "needs": check.needs,
-            "options": check.options.iter().map(|(name, what)| format!("{name}: {what}")).collect::<Vec<_>>(),
+            "options": options_of(check),
         })
     });
     Ok(rows.collect())
@@ -211,6 +216,13 @@ fn workloads(args: &ListArgs) -> Vec<Value> {
         })
     });
     rows.collect()
+}
+
+fn options_of(check: &CheckInfo) -> Vec<String> {
+    let numbers = check.options.iter().map(|(name, what)| format!("{name}: {what}"));
+    let words = check.choices.iter();
+    let words = words.map(|(name, what, words)| format!("{name}: {what}; {}", words.join(" or ")));
+    numbers.chain(words).collect()
 }
 
 /// The vocabulary of a history: what nodes say, then what the harness says.
