@@ -128,8 +128,10 @@ fn fault(sim: &mut Sim) {
         8 => sim.isolate(id),
         9 => halves(sim),
         10 | 11 => sim.cut.clear(),
-        12 | 13 => _ = sim.ask(server(sim), "transfer", "", Some(json!(other)), None),
-        _ => {}
+        _ => {
+            let server = server(sim);
+            sim.ask(server, "transfer", "", Some(json!(other)), None);
+        }
     }
 }
 
