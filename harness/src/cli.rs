@@ -14,6 +14,7 @@ use crate::{
     failure::Failure,
     plan::Wishes,
     suite::{Keep, Shard},
+    workload::WorkloadArgs,
 };
 
 /// usurper finds the leaders that should not be leading.
@@ -144,6 +145,8 @@ pub(crate) struct PlanArgs {
     /// Judge by this check only; may be repeated.
     #[arg(long, value_name = "CHECK")]
     pub(crate) check: Vec<String>,
+    #[command(flatten)]
+    pub(crate) workload: WorkloadArgs,
 }
 
 #[derive(Debug, Args)]
@@ -451,6 +454,7 @@ pub(crate) enum What {
     Faults,
     Checks,
     Events,
+    Workloads,
 }
 
 #[derive(Debug, Args)]
@@ -517,6 +521,7 @@ impl PlanArgs {
             settle: self.settle,
             params: self.param.iter().cloned().collect(),
             checks: self.check.clone(),
+            workload: self.workload.clone(),
         }
     }
 
