@@ -267,9 +267,15 @@ pub(crate) fn events_of(system: &dyn System, nodes: u8) -> Vec<&'static str> {
 }
 
 /// Judged by only when asked for: nothing can be seen by it without clients that use sessions, it
-/// asks less than `linearizable` and not of every object, or it is about another family of protocols.
-const WHEN_ASKED: &[&str] =
-    &["agreement", "duplicate-apply", "lost-acknowledged-write", "sequential", "stale-read"];
+/// asks less than `linearizable` and not of every object, or it is about one family of protocols.
+const WHEN_ASKED: &[&str] = &[
+    "agreement",
+    "best-candidate",
+    "duplicate-apply",
+    "lost-acknowledged-write",
+    "sequential",
+    "stale-read",
+];
 
 /// The checks to judge by: those asked for, or all that the events allow.
 fn checks_of(events: &[&str], asked: &[String]) -> Result<Map<String, Value>, Failure> {
