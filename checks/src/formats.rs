@@ -1,39 +1,34 @@
-//! Histories that others wrote.
+//! Histories that others wrote: Jepsen's, Porcupine's, and the logs of servers in the field. Bytes in,
+//! records out; the ordinary judge does the rest.
 
+mod clocks;
+mod detect;
+mod dialect;
+mod edn;
+mod etcd;
+mod field;
+mod forms;
+mod imported;
+mod input;
+mod jepsen_edn;
 mod jepsen_text;
 mod kv_text;
+mod log;
+mod operations;
+mod own;
+mod problem;
+mod servers;
+mod stamp;
+mod teller;
+mod zookeeper;
 
+pub use detect::Format;
+pub use etcd::{ETCD_EVENTS, EtcdLog};
+pub use imported::{Imported, read};
+pub use input::Source;
+pub use jepsen_edn::write_jepsen_edn;
 pub use jepsen_text::jepsen_text;
 pub use kv_text::kv_text;
-
-use crate::linearizability::{Operation, PairError};
-
-/// Why a text is not a history.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FormatError {
-    #[error("line {line}: {what}, expected {expected}")]
-    Line { line: u64, what: String, expected: &'static str },
-    #[error(transparent)]
-    Pair(#[from] PairError),
-}
-
-/// A history: positions are the numbers of its lines, from 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log<O> {
-    /// In the order of their calls. Reads that returned nothing are left out: they say nothing.
-    pub operations: Vec<Operation<O>>,
-    /// The names of keys, by number.
-    pub keys: Vec<String>,
-}
-
-/// Lines with their numbers, without their ends.
-fn lines(text: &[u8]) -> impl Iterator<Item = (u64, Result<&str, FormatError>)> {
-    (1..).zip(text.split(|byte| *byte == b'\n')).map(|(line, bytes)| {
-        let text = str::from_utf8(bytes).map(|text| text.trim_end_matches('\r'));
-        (line, text.map_err(|_| wrong(line, "bytes that are no text".to_owned(), "UTF-8")))
-    })
-}
-
-fn wrong(line: u64, what: String, expected: &'static str) -> FormatError {
-    FormatError::Line { line, what, expected }
-}
+pub use log::{Log, LogError};
+pub use problem::{FormatError, Problem};
+pub use zookeeper::{ZOOKEEPER_EVENTS, ZookeeperLog};

@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use usurper_history::{Header, ReadError, Reader};
+use usurper_history::{Header, ReadError, Reader, Record};
 
 use crate::{
     check::{CHECKS, Check, CheckInfo, Means, RequestError},
@@ -68,12 +68,24 @@ pub fn judge_with<R: BufRead>(
     means: &Means,
 ) -> Result<Verdict, JudgeError> {
     let header = reader.header().clone();
+    let mut verdict = judge_records(header, reader.by_ref(), means)?;
+    verdict.torn = reader.torn().map(|torn| Torn { line: torn.line, bytes: torn.bytes as u64 });
+    verdict.truncated |= verdict.torn.is_some();
+    Ok(verdict)
+}
+
+/// Judges records with their lines, whatever they were read from.
+pub(crate) fn judge_records(
+    header: Header,
+    records: impl Iterator<Item = Result<(u64, Record), ReadError>>,
+    means: &Means,
+) -> Result<Verdict, JudgeError> {
     let mut running = start(&header, means)?;
     let mut timeline = Timeline::new(&header);
     let mut completeness = Completeness::default();
     let mut counter = Counter::default();
     let (mut now, mut lines) = (0, 1);
-    for next in reader.by_ref() {
+    for next in records {
         let (line, record) = next?;
         if record.t < now {
             return Err(JudgeError::Order { line, t: record.t, above: now });
@@ -95,19 +107,19 @@ pub fn judge_with<R: BufRead>(
     let end = End { now, timeline: &timeline, completeness: &completeness, header: &header };
     let finished = running.into_iter().map(|run| run.finish(&end));
     let checks = finished.collect::<Result<Vec<CheckVerdict>, JudgeError>>()?;
-    let torn = reader.torn().map(|torn| Torn { line: torn.line, bytes: torn.bytes as u64 });
     Ok(Verdict {
         judgement: Judgement::of_all(checks.iter().map(|check| check.judgement)),
         checks,
         not_applied: not_applied(&header),
         figures: counter.finish(now, completeness.events()),
-        truncated: torn.is_some() || !completeness.ended(),
-        torn,
+        truncated: !completeness.ended(),
+        torn: None,
         lost: completeness.lost().to_vec(),
         lines,
         run: header.run,
         system: header.system,
         scenario: header.scenario,
+        imported: None,
     })
 }
 

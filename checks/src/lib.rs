@@ -26,6 +26,6 @@ mod verdict;
 pub use check::{CHECKS, CheckInfo, Means, RequestError};
 pub use judge::{JudgeError, judge, judge_with};
 pub use verdict::{
-    CheckVerdict, FaultCounts, Figures, Finding, HeartbeatCounts, Interval, Judgement, NotApplied,
-    Spread, Torn, Verdict,
+    CheckVerdict, FaultCounts, Figures, Finding, HeartbeatCounts, Import, Interval, Judgement,
+    Leadership, NotApplied, Spread, Torn, Verdict,
 };

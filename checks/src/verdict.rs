@@ -113,6 +113,48 @@ pub struct Verdict {
     pub lost: Vec<String>,
     /// The lines read, the header included and a torn one not.
     pub lines: u64,
+    /// How the history was read, where it is not one of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Import>,
+}
+
+/// How a history that others wrote was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Import {
+    pub format: String,
+    pub files: Vec<String>,
+    /// Lines that were passed over, which only lenient reading does.
+    pub skipped: u64,
+    /// What was wrong with the first of them.
+    #[serde(default)]
+    pub skipped_first: Vec<String>,
+    /// How what the format leaves open was taken, and what was left out.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// What no check of a history of this kind can see.
+    #[serde(default)]
+    pub doubts: Vec<String>,
+    /// Who led when, as far as servers' logs tell.
+    #[serde(default)]
+    pub leaders: Vec<Leadership>,
+    /// The file and line of each line that the verdict names, where there is more than one file.
+    #[serde(default)]
+    pub places: BTreeMap<u64, String>,
+}
+
+/// One leadership, as a server's log tells of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Leadership {
+    pub node: NodeId,
+    pub term: u64,
+    pub from_ns: u64,
+    pub to_ns: u64,
+    /// How it ended, as its own log shows.
+    pub end: String,
+    /// The file and line that tell of its begin.
+    pub place: String,
 }
 
 /// How many steps of one fault came to what.

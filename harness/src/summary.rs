@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use usurper_checks::{Finding, Judgement, Spread, Verdict};
+use usurper_checks::{Finding, Import, Judgement, Spread, Verdict};
 
 use crate::{
     failure::Status,
@@ -41,7 +41,13 @@ fn write_all(
         };
         paint(&format!("{:<8}", judgement.name()), colour_of, colour)
     };
-    figures(out, verdict)?;
+    if let Some(import) = &verdict.imported {
+        imported(out, import)?;
+    }
+    // Of faults and of what was up when, only a run tells.
+    if verdict.imported.as_ref().is_none_or(|import| import.format == "usurper") {
+        figures(out, verdict)?;
+    }
     if verdict.truncated {
         writeln!(out, "note       the history was cut off: the harness did not get to its end")?;
     }
@@ -52,10 +58,16 @@ fn write_all(
     for check in &verdict.checks {
         let reason = check.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         writeln!(out, "  {} {}{reason}", mark(check.judgement), check.check)?;
-        check.findings.iter().try_for_each(|finding| write_finding(out, "", finding, colour))?;
-        omitted(out, "finding", check.findings_omitted)?;
-        check.warnings.iter().try_for_each(|f| write_finding(out, "warning: ", f, colour))?;
-        omitted(out, "warning", check.warnings_omitted)?;
+        let all = [("", &check.findings), ("warning: ", &check.warnings)];
+        let omitted = [check.findings_omitted, check.warnings_omitted];
+        for ((kind, findings), omitted) in all.into_iter().zip(omitted) {
+            for finding in findings {
+                write_finding(out, kind, finding, verdict, colour)?;
+            }
+            if omitted > 0 {
+                writeln!(out, "           and {omitted} more {}s", kind_word(kind))?;
+            }
+        }
     }
     let mut absent: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for check in &verdict.not_applied {
@@ -65,17 +77,23 @@ fn write_all(
         let line = format!("  -        {} (needs: {needs})", checks.join(", "));
         writeln!(out, "{}", paint(&line, Paint::Faint, colour))?;
     }
-    writeln!(out, "verdict    {}", mark(verdict.judgement).trim_end())?;
-    write!(out, "stored in  {stored}")
+    write!(out, "verdict    {}", mark(verdict.judgement).trim_end())?;
+    if verdict.imported.is_none() { write!(out, "\nstored in  {stored}") } else { Ok(()) }
 }
 
 fn write_finding(
     out: &mut String,
     kind: &str,
     finding: &Finding,
+    verdict: &Verdict,
     colour: bool,
 ) -> Result<(), std::fmt::Error> {
-    let lines: Vec<_> = finding.lines.iter().map(ToString::to_string).collect();
+    let import = verdict.imported.as_ref();
+    let line = |line: &u64| {
+        let place = import.and_then(|import| import.places.get(line).cloned());
+        place.unwrap_or_else(|| line.to_string())
+    };
+    let lines: Vec<_> = finding.lines.iter().map(line).collect();
     writeln!(out, "           {kind}{}", paint(&finding.sentence, Paint::Strong, colour))?;
     let (from, to) = (seconds(finding.from_ns), seconds(finding.to_ns));
     let when = if finding.from_ns == finding.to_ns {
@@ -83,12 +101,44 @@ fn write_finding(
     } else {
         format!("from {from:.3} s to {to:.3} s")
     };
-    let proof = format!("           {when}, history lines {}", lines.join(" "));
+    let lines = lines.join(" ");
+    let proof = match import {
+        // A format without times.
+        Some(_) if finding.to_ns == 0 => format!("           lines {lines}"),
+        Some(_) => format!("           {when}, lines {lines}"),
+        None => format!("           {when}, history lines {lines}"),
+    };
     writeln!(out, "{}", paint(&proof, Paint::Faint, colour))
 }
 
-fn omitted(out: &mut String, what: &str, count: u64) -> Result<(), std::fmt::Error> {
-    if count == 0 { Ok(()) } else { writeln!(out, "           and {count} more {what}s") }
+fn kind_word(kind: &str) -> &'static str {
+    if kind.is_empty() { "finding" } else { "warning" }
+}
+
+/// How a history that others wrote was read, and who led in it.
+fn imported(out: &mut String, import: &Import) -> Result<(), std::fmt::Error> {
+    writeln!(out, "format     {}: {}", import.format, import.files.join(", "))?;
+    for note in import.notes.iter().chain(&import.doubts) {
+        writeln!(out, "note       {note}")?;
+    }
+    if import.skipped > 0 {
+        writeln!(out, "skipped    {} lines", import.skipped)?;
+        for line in &import.skipped_first {
+            writeln!(out, "           {line}")?;
+        }
+    }
+    if !import.leaders.is_empty() {
+        writeln!(out, "leaders")?;
+    }
+    for leader in &import.leaders {
+        let (from, to) = (seconds(leader.from_ns), seconds(leader.to_ns));
+        writeln!(
+            out,
+            "  {:<4} {:<4} from {from:.3} s to {to:.3} s: {} ({})",
+            leader.node, leader.term, leader.end, leader.place
+        )?;
+    }
+    Ok(())
 }
 
 fn figures(out: &mut String, verdict: &Verdict) -> Result<(), std::fmt::Error> {

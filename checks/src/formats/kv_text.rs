@@ -3,7 +3,10 @@
 
 use std::collections::HashMap;
 
-use super::{FormatError, Log, lines, wrong};
+use super::{
+    Log, LogError,
+    log::{lines, wrong},
+};
 use crate::{
     linearizability::{Operation, Pairing, narrow},
     models::TextOp,
@@ -16,7 +19,7 @@ const LINE: &str = "`{:process N, :type :invoke|:ok|:fail|:info, :f :get|:put|:a
 ///
 /// # Errors
 /// A line that cannot be read, or one that a client cannot have done.
-pub fn kv_text(text: &[u8]) -> Result<Log<TextOp>, FormatError> {
+pub fn kv_text(text: &[u8]) -> Result<Log<TextOp>, LogError> {
     let mut pairing: Pairing<(u32, TextOp)> = Pairing::default();
     let mut numbers: HashMap<String, u32> = HashMap::new();
     let mut keys = Vec::new();

@@ -15,6 +15,7 @@ mod double_vote;
 mod dual_leaders;
 mod duplicate_apply;
 mod election_loop;
+mod formats;
 mod judging;
 mod leader_completeness;
 mod linearizable;

@@ -2,15 +2,14 @@
 //!
 //! The servers write JSON lines (`--logger=zap`, the default since 3.5). Their time stamps have
 //! milliseconds and are wall time, so an event gets the time at which its line was read. What the
-//! log does not tell (heartbeats, votes granted, appends) is not guessed.
+//! log does not tell (heartbeats, appends) is not guessed.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, process::Command};
+use std::{net::SocketAddr, path::PathBuf, process::Command};
 
 use anyhow::anyhow;
-use serde_json::{Map, Value};
-use usurper_history::{
-    Body, EntryId, Event, NodeId, NodeRecord, OpType, Persisted, Record, Role, Timing,
-};
+use serde_json::Value;
+use usurper_checks::formats::{ETCD_EVENTS, EtcdLog};
+use usurper_history::{NodeId, OpType, Timing};
 use usurper_nemesis::{Fault, Stream, TimeSpan, Wire};
 use usurper_node::{DefectInfo, ParamInfo};
 
@@ -50,7 +49,7 @@ impl System for Etcd {
     }
 
     fn events(&self) -> &'static [&'static str] {
-        &["node-start", "role-change", "leader-elected", "term-change", "leader-known"]
+        ETCD_EVENTS
     }
 
     fn defects(&self) -> &'static [DefectInfo] {
@@ -156,140 +155,14 @@ fn time(plan: &Plan, name: &str) -> Result<TimeSpan, Failure> {
     text.parse().map_err(|error| Failure::usage(anyhow!("`{name}` is wrong: `{text}`: {error}")))
 }
 
-/// Follows one server's log.
+/// Follows one server's log: JSON lines, which also tell of the members' addresses.
 struct LogReader {
-    node: NodeId,
-    inc: u32,
-    seq: u64,
-    term: u64,
-    role: Role,
-    /// Whether the server has told what it found on its disk; nothing is an event before that.
-    started: bool,
-    /// etcd's names for the members, from the addresses that it logs.
-    members: BTreeMap<String, NodeId>,
-    votes: Vec<NodeId>,
+    log: EtcdLog,
 }
 
 impl LogReader {
     fn new(node: NodeId, inc: u32) -> Self {
-        Self {
-            node,
-            inc,
-            seq: 0,
-            term: 0,
-            role: Role::Follower,
-            started: false,
-            members: BTreeMap::new(),
-            votes: Vec::new(),
-        }
-    }
-
-    fn event(&mut self, now_ns: u64, event: Event) -> Record {
-        self.seq += 1;
-        Record::new(
-            now_ns,
-            Body::Node(NodeRecord {
-                node: self.node,
-                inc: self.inc,
-                seq: self.seq,
-                proto: "raft".to_owned(),
-                term: self.term,
-                role: self.role,
-                event,
-            }),
-        )
-    }
-
-    /// What a message of etcd's raft says: `<id> became leader at term 2`, `raft.node: <id> …`.
-    fn raft(&mut self, message: &str, now_ns: u64) -> Vec<Record> {
-        let words: Vec<_> = message.split_whitespace().collect();
-        match words.as_slice() {
-            ["newRaft", ..] => self.start(message, now_ns),
-            [_, "became", role, "at", "term", term] => match (role_of(role), term.parse()) {
-                (Some(role), Ok(term)) => self.became(role, term, message, now_ns),
-                _ => Vec::new(),
-            },
-            ["raft.node:", _, verb, .., id, "at", "term", term] => {
-                let leader = match *verb {
-                    "elected" | "changed" => self.members.get(*id).copied(),
-                    "lost" => None,
-                    _ => return Vec::new(),
-                };
-                // A leader whose address has not been logged yet cannot be named.
-                let known = leader.is_some() || *verb == "lost";
-                match (known, term.parse()) {
-                    (true, Ok(in_term)) => {
-                        vec![self.event(now_ns, Event::LeaderKnown { leader, in_term })]
-                    }
-                    _ => Vec::new(),
-                }
-            }
-            [_, "received", "MsgVoteResp", "from", id, ..] => {
-                self.votes.extend(self.members.get(*id));
-                Vec::new()
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// `newRaft <id> [peers: [], term: 2, commit: 7, applied: 0, lastindex: 8, lastterm: 2]`
-    fn start(&mut self, message: &str, now_ns: u64) -> Vec<Record> {
-        let number = |key: &str| -> Option<u64> {
-            let (_, rest) = message.split_once(&format!(" {key}: "))?;
-            rest.split([',', ']']).next()?.trim().parse().ok()
-        };
-        let last = number("lastterm").zip(number("lastindex"));
-        let persisted = Persisted {
-            term: number("term"),
-            commit: number("commit"),
-            applied: number("applied"),
-            last: last.map(|(term, index)| EntryId { term, index }),
-            ..Persisted::default()
-        };
-        self.term = persisted.term.unwrap_or(self.term);
-        self.started = true;
-        let fresh = number("lastindex") == Some(0);
-        let start = Event::NodeStart { persisted, fresh, defects: Vec::new(), params: Map::new() };
-        vec![self.event(now_ns, start)]
-    }
-
-    fn became(&mut self, role: Role, term: u64, message: &str, now_ns: u64) -> Vec<Record> {
-        let (from_term, from) = (self.term, self.role);
-        (self.term, self.role) = (term, role);
-        if role == Role::Candidate {
-            self.votes.clear();
-        }
-        if !self.started {
-            return Vec::new();
-        }
-        let reason = message.to_owned();
-        let mut records = Vec::new();
-        if term != from_term {
-            let (kind, cause) = ("term".to_owned(), reason.clone());
-            let change = Event::TermChange { kind, from: from_term, to: term, cause };
-            records.push(self.event(now_ns, change));
-        }
-        if role != from {
-            let change = Event::RoleChange { from, to: role, phase: None, reason };
-            records.push(self.event(now_ns, change));
-        }
-        if role == Role::Leader {
-            let mut votes = std::mem::take(&mut self.votes);
-            votes.sort_unstable();
-            votes.dedup();
-            records.push(self.event(
-                now_ns,
-                Event::LeaderElected {
-                    in_term: term,
-                    established: true,
-                    votes,
-                    how: "votes".to_owned(),
-                    round: None,
-                    config: None,
-                },
-            ));
-        }
-        records
+        Self { log: EtcdLog::new(node, inc) }
     }
 
     /// A member's name for itself, with its address: its last number is the node.
@@ -299,7 +172,7 @@ impl LogReader {
         let host = url.and_then(|url| url.strip_prefix("http://")?.split(':').next());
         let number = host.and_then(|host| host.rsplit('.').next()?.parse().ok());
         if let (Some(id), Some(number)) = (id, number) {
-            self.members.insert(id.to_owned(), NodeId(number));
+            self.log.name_member(id, NodeId(number));
         }
     }
 }
@@ -317,20 +190,10 @@ impl LineReader for LogReader {
                 Reading::Translated(Vec::new())
             }
             Some("now serving peer/client/metrics") => Reading::Serves,
-            Some(message) => Reading::Translated(self.raft(message, now_ns)),
+            Some(message) => Reading::Translated(self.log.message(message, now_ns)),
             None => Reading::Translated(Vec::new()),
         }
     }
-}
-
-fn role_of(word: &str) -> Option<Role> {
-    Some(match word {
-        "follower" => Role::Follower,
-        "pre-candidate" => Role::PreCandidate,
-        "candidate" => Role::Candidate,
-        "leader" => Role::Leader,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

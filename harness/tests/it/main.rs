@@ -1,11 +1,15 @@
 //! The built program, end to end: what it prints, what it leaves behind, how it ends.
 
 #[cfg(test)]
+mod abilities;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod endings;
 #[cfg(test)]
 mod etcd;
+#[cfg(test)]
+mod formats;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
@@ -19,6 +23,10 @@ mod run;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]
+mod suites;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod usage;
+#[cfg(test)]
+mod validate;

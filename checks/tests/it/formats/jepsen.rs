@@ -1,0 +1,203 @@
+//! Jepsen's histories, read and written.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use usurper_checks::{Judgement, formats::write_jepsen_edn};
+use usurper_history::{Body, NodeId, OpRecord, OpType, Record};
+
+use super::{judged, texts};
+
+#[test]
+fn a_register_is_read() {
+    let history = r#"
+{:type :info, :f :start, :value nil, :process :nemesis, :time 1, :index 0}
+{:process 0, :type :invoke, :f :write, :value 1, :time 3, :index 1}
+{:process 0, :type :ok, :f :write, :value 1, :time 5, :index 2}
+{:process 1, :type :invoke, :f :cas, :value [1 2], :time 6, :index 3}
+{:process 2, :type :invoke, :f :cas, :value [1 3], :time 7, :index 4, :error nil}
+{:process 1, :type :ok, :f :cas, :value [1 2], :time 8, :index 5}
+{:process 2, :type :fail, :f :cas, :value [1 3], :time 9, :index 6}
+{:process 3, :type :invoke, :f :read, :value nil, :time 10, :index 7}
+{:process 3, :type :ok, :f :read, :value 2, :time 11, :index 8}
+{:process 4, :type :invoke, :f :write, :value 9, :time 12, :index 9}
+{:process 4, :type :info, :f :write, :value 9, :error [:timeout "x"], :time 13, :index 10}
+"#;
+    let verdict = judged(history, Judgement::Valid);
+    let notes = verdict.imported.unwrap().notes;
+    assert_eq!(
+        notes,
+        [
+            "a failed operation did not happen, and saw nothing",
+            "1 steps of no client (`:nemesis`) are left out"
+        ]
+    );
+    // A stale read, and the lines that prove it.
+    let verdict = judged(
+        &history.replace(":ok, :f :read, :value 2", ":ok, :f :read, :value 1"),
+        Judgement::Invalid,
+    );
+    assert!(verdict.checks[0].findings[0].lines.contains(&10), "{:?}", verdict.checks);
+    // A cas that failed says nothing: so it may well be one that should have succeeded.
+    judged(&history.replace("[1 3]", "[2 3]"), Judgement::Valid);
+}
+
+#[test]
+fn one_vector_over_many_lines_is_read() {
+    let history = "[{:process 0, :type :invoke,\n  :f :write :value 1} {:process 0 :type :ok :f :write\n :value 1} {:process 1 :type :invoke :f :read}\n {:process 1, :type :ok, :f :read, :value 2}]";
+    let verdict = judged(history, Judgement::Invalid);
+    // Two steps share a line, so positions count steps.
+    assert_eq!(verdict.checks[0].findings[0].lines, [1, 2, 3, 4]);
+    judged(&history.replace(":value 2}", ":value 1}"), Judgement::Valid);
+}
+
+#[test]
+fn independent_keys_are_told_by_pairs() {
+    let history = "
+{:process 0, :type :invoke, :f :write, :value [5 1]}
+{:process 0, :type :ok, :f :write, :value [5 1]}
+{:process 0, :type :invoke, :f :read, :value [6 nil]}
+{:process 0, :type :ok, :f :read, :value [6 nil]}
+{:process 0, :type :invoke, :f :read, :value [5 nil]}
+{:process 0, :type :ok, :f :read, :value [5 1]}";
+    judged(history, Judgement::Valid);
+    judged(
+        &history
+            .replace("[6 nil]}\n{:process 0, :type :invoke", "[6 1]}\n{:process 0, :type :invoke"),
+        Judgement::Invalid,
+    );
+}
+
+#[test]
+fn transactions_of_lists_are_read() {
+    let history = "
+{:process 0, :type :invoke, :f :txn, :value [[:append 3 1]]}
+{:process 0, :type :ok, :f :txn, :value [[:append 3 1]]}
+{:process 0, :type :invoke, :f :txn, :value [[:append 3 2]]}
+{:process 0, :type :ok, :f :txn, :value [[:append 3 2]]}
+{:process 1, :type :invoke, :f :txn, :value [[:r 3 nil]]}
+{:process 1, :type :ok, :f :txn, :value [[:r 3 [1 2]]]}
+";
+    judged(history, Judgement::Valid);
+    judged(&history.replace("[1 2]", "[2 1]"), Judgement::Invalid);
+    // Of several at once it is not said that they were atomic.
+    let several = format!(
+        "{history}{}",
+        "{:process 1, :type :invoke, :f :txn, :value [[:r 3 nil] [:append 4 1]]}
+{:process 1, :type :ok, :f :txn, :value [[:r 3 [1 2]] [:append 4 1]]}
+"
+    );
+    let verdict = judged(&several, Judgement::Unknown);
+    assert!(verdict.checks[0].reason.as_ref().unwrap().contains("whether they were atomic"));
+    judged(&several.replace("[[:r 3 [1 2]] [", "[[:r 3 [1]] ["), Judgement::Invalid);
+}
+
+#[test]
+fn sets_and_queues_are_read() {
+    let set = "
+{:process 0, :type :invoke, :f :add, :value 1}
+{:process 0, :type :ok, :f :add, :value 1}
+{:process 0, :type :invoke, :f :read, :value nil}
+{:process 0, :type :ok, :f :read, :value #{1}}";
+    judged(set, Judgement::Valid);
+    judged(&set.replace("#{1}", "#{}"), Judgement::Invalid);
+    let queue = "
+{:process 0, :type :invoke, :f :enqueue, :value 1}
+{:process 0, :type :ok, :f :enqueue, :value 1}
+{:process 0, :type :invoke, :f :dequeue}
+{:process 0, :type :ok, :f :dequeue, :value 1}
+{:process 0, :type :invoke, :f :dequeue}
+{:process 0, :type :fail, :f :dequeue, :error :empty}";
+    judged(queue, Judgement::Valid);
+    judged(
+        &queue.replace(":ok, :f :dequeue, :value 1", ":ok, :f :dequeue, :value 2"),
+        Judgement::Invalid,
+    );
+    // What no model knows is not judged.
+    judged(&queue.replace("dequeue", "drain"), Judgement::Unknown);
+}
+
+#[test]
+fn a_text_log_needs_no_logger() {
+    let log = "0 :invoke :write 1\n0 :ok :write 1\n1 :invoke :cas [2 3]\n1 :fail :cas [2 3]\n";
+    judged(log, Judgement::Valid);
+    // Here a failed cas saw another value.
+    judged(&log.replace("[2 3]", "[1 3]"), Judgement::Invalid);
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(|float| json!(float)),
+        ".*".prop_map(Value::from),
+        Just(Value::Null),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(".*", inner, 0..3)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// Any operations that clients can have done.
+fn records() -> impl Strategy<Value = Vec<Record>> {
+    let f =
+        prop::sample::select(vec!["read", "write", "cas", "append", "add", "enqueue", "acquire"]);
+    let end = prop_oneof![Just(OpType::Ok), Just(OpType::Fail), Just(OpType::Info)];
+    let op = (
+        (0_u32..4, f, prop::option::of(".+"), prop::option::of(value()), end),
+        (prop::option::of(1_u8..=9), prop::option::of(any::<u64>()), prop::option::of(".+")),
+        (prop::option::of(value()), any::<bool>(), any::<u32>()),
+    );
+    prop::collection::vec(op, 0..12).prop_map(|ops| {
+        let mut records = Vec::new();
+        let mut t = 0;
+        for ((process, f, key, value, end), (server, number, error), (answer, ends, later)) in ops {
+            let not_null = |value: Option<Value>| value.filter(|value| !value.is_null());
+            let changes = !matches!(f, "read" | "acquire");
+            let (value, answer) = (not_null(value), not_null(answer));
+            let invoke = OpRecord {
+                process: process + 4 * u32::try_from(records.len()).unwrap(),
+                op_type: OpType::Invoke,
+                f: f.to_owned(),
+                key,
+                value: value.clone(),
+                server: server.map(NodeId),
+                session: number,
+                serial: number.map(|number| number / 2),
+                error: None,
+            };
+            let value = if changes { value } else { answer };
+            let done = OpRecord { op_type: end, value, error, ..invoke.clone() };
+            let mut push = |op| {
+                t += u64::from(later);
+                records.push(Record::new(t, Body::Op(op)));
+            };
+            push(invoke);
+            if ends {
+                push(done);
+            }
+        }
+        records
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_as_edn_reads_back_as_itself(records in records()) {
+        let mut text = Vec::new();
+        let written = write_jepsen_edn(&records, &mut text).unwrap();
+        prop_assert_eq!(written, records.len() as u64);
+        if !records.is_empty() {
+            let imported = texts(&[&text], None, false);
+            let imported = imported.map_err(|error| {
+                TestCaseError::fail(format!("{error}\n{}", String::from_utf8_lossy(&text)))
+            })?;
+            let read: Vec<Record> = imported.records.into_iter().map(|(_, record)| record).collect();
+            prop_assert_eq!(read, records);
+        }
+    }
+}
