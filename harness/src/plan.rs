@@ -346,8 +346,12 @@ pub(crate) fn events_of(
 fn sees(check: &str, workload: Option<&Workload>) -> bool {
     match check {
         "duplicate-apply" => workload.is_some_and(|workload| workload.sessions),
-        // Another family of protocols; or less than `linearizable` asks, and not of every object.
-        "agreement" | "lost-acknowledged-write" | "sequential" | "stale-read" => false,
+        // About one family of protocols; or less than `linearizable` asks, and not of every object.
+        "agreement"
+        | "best-candidate"
+        | "lost-acknowledged-write"
+        | "sequential"
+        | "stale-read" => false,
         _ => true,
     }
 }
