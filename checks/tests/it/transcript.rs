@@ -184,6 +184,12 @@ impl Transcript {
             }
             ["seems", role] => self.state(node).role = (*role).to_owned(),
             ["role", role] => self.role(t, node, role),
+            // Of a leader.
+            ["phase", phase] => {
+                let fields =
+                    json!({"from": "leader", "to": "leader", "phase": phase, "reason": "test"});
+                self.event(t, node, "role-change", fields);
+            }
             ["knows", "none", term] => {
                 self.event(t, node, "leader-known", json!({"in-term": number(term)}));
             }

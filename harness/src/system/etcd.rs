@@ -67,7 +67,11 @@ impl System for Etcd {
         let plays_along = fault.aspect().is_some()
             || matches!(
                 fault,
-                Fault::Power | Fault::DiskFlip | Fault::DiskTruncate | Fault::Advance
+                Fault::Power
+                    | Fault::DiskFlip
+                    | Fault::DiskTruncate
+                    | Fault::Advance
+                    | Fault::Transfer
             );
         !plays_along && !fault.needs_frames()
     }

@@ -41,8 +41,8 @@ impl System for Reference {
         self.0.params
     }
 
-    fn supports(&self, _: Fault) -> bool {
-        true
+    fn supports(&self, fault: Fault) -> bool {
+        fault != Fault::Transfer || self.0.name == "raft"
     }
 
     fn failpoints(&self) -> &'static [FailpointInfo] {

@@ -9,6 +9,8 @@
 //! - A vote is granted once per term, first come, to a log that is at least as up to date, and
 //!   while no leader of the term is known.
 //! - A node that campaigns has no leader, and so no lease to honour.
+//! - A node that lost its disk does not know what it has promised: it neither votes nor campaigns, and
+//!   only takes entries, until it is replaced by one with another id.
 
 use std::collections::BTreeMap;
 
@@ -40,6 +42,10 @@ impl Raft {
             return;
         }
         if term > self.hard.term {
+            if self.has(Defect::LeaderIgnoresHigherTerm) && matches!(self.state, State::Leader(_)) {
+                self.hit(Defect::LeaderIgnoresHigherTerm, "a message of a higher term");
+                return;
+            }
             self.meet_higher_term(from, &message);
         }
         match message {
@@ -80,6 +86,9 @@ impl Raft {
                 self.hit(Defect::CampaignerKeepsLeader, "a campaign in the lease of nobody");
             }
             return Some("in the lease of a leader");
+        }
+        if self.abstains {
+            return Some("this node has lost its disk");
         }
         if self.has(Defect::LearnerRefusesVote) && !self.config().is_voter(self.id) {
             self.hit(Defect::LearnerRefusesVote, &format!("a request of {from}"));
@@ -169,6 +178,10 @@ impl Raft {
     pub(super) fn follow(&mut self, leader: NodeId) -> bool {
         match self.state {
             State::Leader(_) => return false,
+            State::Candidate(_) if self.has(Defect::CandidateIgnoresLeader) => {
+                self.hit(Defect::CandidateIgnoresLeader, "a leader of this term speaks");
+                return false;
+            }
             State::Follower => {
                 self.restart_timer();
                 self.know(Some(leader));
@@ -198,6 +211,10 @@ impl Raft {
             up_to_date = false;
         }
         if !(free && up_to_date) {
+            if self.has(Defect::RefusedVoteResetsTimer) {
+                self.hit(Defect::RefusedVoteResetsTimer, "a vote that was refused");
+                self.restart_timer();
+            }
             self.send(from, Message::VoteReply { term: own_term, prevote, granted: false });
             return;
         }
@@ -251,7 +268,7 @@ impl Raft {
         self.limit_catch_up();
         let State::Leader(leading) = &self.state else { return };
         let active = |node| leading.progress.get(&node).is_some_and(|progress| progress.active);
-        let has_quorum = self.electorate().is_quorum(|node| node == self.id || active(node));
+        let has_quorum = self.in_force().is_quorum(|node| node == self.id || active(node));
         let State::Leader(leading) = &mut self.state else { return };
         for progress in leading.progress.values_mut() {
             progress.active = false;
@@ -285,6 +302,7 @@ impl Raft {
         let term = self.hard.term + 1;
         self.enter_term(term, "campaign");
         let reason = if forced { "the leader hands over" } else { "campaign" };
+        let again = matches!(self.state, State::Candidate(_));
         self.enter(State::Candidate(BTreeMap::from([(self.id, true)])), reason);
         self.forced = forced;
         self.give_up_leader();
@@ -299,6 +317,10 @@ impl Raft {
         self.flush();
         if self.is_alone() {
             self.lead(vec![self.id]);
+            return;
+        }
+        if again && self.has(Defect::CandidateRestartWithoutPoll) {
+            self.hit(Defect::CandidateRestartWithoutPoll, "a second campaign");
             return;
         }
         self.ask_all(&Message::VoteRequest { term, prevote: false, forced, last: self.log.last() });
@@ -346,12 +368,13 @@ impl Raft {
         }
     }
 
-    fn lead(&mut self, votes: Vec<NodeId>) {
+    pub(super) fn lead(&mut self, votes: Vec<NodeId>) {
         let next = self.log.last().index + 1;
         let peers = self.receivers().into_iter();
         let progress = peers.map(|peer| (peer, Progress::new(next))).collect();
         let leading = Leading { progress, ..Leading::default() };
         self.enter(State::Leader(Box::new(leading)), "elected");
+        self.led = true;
         self.emit(Event::LeaderElected {
             in_term: self.hard.term,
             established: true,

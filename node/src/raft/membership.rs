@@ -43,6 +43,15 @@ impl Raft {
         self.config().electorate()
     }
 
+    /// Whose answers keep a leader in office.
+    pub(super) fn in_force(&self) -> Electorate {
+        let right = self.electorate();
+        match self.bend(&right) {
+            Some((Defect::QuorumIsHalf, wrong)) => wrong,
+            _ => right,
+        }
+    }
+
     /// Whether this node alone is a quorum.
     pub(super) fn is_alone(&self) -> bool {
         self.electorate().is_quorum(|node| node == self.id)
@@ -67,6 +76,9 @@ impl Raft {
             let before = self.configs.before_latest();
             before.is_some_and(|placed| placed.config.is_voter(self.id))
         };
+        if self.abstains {
+            return false;
+        }
         latest.config.is_voter(self.id) || latest.id.index > self.commit && was_voter()
     }
 
@@ -118,6 +130,13 @@ impl Raft {
             let halves = right.halves.get(half).cloned().into_iter().collect();
             return Some((defect, Electorate { halves }));
         }
+        if let Some(defect) = on(Defect::QuorumIsHalf) {
+            let half = |half: &Half| Half {
+                counted: half.counted.clone(),
+                needed: (half.counted.len() / 2).max(1),
+            };
+            return Some((defect, Electorate { halves: right.halves.iter().map(half).collect() }));
+        }
         let members = || self.members.iter().copied().collect();
         if let Some(defect) = on(Defect::CountNonMembers) {
             return Some((defect, counting(members())));
@@ -140,6 +159,7 @@ impl Raft {
         }
         if matches!(self.state, State::Leader(_)) {
             self.track_members();
+            self.check_transferee();
         }
     }
 
@@ -210,9 +230,9 @@ impl Raft {
         waiting: Waiting,
         value: Option<&Value>,
     ) -> Result<(), String> {
+        self.takes_proposals()?;
         let State::Leader(leading) = &self.state else { return Err(self.not_leader()) };
         let under_way = leading.catch_up.is_some();
-        self.refuse_while_handing_over()?;
         let (target, joint) = self.target(value)?;
         if target == *self.config() {
             return Err("the configuration is so already".to_owned());

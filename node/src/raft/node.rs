@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Map, Value, json};
-use usurper_history::{EntryId, Event, NodeId, Persisted, Role};
+use usurper_history::{EntryId, Event, NodeId, Persisted, Role, control::ClockName};
 
 use super::{
     command::Entry,
@@ -21,7 +21,7 @@ use super::{
     message::Message,
     options::{Defect, Options, Reads},
     snapshot::{Incoming, Snapshot},
-    state::{Forwarded, State, Timer},
+    state::{Forwarded, State, Timer, Waiting},
 };
 use crate::protocol::{
     ClientId, Input, Output, Protocol, RecoverError, Reply, Setup, Stamped, Tick,
@@ -58,6 +58,12 @@ pub struct Raft {
     pub(super) forwarded: BTreeMap<u64, Forwarded>,
     /// A restarted node does not know which leader it had answered: it keeps that one's lease.
     pub(super) silent_until: Tick,
+    /// This is not its first start, and its disk is empty.
+    pub(super) abstains: bool,
+    /// It has led in this incarnation.
+    pub(super) led: bool,
+    /// The defect `reply-by-index-only`: those who waited for an index when this node was deposed.
+    pub(super) orphans: BTreeMap<u64, Waiting>,
     /// The leader asked for this node's last campaign.
     pub(super) forced: bool,
     /// The defect `transfer-flag-survives-stepdown`.
@@ -118,6 +124,9 @@ impl Protocol for Raft {
             read_context: u64::from(setup.inc) << 32,
             forwarded: BTreeMap::new(),
             silent_until: Tick(0),
+            abstains: records.is_empty() && setup.inc > 1,
+            led: false,
+            orphans: BTreeMap::new(),
             forced: false,
             stuck_transfer: false,
             unsynced: Unsynced::default(),
@@ -147,6 +156,14 @@ impl Protocol for Raft {
 
     fn envelope(&self) -> (u64, Role) {
         (self.hard.term, self.role())
+    }
+
+    fn clock(&self) -> ClockName {
+        if self.has(Defect::WallClockTimers) { ClockName::Wall } else { ClockName::Timer }
+    }
+
+    fn retries_failed_sync(&self) -> bool {
+        self.has(Defect::RetryFailedSync)
     }
 }
 
@@ -192,6 +209,15 @@ impl Raft {
     }
 
     fn start(&mut self) {
+        let told = self.hard;
+        if self.fresh {
+            // So that the next start can tell a first one from the loss of a disk.
+            self.write_hard(told);
+            self.flush();
+        }
+        if self.has(Defect::TermFromLogOnly) {
+            self.hard = HardState { term: self.log.last().term, vote: None };
+        }
         self.emit(Event::NodeStart {
             persisted: Persisted {
                 term: Some(self.hard.term),
@@ -209,11 +235,25 @@ impl Raft {
             defects: self.options.defects.iter().map(|it| it.name().to_owned()).collect(),
             params: self.effective_params(),
         });
+        if self.hard != told {
+            self.hit(Defect::TermFromLogOnly, "start");
+        }
+        if self.has(Defect::WallClockTimers) {
+            self.hit(Defect::WallClockTimers, "start");
+        }
+        if self.abstains && self.has(Defect::AcceptWipedMember) {
+            self.hit(Defect::AcceptWipedMember, "start");
+            self.abstains = false;
+        }
         if self.options.reads == Reads::Lease && !self.fresh {
             self.silent_until = self.now + self.options.election_timeout;
         }
         self.draw_patience();
         self.restart_timer();
+        if self.hard.vote == Some(self.id) && self.has(Defect::ResumeAsLeader) {
+            self.hit(Defect::ResumeAsLeader, "start");
+            self.lead(vec![self.id]);
+        }
     }
 
     /// A new connection may have replaced one that lost what was under way.
@@ -230,7 +270,11 @@ impl Raft {
     /// not split the votes again.
     pub(super) fn draw_patience(&mut self) {
         let base = self.options.election_timeout;
-        let random = self.rng.random_range(Duration::ZERO..base);
+        let mut random = self.rng.random_range(Duration::ZERO..base);
+        if self.has(Defect::NoRandomization) {
+            self.hit(Defect::NoRandomization, "a wait for a leader");
+            random = Duration::ZERO;
+        }
         self.patience = self.options.campaign_after.unwrap_or(base + random);
     }
 

@@ -162,6 +162,94 @@ defects! {
         "a leader that no quorum answers goes on leading"
         "catalogue F-034: KAFKA-15489"
         ["zombie-leader"];
+    TransferNoAbort "transfer-no-abort"
+        "a transfer that comes to nothing is never given up, and no proposal is taken meanwhile"
+        "catalogue F-032: hashicorp/raft 413, 493"
+        ["write-outage"];
+    TransferNoCatchup "transfer-no-catchup"
+        "the next leader is told to campaign although it lacks entries"
+        "catalogue F-032: hashicorp/raft 487, redpanda 2606"
+        ["no-leader"];
+    TransferFlagSurvivesStepdown "transfer-flag-survives-stepdown"
+        "a node that was deposed while it handed over takes no proposal when it leads again"
+        "catalogue F-032: hashicorp/raft 493, 696"
+        ["write-outage"];
+    TimeoutNowIgnoresTerm "timeout-now-ignores-term"
+        "a node campaigns at once also when an earlier leader said so"
+        "catalogue F-032"
+        ["disruption"];
+    CandidateIgnoresLeader "candidate-ignores-leader"
+        "a candidate goes on although its term has a leader"
+        "catalogue F-058"
+        ["disruption", "cannot-rejoin"];
+    LeaderIgnoresHigherTerm "leader-ignores-higher-term"
+        "a leader drops what is of a higher term, and goes on leading"
+        "catalogue F-058"
+        ["cannot-rejoin", "stale-leader-heartbeat"];
+    AppendAfterStepDown "append-after-step-down"
+        "a node that led an earlier term puts a client's entry into its log"
+        "catalogue F-058: camunda 5360"
+        ["log-divergence"];
+    ReplyByIndexOnly "reply-by-index-only"
+        "a client is answered when its index is applied, whichever entry is there"
+        "catalogue F-072"
+        ["linearizable"];
+    NoRandomization "no-randomization"
+        "every node waits for T exactly before it campaigns"
+        "catalogue F-057: RethinkDB 6038, swarmkit 1310"
+        ["no-leader", "election-loop"];
+    RefusedVoteResetsTimer "refused-vote-resets-timer"
+        "who refuses a vote waits anew before it campaigns itself"
+        "catalogue F-005: rabbitmq/ra 439"
+        ["no-leader", "election-loop"];
+    CandidateRestartWithoutPoll "candidate-restart-without-poll"
+        "a candidate whose time is over raises the term, and asks nobody"
+        "catalogue F-005: camunda 11665, 11743"
+        ["no-leader", "election-loop"];
+    ResumeAsLeader "resume-as-leader"
+        "a restarted node that had voted for itself leads its term at once"
+        "catalogue F-065: the role was on the disk, and not the votes"
+        ["dual-leaders"];
+    TermFromLogOnly "term-from-log-only"
+        "a restarted node takes its term from its last entry, and has voted for nobody"
+        "catalogue F-050: etcd 10000, NATS 7545"
+        ["term-rollback"];
+    LeaderSelfAckUnsynced "leader-self-ack-unsynced"
+        "a leader counts its own entries before they are durable"
+        "catalogue A.4, F-071: etcd 14370"
+        ["persist-before-ack", "leader-completeness"];
+    NoPrevCheck "no-prev-check"
+        "a follower takes entries after any place that its log reaches"
+        "catalogue F-062: openraft 1795; B.5: the log matching check"
+        ["log-divergence"];
+    NoTailTruncation "no-tail-truncation"
+        "a follower keeps the tail that conflicts with the leader's entries"
+        "catalogue F-062: mofa 1150, 1151"
+        ["state-divergence", "lost-commit"];
+    QuorumIsHalf "quorum-is-half"
+        "half of the voters are enough"
+        "catalogue F-056, F-088: minimum_master_nodes, mirrored queues"
+        ["lost-commit"];
+    WallClockTimers "wall-clock-timers"
+        "timers run on a clock that somebody may set"
+        "catalogue F-082: a step of NTP"
+        ["disruption"];
+    AcceptWipedMember "accept-wiped-member"
+        "a node that lost its disk votes as if it had never promised anything"
+        "catalogue F-033: RethinkDB 5289, redis-raft 2, openraft 2002"
+        ["leader-completeness"];
+    RetryFailedSync "retry-failed-sync"
+        "a sync that failed is tried again, and what it was to save is lost with the power"
+        "catalogue F-075: fsync-gate, PostgreSQL 2018"
+        ["persist-before-ack", "leader-completeness"];
+    LeaseFromResponse "lease-from-response"
+        "the lease runs from the answer to a beat, not from when the beat was sent"
+        "catalogue F-027: sofa-jraft 25, tikv 964"
+        ["linearizable"];
+    LeaseSurvivesTransfer "lease-survives-transfer"
+        "a leader that hands over still answers reads within its lease"
+        "catalogue F-027: etcd 12704, openraft 1747"
+        ["linearizable"];
     ConfChangeBeforeOwnCommit "conf-change-before-own-commit"
         "a leader changes the configuration before it has committed an entry of its term"
         "catalogue F-023: the bug in single-server changes that Ongaro announced in 2015"
@@ -234,30 +322,6 @@ defects! {
         "an append after a place that a snapshot covers is taken for a conflict, and the log dropped"
         "catalogue F-062: openraft 511"
         ["commit-overreach"];
-    TransferNoAbort "transfer-no-abort"
-        "a transfer that comes to nothing is never given up, and no proposal is taken meanwhile"
-        "catalogue F-032: hashicorp/raft 413, 493"
-        ["write-outage"];
-    TransferNoCatchup "transfer-no-catchup"
-        "the next leader is told to campaign although it lacks entries"
-        "catalogue F-032: hashicorp/raft 487, redpanda 2606"
-        ["election-loop"];
-    TransferFlagSurvivesStepdown "transfer-flag-survives-stepdown"
-        "a node that was deposed while it handed over takes no proposal when it leads again"
-        "catalogue F-032: hashicorp/raft 493, 696"
-        ["write-outage"];
-    TimeoutNowIgnoresTerm "timeout-now-ignores-term"
-        "a node campaigns at once also when an earlier leader said so"
-        "catalogue F-032"
-        ["disruption"];
-    LeaseFromResponse "lease-from-response"
-        "the lease runs from the answer to a beat, not from when the beat was sent"
-        "catalogue F-027: sofa-jraft 25, tikv 964"
-        ["linearizable"];
-    LeaseSurvivesTransfer "lease-survives-transfer"
-        "a leader that hands over still answers reads within its lease"
-        "catalogue F-027: etcd 12704, openraft 1747"
-        ["linearizable"];
 }
 
 /// How reads are served.
@@ -279,11 +343,11 @@ pub(crate) struct Options {
     pub(crate) check_quorum: bool,
     pub(crate) lease: bool,
     pub(crate) reads: Reads,
+    pub(crate) follower_reads: bool,
     pub(crate) initial_members: BTreeSet<NodeId>,
     /// `None`: never.
     pub(crate) snapshot_after: Option<u64>,
     pub(crate) snapshot_keep: u64,
-    pub(crate) follower_reads: bool,
     pub(crate) batch: usize,
     pub(crate) defects: BTreeSet<Defect>,
     pub(crate) params: Params,

@@ -220,17 +220,18 @@ impl Raft {
         if self.options.reads != Reads::Lease {
             return;
         }
-        let (id, electorate) = (self.id, self.electorate());
-        let length = self.options.election_timeout * 9 / 10;
+        let (electorate, length) = (self.electorate(), self.options.election_timeout * 9 / 10);
         let from_response = self.has(Defect::LeaseFromResponse);
-        let now = self.now;
+        let (id, now) = (self.id, self.now);
         let State::Leader(leading) = &mut self.state else { return };
         let lease = &mut leading.lease;
         let answered = lease.answered.entry(from).or_insert(0);
         *answered = context.max(*answered);
-        let newest = |node| lease.answered.get(&node).copied().unwrap_or(0);
-        let round =
-            electorate.quorum_index(|node| if node == id { self.context } else { newest(node) });
+        let newest = |node| match lease.answered.get(&node) {
+            _ if node == id => u64::MAX,
+            answered => answered.copied().unwrap_or(0),
+        };
+        let round = electorate.quorum_index(newest);
         while let Some((context, sent)) = lease.rounds.front().copied()
             && context <= round
         {

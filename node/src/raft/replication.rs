@@ -92,6 +92,10 @@ impl Raft {
         let index = self.log.last().index + 1;
         let id = EntryId { term: self.hard.term, index };
         self.write_entries(vec![Entry { id, command }], "self");
+        if self.has(Defect::LeaderSelfAckUnsynced) {
+            self.hit(Defect::LeaderSelfAckUnsynced, "an own entry");
+            self.forget_to_sync();
+        }
         if let (State::Leader(leading), Some(waiting)) = (&mut self.state, waiting) {
             leading.proposals.insert(index, waiting);
         }
@@ -143,7 +147,8 @@ impl Raft {
         }
         if prev.index < self.log.base().index && self.has(Defect::PurgedPrevIsConflict) {
             self.hit(Defect::PurgedPrevIsConflict, "a place that a snapshot covers");
-            self.truncate(self.log.base().index + 1, "an unknown place before an append");
+            let covered = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.last.index);
+            self.truncate(covered + 1, "an unknown place before an append");
         }
         // What is committed agrees with every leader's log: this append is late.
         if prev.index < self.commit {
@@ -151,7 +156,10 @@ impl Raft {
             self.send(from, Message::AppendReply { term, matched, refused: None });
             return;
         }
-        if !self.log.matches(prev) {
+        let takes_any = self.has(Defect::NoPrevCheck) && prev.index <= self.log.last().index;
+        if takes_any && !self.log.matches(prev) {
+            self.hit(Defect::NoPrevCheck, "a place where the logs differ");
+        } else if !self.log.matches(prev) {
             let place = self.log.last_not_above(prev.index, prev.term);
             let refused = Some(Hint { refused: prev.index, place });
             self.send(from, Message::AppendReply { term, matched: 0, refused });
@@ -180,13 +188,22 @@ impl Raft {
     fn take_entries(&mut self, mut entries: Vec<Entry>, verified: u64) {
         let known = entries.iter().take_while(|entry| self.log.matches(entry.id)).count();
         entries.drain(..known);
+        let own = self.log.last().index;
+        if entries.first().is_some_and(|first| first.id.index <= own)
+            && self.has(Defect::NoTailTruncation)
+        {
+            self.hit(Defect::NoTailTruncation, "a conflict with the leader's log");
+            entries.retain(|entry| entry.id.index > own);
+        }
         if let Some(first) = entries.first() {
             let from = first.id.index;
             assert!(
                 from > self.commit || !self.options.defects.is_empty(),
                 "the committed entry {from} conflicts with the leader's"
             );
-            self.truncate(from, "a conflict with the leader's log");
+            if from <= own {
+                self.truncate(from, "a conflict with the leader's log");
+            }
             self.write_entries(entries, "leader");
         } else if self.log.last().index > verified && self.has(Defect::TruncateOnAnyAppend) {
             self.hit(Defect::TruncateOnAnyAppend, "an append that is shorter than the log");

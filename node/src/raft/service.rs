@@ -69,7 +69,16 @@ impl Raft {
         if f == Some(Function::Advance) && !request.value.as_ref().is_some_and(Value::is_u64) {
             return Err("`advance` takes a number".to_owned());
         }
-        let State::Leader(_) = &self.state else {
+        if !matches!(self.state, State::Leader(_))
+            && self.led
+            && self.has(Defect::AppendAfterStepDown)
+            && let Some(f) = f
+        {
+            self.hit(Defect::AppendAfterStepDown, "a request that came after the leadership");
+            self.propose(Command::Operate { session: None, f, key, value }, None);
+            return Ok(());
+        }
+        let State::Leader(leading) = &self.state else {
             let forwards = self.options.follower_reads && self.options.reads != Reads::Log;
             return match self.leader {
                 Some(leader) if f == Some(Function::Read) && forwards => {
@@ -78,13 +87,11 @@ impl Raft {
                 _ => Err(self.not_leader()),
             };
         };
-        let to_log = f != Some(Function::Read) || self.options.reads == Reads::Log;
-        if to_log {
-            self.refuse_while_handing_over()?;
-        }
-        let State::Leader(leading) = &self.state else { return Ok(()) };
         if leading.proposals.len() + leading.reads.len() + leading.early.len() >= WAITING_MAX {
             return Err("too many operations wait for an answer".to_owned());
+        }
+        if f != Some(Function::Read) || self.options.reads == Reads::Log {
+            self.takes_proposals()?;
         }
         match f {
             None => self.propose(Command::Register, Some(waiting)),
@@ -100,20 +107,6 @@ impl Raft {
         Ok(())
     }
 
-    /// A leader that hands over takes no proposals.
-    pub(super) fn refuse_while_handing_over(&mut self) -> Result<(), String> {
-        if let State::Leader(leading) = &self.state
-            && let Some(transfer) = &leading.transfer
-        {
-            return Err(format!("leadership is being handed over to {}", transfer.to));
-        }
-        if self.stuck_transfer {
-            self.hit(Defect::TransferFlagSurvivesStepdown, "a transfer of an earlier term");
-            return Err("leadership is being handed over".to_owned());
-        }
-        Ok(())
-    }
-
     pub(super) fn not_leader(&self) -> String {
         match self.leader {
             Some(leader) => format!("not leader; {leader} leads"),
@@ -124,8 +117,15 @@ impl Raft {
     /// Answers the client that waits for an entry, if one does.
     pub(super) fn answer(&mut self, entry: &Entry, answer: Answer) {
         let index = entry.id.index;
-        let State::Leader(leading) = &mut self.state else { return };
-        let Some(Waiting { client, serial }) = leading.proposals.remove(&index) else { return };
+        let waiting = match &mut self.state {
+            State::Leader(leading) => leading.proposals.remove(&index),
+            _ => None,
+        };
+        let orphan = self.orphans.remove(&index);
+        if orphan.is_some() {
+            self.hit(Defect::ReplyByIndexOnly, "an index that came to another entry");
+        }
+        let Some(Waiting { client, serial }) = waiting.or(orphan) else { return };
         if matches!(entry.command, Command::Operate { f: Function::Read, .. }) {
             self.note_read("log", index, None, None);
         }
@@ -137,10 +137,17 @@ impl Raft {
     }
 
     /// Answers everybody who waited for a leadership that has ended.
-    pub(super) fn abandon(&mut self, leading: Leading) {
+    pub(super) fn abandon(&mut self, mut leading: Leading) {
+        if self.has(Defect::ReplyByIndexOnly) {
+            self.orphans.append(&mut leading.proposals);
+        }
         let reason = format!("{} was deposed", self.id);
         for Waiting { client, serial } in leading.proposals.into_values().chain(leading.leaving) {
             self.reply(client, Reply::unknown(serial, reason.clone()));
+        }
+        let newcomers = leading.catch_up.map(|catch_up| catch_up.waiting);
+        if let Some(Waiting { client, serial }) = newcomers {
+            self.reply(client, Reply::refused(serial, reason.clone()));
         }
         let reads = leading.reads.into_values().map(|read| read.asker);
         for asker in leading.early.into_iter().chain(reads) {
@@ -148,9 +155,6 @@ impl Raft {
             if let Asker::Client { waiting: Waiting { client, serial }, .. } = asker {
                 self.reply(client, Reply::refused(serial, reason.clone()));
             }
-        }
-        if let Some(Waiting { client, serial }) = leading.catch_up.map(|it| it.waiting) {
-            self.reply(client, Reply::refused(serial, reason.clone()));
         }
         if let Some(transfer) = leading.transfer {
             self.stuck_transfer = self.has(Defect::TransferFlagSurvivesStepdown);

@@ -48,7 +48,6 @@ impl Raft {
 
     /// A follower passes on what it was asked.
     pub(super) fn on_transfer(&mut self, to: NodeId) {
-        // A learner never campaigns; and a leader that is being removed has no need to be told.
         if self.config().is_voter(to) {
             // Whoever asked is not waiting.
             let _ = self.begin_transfer(to, None);
@@ -84,7 +83,7 @@ impl Raft {
     pub(super) fn hand_over_to(&mut self, node: NodeId) {
         let last = self.log.last().index;
         let State::Leader(leading) = &mut self.state else { return };
-        if !leading.transfer.as_ref().is_some_and(|transfer| transfer.to == node) {
+        if leading.transfer.as_ref().is_none_or(|transfer| transfer.to != node) {
             return;
         }
         if leading.progress.get(&node).is_none_or(|progress| progress.matched < last) {
@@ -96,6 +95,29 @@ impl Raft {
         let State::Leader(leading) = &mut self.state else { return };
         leading.lease.given_up = true;
         self.send(node, Message::TimeoutNow { term: self.hard.term });
+    }
+
+    /// A leader that hands over takes no proposals: the next one could never have everything.
+    pub(super) fn takes_proposals(&mut self) -> Result<(), String> {
+        let State::Leader(leading) = &self.state else { return Ok(()) };
+        if let Some(transfer) = &leading.transfer {
+            return Err(format!("leadership is being handed over to {}", transfer.to));
+        }
+        if self.stuck_transfer {
+            self.hit(Defect::TransferFlagSurvivesStepdown, "a transfer of an earlier term");
+            return Err("leadership is being handed over".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The configuration has changed: who may not lead gets no leadership.
+    pub(super) fn check_transferee(&mut self) {
+        if let State::Leader(leading) = &self.state
+            && let Some(transfer) = &leading.transfer
+            && !self.config().is_voter(transfer.to)
+        {
+            self.end_transfer("the next leader has no vote any more");
+        }
     }
 
     /// T is over, and this node leads still.

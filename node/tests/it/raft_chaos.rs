@@ -128,7 +128,10 @@ fn fault(sim: &mut Sim) {
         8 => sim.isolate(id),
         9 => halves(sim),
         10 | 11 => sim.cut.clear(),
-        12 => _ = sim.ask(id, "transfer", "", Some(json!(other)), None),
+        12 | 13 => {
+            let leader = server(sim);
+            sim.ask(leader, "transfer", "", Some(json!(other)), None);
+        }
         _ => {}
     }
 }

@@ -434,10 +434,16 @@ fn a_leader_without_a_quorum_gives_up() {
 #[test]
 fn no_defect_crashes_a_node_and_each_does_something() {
     for defect in system("raft").unwrap().defects {
+        let lease = defect.name.starts_with("lease-from") || defect.name.starts_with("lease-surv");
+        let reads = if lease { "lease" } else { "index" };
+        // Half of them without prevote, where candidates are more often alone.
         let hits = (0..60).any(|seed| {
+            let prevote = if seed % 2 == 0 { "true" } else { "false" };
             let params = [
                 ("batch", "1"),
                 ("initial-members", "n1,n2,n3"),
+                ("reads", reads),
+                ("prevote", prevote),
                 ("snapshot-after", "6"),
                 ("snapshot-keep", "1"),
             ];
@@ -448,8 +454,16 @@ fn no_defect_crashes_a_node_and_each_does_something() {
             let _peace = run_peace(&mut sim);
             sim.invariants.defect_hits.contains(defect.name)
         });
-        // A few milliseconds in each term; their stories hit them.
-        let rare = ["readindex-before-own-commit", "catchup-unbounded"].contains(&defect.name);
+        // A few milliseconds in each term; their stories hit them. The last two are of the disk, which
+        // chaos neither empties nor lets fail.
+        let rare = [
+            "readindex-before-own-commit",
+            "catchup-unbounded",
+            "timeout-now-ignores-term",
+            "accept-wiped-member",
+            "retry-failed-sync",
+        ]
+        .contains(&defect.name);
         assert!(hits || rare, "{} never changed anything", defect.name);
     }
 }

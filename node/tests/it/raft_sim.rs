@@ -165,6 +165,10 @@ impl Sim {
         node.timers.clear();
         if power {
             node.disk.truncate(node.durable);
+            // Nothing was said before the first sync: it is as if it had never been started.
+            if node.disk.is_empty() {
+                node.setup.inc = 0;
+            }
         }
     }
 
