@@ -1,9 +1,9 @@
 //! What a check is, and the list of those there are.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde_json::{Map, Value};
-use usurper_history::{Header, Record};
+use usurper_history::{Header, OPERATIONS, Record};
 
 use crate::{findings::Outcome, rules, timeline::Timeline};
 
@@ -34,6 +34,8 @@ pub struct CheckInfo {
     pub needs: &'static [&'static str],
     /// The names of its options and what each means. Values are positive integers.
     pub options: &'static [(&'static str, &'static str)],
+    /// Options whose value is one of some words: name, meaning, and the words.
+    pub choices: &'static [(&'static str, &'static str, &'static [&'static str])],
     pub(crate) make: fn(&Header, &Options) -> Box<dyn Check>,
 }
 
@@ -49,26 +51,56 @@ pub const CHECKS: &[CheckInfo] = &[
     rules::duplicate_apply::INFO,
     rules::election_loop::INFO,
     rules::leader_completeness::INFO,
+    rules::linearizable::INFO,
     rules::log_divergence::INFO,
     rules::lost_commit::INFO,
     rules::mutual_follow::INFO,
     rules::no_leader::INFO,
     rules::persist_before_ack::INFO,
+    rules::sequential::INFO,
     rules::stale_leader_heartbeat::INFO,
+    rules::stale_read::INFO,
     rules::state_divergence::INFO,
     rules::term_rollback::INFO,
     rules::zombie_leader::INFO,
 ];
 
+/// What a check may use beside the history. The checks read no clock: who judges brings one.
+#[derive(Clone)]
+pub struct Means {
+    /// Nanoseconds since some instant. Without, no time is ever up.
+    pub elapsed_ns: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
+    /// Over how many threads a search is spread. The verdict does not depend on it.
+    pub threads: usize,
+}
+
+impl Default for Means {
+    fn default() -> Self {
+        Self { elapsed_ns: None, threads: 1 }
+    }
+}
+
+impl fmt::Debug for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Means").field("threads", &self.threads).finish_non_exhaustive()
+    }
+}
+
 /// The options given to a check.
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     given: BTreeMap<String, u64>,
+    chosen: BTreeMap<String, &'static str>,
+    pub(crate) means: Means,
 }
 
 impl Options {
     pub(crate) fn get(&self, name: &str) -> Option<u64> {
         self.given.get(name).copied()
+    }
+
+    pub(crate) fn chosen(&self, name: &str) -> Option<&'static str> {
+        self.chosen.get(name).copied()
     }
 }
 
@@ -81,6 +113,8 @@ pub enum RequestError {
     UnknownOption { check: &'static str, option: String, nearest: Vec<&'static str> },
     #[error("option `{option}` of check `{check}` is `{value}`, expected a positive integer")]
     BadValue { check: &'static str, option: String, value: Value },
+    #[error("option `{option}` of check `{check}` is `{value}`, expected {}", words.join(", "))]
+    BadChoice { check: &'static str, option: String, value: Value, words: &'static [&'static str] },
     #[error("the options of check `{check}` are `{value}`, expected an object")]
     NotAnObject { check: &'static str, value: Value },
 }
@@ -118,21 +152,46 @@ impl CheckInfo {
             Value::Object(options) => options,
             value => return Err(RequestError::NotAnObject { check, value: value.clone() }),
         };
-        let mut given = BTreeMap::new();
+        let mut parsed = Options::default();
         for (option, value) in options {
-            if !self.options.iter().any(|(name, _)| name == option) {
+            if let Some((_, _, words)) = self.choices.iter().find(|(name, ..)| name == option) {
+                let word = words.iter().find(|word| value.as_str() == Some(word));
+                let word = word.ok_or_else(|| RequestError::BadChoice {
+                    check,
+                    option: option.clone(),
+                    value: value.clone(),
+                    words,
+                })?;
+                parsed.chosen.insert(option.clone(), word);
+                continue;
+            }
+            let names = || self.options.iter().map(|(name, _)| *name);
+            if !names().any(|name| name == option) {
+                let choices = self.choices.iter().map(|(name, ..)| *name);
                 return Err(RequestError::UnknownOption {
                     check,
                     option: option.clone(),
-                    nearest: nearest(option, self.options.iter().map(|(name, _)| *name)),
+                    nearest: nearest(option, names().chain(choices)),
                 });
             }
             let number = value.as_u64().filter(|number| *number > 0).ok_or_else(|| {
                 RequestError::BadValue { check, option: option.clone(), value: value.clone() }
             })?;
-            given.insert(option.clone(), number);
+            parsed.given.insert(option.clone(), number);
         }
-        Ok(Options { given })
+        Ok(parsed)
+    }
+
+    /// Whether some check that a header asks for looks at client operations, and has what it needs.
+    pub(crate) fn wants_operations(header: &Header) -> bool {
+        let told = header.events.iter().any(|event| event == OPERATIONS);
+        let wants = |name: &String| Self::find(name).is_ok_and(|it| it.needs.contains(&OPERATIONS));
+        told && header.checks.keys().any(wants)
+    }
+
+    /// Whether it judges by what clients saw alone, whatever the nodes told of themselves.
+    pub(crate) fn is_of_clients(&self) -> bool {
+        self.needs == [OPERATIONS]
     }
 
     /// The events that this check needs and that a system does not emit.

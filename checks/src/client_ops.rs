@@ -1,25 +1,28 @@
 //! The `linearizable` check over the client operations of a history.
 //!
-//! Operations are paired and put into the words of a model; [`linearizability`](crate::linearizability)
+//! Operations are paired and put into the words of a model, each key by what it is; [`linearizability`](crate::linearizability)
 //! decides. Positions are the lines of the history: the harness writes an operation's `invoke`
 //! before it sends anything and its completion after it has received everything, so the interval
 //! between the two lines is never shorter than the operation was.
 
 mod object;
+mod operations;
+mod registers;
+mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value as Json;
-use usurper_history::{NodeId, OpRecord, OpType};
+use usurper_history::{NodeId, OpRecord};
 
 pub use object::Object;
+pub(crate) use operations::{Operations, Told};
+pub(crate) use registers::Registers;
+pub(crate) use sessions::{Order, order};
 
 use crate::{
-    linearizability::{
-        Budget, Operation, Options, PairError, Pairing, Report, Verdict, Why, narrow,
-    },
+    linearizability::{Budget, Operation, Options, PairError, Report, Verdict, Why},
     models::{FailedCas, Value},
-    phrase::counted,
+    phrase::{counted, list},
     verdict::{Finding, Judgement},
 };
 
@@ -61,12 +64,19 @@ pub struct ClientJudgement {
     pub judgement: Judgement,
     /// Why it is unknown.
     pub reason: Option<String>,
+    /// What was judged, and how a failed compare-and-set was taken.
+    pub note: Option<String>,
     pub findings: Vec<Finding>,
-    pub object: Option<Object>,
-    /// How a failed compare-and-set was taken.
-    pub failed_cas: FailedCas,
-    /// The checker's own report, with places in the order of `operations`.
-    pub report: Option<Report>,
+    /// Each kind of object with the checker's own report.
+    pub objects: Vec<Judged>,
+}
+
+/// The keys of one kind.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub object: Object,
+    /// Places are those in `operations`.
+    pub report: Report,
     /// The operations that were judged: the lines of call and return of each.
     pub operations: Vec<(u64, Option<u64>)>,
 }
@@ -78,46 +88,8 @@ pub enum ClientError {
     Pair(#[from] PairError),
     #[error("line {line}: `{what}` completes the `{asked}` of line {invoked}")]
     OtherOperation { line: u64, what: String, asked: String, invoked: u64 },
-    #[error("line {line}: `{f}` with value `{value}`, expected {expected}")]
-    Value { line: u64, f: String, value: String, expected: &'static str },
-}
-
-/// An operation, as its records tell it.
-pub(crate) struct Told<'a> {
-    process: u32,
-    key: u32,
-    call: ClientRecord<'a>,
-    /// How it ended; none if it never did.
-    end: Option<ClientRecord<'a>>,
-}
-
-impl<'a> Told<'a> {
-    fn f(&self) -> &'a str {
-        &self.call.op.f
-    }
-
-    fn asked(&self) -> &'a Json {
-        self.call.op.value.as_ref().unwrap_or(&Json::Null)
-    }
-
-    fn answered(&self) -> &'a Json {
-        self.end.and_then(|end| end.op.value.as_ref()).unwrap_or(&Json::Null)
-    }
-
-    /// How it ended; `info` if it never did.
-    fn outcome(&self) -> OpType {
-        self.end.map_or(OpType::Info, |end| end.op.op_type)
-    }
-
-    /// Whether the client failed for another reason than the system's plain no.
-    fn has_error(&self) -> bool {
-        self.end.is_some_and(|end| end.op.error.is_some())
-    }
-
-    fn wrong(&self, value: &Json, expected: &'static str) -> ClientError {
-        let (f, value) = (self.f().to_owned(), value.to_string());
-        ClientError::Value { line: self.call.line, f, value, expected }
-    }
+    #[error("line {line}: value `{value}`, expected {expected}")]
+    Value { line: u64, value: String, expected: &'static str },
 }
 
 /// Judges whether client operations are linearizable, each key on its own.
@@ -132,62 +104,134 @@ pub fn linearizable(
     settings: &ClientSettings,
     budget: &dyn Budget,
 ) -> Result<ClientJudgement, ClientError> {
-    let (told, keys) = pair(records)?;
+    let mut operations = Operations::default();
+    records.iter().for_each(|record| operations.observe(*record));
+    match operations.error() {
+        Some(error) => Err(error.clone()),
+        None => decide(&operations, settings, budget),
+    }
+}
+
+/// As [`linearizable`], of operations that were collected before.
+pub(crate) fn decide(
+    operations: &Operations,
+    settings: &ClientSettings,
+    budget: &dyn Budget,
+) -> Result<ClientJudgement, ClientError> {
     let mut judged = ClientJudgement {
         judgement: Judgement::Unknown,
         reason: None,
+        note: None,
         findings: Vec::new(),
-        object: settings.object,
-        failed_cas: settings.failed_cas,
-        report: None,
-        operations: Vec::new(),
+        objects: Vec::new(),
     };
-    if told.is_empty() {
-        judged.reason = Some("no client operations".to_owned());
-        return Ok(judged);
-    }
-    let object = match Object::of(&told, settings.object) {
-        Ok(object) => object,
+    let told = match operations.known() {
+        Ok(told) => told,
         Err(reason) => {
             judged.reason = Some(reason);
             return Ok(judged);
         }
     };
-    judged.object = Some(object);
-    let checked = object.check(&told, settings, budget)?;
-    judged.operations = checked.ops.clone();
-    if checked.observations == 0 {
+    let Sorted { objects, unfit, left_out } = sort(operations, told, settings);
+    let mut reasons: Vec<String> = unfit.into_iter().collect();
+    let mut observations = 0;
+    let mut keys = Vec::new();
+    for (object, told) in objects {
+        let checked = object.check(&told, settings, budget)?;
+        observations += checked.observations;
+        keys.push(counted(checked.report.keys as u64, object.name()));
+        match &checked.report.verdict {
+            Verdict::Valid => {}
+            Verdict::Unknown(unknown) => {
+                let key = operations.on_key(unknown.key);
+                let why = match unknown.why {
+                    Why::Time => "the time was up",
+                    Why::Memory => "the search did not fit in memory",
+                    Why::Concurrency => "too many operations were open at once",
+                };
+                let returns = counted(unknown.verified.returns as u64, "return");
+                reasons.push(format!("{why}{key}; an order is known for the first {returns}"));
+            }
+            Verdict::Invalid(found) => {
+                let by_line: BTreeMap<u64, &Told> =
+                    told.iter().map(|told| (told.call.line, *told)).collect();
+                let core: Vec<&Told> = found
+                    .core
+                    .iter()
+                    .filter_map(|(place, _)| by_line.get(&checked.ops[*place].0).copied())
+                    .collect();
+                let key = operations.on_key(found.key);
+                let sentence = format!(
+                    "{}{key} (positions are lines); an order is known for its first {}",
+                    found.sentence,
+                    counted(found.prefix.returns as u64, "return")
+                );
+                judged.findings.push(finding(&core, sentence));
+            }
+        }
+        let Checked { report, ops: operations, .. } = checked;
+        judged.objects.push(Judged { object, report, operations });
+    }
+    judged.note = Some(format!(
+        "{}; {}{}",
+        list(keys),
+        settings.failed_cas.name(),
+        left_out.map(|words| format!("; {words}")).unwrap_or_default()
+    ));
+    if !judged.findings.is_empty() {
+        judged.judgement = Judgement::Invalid;
+    } else if !reasons.is_empty() {
+        judged.reason = Some(reasons.join("; "));
+    } else if observations == 0 {
         judged.reason = Some("no operation observed anything".to_owned());
-        return Ok(judged);
+    } else {
+        judged.judgement = Judgement::Valid;
     }
-    match &checked.report.verdict {
-        Verdict::Valid => judged.judgement = Judgement::Valid,
-        Verdict::Unknown(unknown) => {
-            let key = name(&keys, unknown.key);
-            let why = match unknown.why {
-                Why::Time => "the time was up",
-                Why::Memory => "the search did not fit in memory",
-                Why::Concurrency => "too many operations were open at once",
-            };
-            judged.reason = Some(format!(
-                "{why}{key}; an order is known for the first {}",
-                counted(unknown.verified.returns as u64, "return")
-            ));
-        }
-        Verdict::Invalid(found) => {
-            judged.judgement = Judgement::Invalid;
-            let by_line: BTreeMap<u64, &Told<'_>> =
-                told.iter().map(|told| (told.call.line, told)).collect();
-            let core: Vec<&Told<'_>> = found
-                .core
-                .iter()
-                .filter_map(|(place, _)| by_line.get(&checked.ops[*place].0).copied())
-                .collect();
-            judged.findings.push(finding(&core, &found.sentence, &name(&keys, found.key)));
-        }
-    }
-    judged.report = Some(checked.report);
     Ok(judged)
+}
+
+/// Operations by what their keys are.
+struct Sorted<'a> {
+    objects: BTreeMap<Object, Vec<&'a Told>>,
+    /// Why some key cannot be judged.
+    unfit: Option<String>,
+    /// What was not looked at, and need not be.
+    left_out: Option<String>,
+}
+
+/// Tells of each key what it is. A key of which no model knows anything is left out: a system's own
+/// functions do not bear on the others. One of which only a part is known cannot be judged.
+fn sort<'a>(operations: &Operations, told: &'a [Told], settings: &ClientSettings) -> Sorted<'a> {
+    let mut by_key: Vec<Vec<&Told>> = vec![Vec::new(); operations.keys()];
+    told.iter().for_each(|told| by_key[told.key as usize].push(told));
+    let mut sorted = Sorted { objects: BTreeMap::new(), unfit: None, left_out: None };
+    let mut others = BTreeSet::new();
+    let mut count = 0;
+    for told in by_key {
+        let Some(first) = told.first() else { continue };
+        if !told.iter().any(|told| told.f.is_known()) {
+            count += told.len() as u64;
+            others.extend(told.iter().map(|told| format!("`{}`", operations.name(told.f))));
+            continue;
+        }
+        match Object::of(told.iter().copied(), settings.object) {
+            Ok(object) => sorted.objects.entry(object).or_default().extend(told),
+            Err((object, f)) => {
+                let (key, f) = (operations.on_key(first.key), operations.name(f));
+                let reason = format!("no model of a {} knows `{f}`{key}", object.name());
+                sorted.unfit.get_or_insert(reason);
+            }
+        }
+    }
+    if count > 0 {
+        sorted.left_out = Some(format!(
+            "{} of {} {} of no model",
+            counted(count, "operation"),
+            list(others),
+            if count == 1 { "is" } else { "are" }
+        ));
+    }
+    sorted
 }
 
 /// What came of a check, before it is put into words.
@@ -205,60 +249,19 @@ impl Checked {
     }
 }
 
-fn finding(core: &[&Told<'_>], sentence: &str, key: &str) -> Finding {
+/// A finding about these operations.
+pub(crate) fn finding(core: &[&Told], sentence: String) -> Finding {
     let ends = || core.iter().filter_map(|told| told.end);
-    let servers: BTreeSet<NodeId> = core.iter().filter_map(|told| told.call.op.server).collect();
-    let lines = core.iter().map(|told| told.call.line).chain(ends().map(|end| end.line));
+    let servers: BTreeSet<NodeId> = core.iter().filter_map(|told| told.server).collect();
+    let lines = core.iter().map(|told| told.call.line).chain(ends().map(|end| end.mark.line));
+    let times = || core.iter().map(|told| told.call.t).chain(ends().map(|end| end.mark.t));
     Finding {
-        sentence: format!("{sentence}{key} (positions are lines)"),
+        sentence,
         nodes: servers.into_iter().collect(),
-        from_ns: core.iter().map(|told| told.call.t).min().unwrap_or(0),
-        to_ns: core
-            .iter()
-            .map(|told| told.call.t)
-            .chain(ends().map(|end| end.t))
-            .max()
-            .unwrap_or(0),
+        from_ns: times().min().unwrap_or(0),
+        to_ns: times().max().unwrap_or(0),
         lines: crate::findings::lines(lines),
     }
-}
-
-fn name(keys: &[Option<String>], key: u32) -> String {
-    match keys.get(key as usize) {
-        Some(Some(name)) => format!(" on key `{name}`"),
-        _ => String::new(),
-    }
-}
-
-/// Brings completions to their invocations, in the order of the invocations, and numbers the keys.
-fn pair<'a>(
-    records: &[ClientRecord<'a>],
-) -> Result<(Vec<Told<'a>>, Vec<Option<String>>), ClientError> {
-    let mut pairing = Pairing::default();
-    let mut numbers: BTreeMap<Option<&str>, u32> = BTreeMap::new();
-    let mut keys = Vec::new();
-    let mut told = Vec::new();
-    for record in records {
-        let ClientRecord { line, op, .. } = *record;
-        if op.op_type == OpType::Invoke {
-            let key = *numbers.entry(op.key.as_deref()).or_insert_with(|| {
-                keys.push(op.key.clone());
-                narrow(keys.len() - 1)
-            });
-            pairing.invoke(op.process, line, (key, *record))?;
-            continue;
-        }
-        let (invoked, (key, call)) = pairing.complete(op.process, line)?;
-        if op.f != call.op.f || op.key.is_some() && op.key != call.op.key {
-            let (what, asked) = (op.f.clone(), call.op.f.clone());
-            return Err(ClientError::OtherOperation { line, what, asked, invoked });
-        }
-        told.push(Told { process: op.process, key, call, end: Some(*record) });
-    }
-    let open = pairing.rest().into_iter();
-    told.extend(open.map(|(process, _, (key, call))| Told { process, key, call, end: None }));
-    told.sort_by_key(|told| told.call.line);
-    Ok((told, keys))
 }
 
 #[cfg(test)]

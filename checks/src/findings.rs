@@ -2,7 +2,7 @@
 
 use usurper_history::NodeId;
 
-use crate::verdict::Finding;
+use crate::{client_ops::ClientError, verdict::Finding};
 
 /// How many findings a check keeps; it only counts the rest.
 pub(crate) const FINDINGS_MAX: usize = 20;
@@ -69,6 +69,8 @@ pub(crate) struct Outcome {
     pub(crate) unknown: Option<String>,
     /// What the check could not look at, although what it saw was right.
     pub(crate) note: Option<String>,
+    /// Client operations that cannot be judged because no client can have made them.
+    pub(crate) error: Option<ClientError>,
 }
 
 /// Lines without repetition, at most [`LINES_MAX`].

@@ -5,7 +5,8 @@ use std::io::BufRead;
 use usurper_history::{Header, ReadError, Reader};
 
 use crate::{
-    check::{CHECKS, Check, CheckInfo, RequestError},
+    check::{CHECKS, Check, CheckInfo, Means, RequestError},
+    client_ops::ClientError,
     completeness::Completeness,
     figures::Counter,
     findings::Outcome,
@@ -24,6 +25,8 @@ pub enum JudgeError {
         "line {line} is at {t} ns, before the line above it at {above} ns; sort the history first"
     )]
     Order { line: u64, t: u64, above: u64 },
+    #[error("the client operations are none that a client can have made")]
+    Client(#[from] ClientError),
     #[error("the header's timing has `{field}` 0, and check `{check}` measures with it")]
     NoTiming { field: &'static str, check: &'static str },
 }
@@ -51,8 +54,21 @@ pub enum JudgeError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn judge<R: BufRead>(reader: &mut Reader<R>) -> Result<Verdict, JudgeError> {
+    judge_with(reader, &Means::default())
+}
+
+/// As [`judge`], with a clock for the checks that have a time limit.
+///
+/// Only whether a limit was reached depends on the means: the verdict is then unknown.
+///
+/// # Errors
+/// As [`judge`].
+pub fn judge_with<R: BufRead>(
+    reader: &mut Reader<R>,
+    means: &Means,
+) -> Result<Verdict, JudgeError> {
     let header = reader.header().clone();
-    let mut running = start(&header)?;
+    let mut running = start(&header, means)?;
     let mut timeline = Timeline::new(&header);
     let mut completeness = Completeness::default();
     let mut counter = Counter::default();
@@ -73,8 +89,12 @@ pub fn judge<R: BufRead>(reader: &mut Reader<R>) -> Result<Verdict, JudgeError> 
             check.observe(line, &record, &timeline);
         }
     }
+    if let Some(error) = timeline.operations.error() {
+        return Err(error.clone().into());
+    }
     let end = End { now, timeline: &timeline, completeness: &completeness, header: &header };
-    let checks: Vec<CheckVerdict> = running.into_iter().map(|run| run.finish(&end)).collect();
+    let finished = running.into_iter().map(|run| run.finish(&end));
+    let checks = finished.collect::<Result<Vec<CheckVerdict>, JudgeError>>()?;
     let torn = reader.torn().map(|torn| Torn { line: torn.line, bytes: torn.bytes as u64 });
     Ok(Verdict {
         judgement: Judgement::of_all(checks.iter().map(|check| check.judgement)),
@@ -106,11 +126,12 @@ struct End<'a> {
     header: &'a Header,
 }
 
-fn start(header: &Header) -> Result<Vec<Running>, JudgeError> {
+fn start(header: &Header, means: &Means) -> Result<Vec<Running>, JudgeError> {
     let mut running = Vec::new();
     for (name, options) in &header.checks {
         let info = CheckInfo::find(name)?;
-        let options = info.parse(options)?;
+        let mut options = info.parse(options)?;
+        options.means = means.clone();
         let timing = &header.timing;
         let times = [
             ("leader-bound-ns", timing.leader_bound_ns),
@@ -119,6 +140,7 @@ fn start(header: &Header) -> Result<Vec<Running>, JudgeError> {
         // The checks with options are those that measure time.
         if let Some((field, _)) = times.iter().find(|time| time.1 == 0)
             && !info.options.is_empty()
+            && !info.is_of_clients()
         {
             return Err(JudgeError::NoTiming { field, check: info.name });
         }
@@ -131,22 +153,25 @@ fn start(header: &Header) -> Result<Vec<Running>, JudgeError> {
 }
 
 impl Running {
-    fn finish(self, end: &End<'_>) -> CheckVerdict {
+    fn finish(self, end: &End<'_>) -> Result<CheckVerdict, JudgeError> {
         let needs = self.check.is_none().then(|| format!("needs: {}", self.missing.join(", ")));
-        let outcome =
+        let mut outcome =
             self.check.map_or_else(Outcome::default, |it| it.finish(end.now, end.timeline));
+        if let Some(error) = outcome.error.take() {
+            return Err(error.into());
+        }
         let (judgement, reason) = if needs.is_some() {
             (Judgement::Unknown, needs)
         } else if !outcome.findings.is_empty() {
             (Judgement::Invalid, outcome.note)
-        } else if let Some(reason) = why_unknown(outcome.unknown, end) {
+        } else if let Some(reason) = why_unknown(self.info, outcome.unknown, end) {
             (Judgement::Unknown, Some(reason))
         } else {
             (Judgement::Valid, outcome.note)
         };
         let (findings, findings_omitted) = outcome.findings.into_parts();
         let (warnings, warnings_omitted) = outcome.warnings.into_parts();
-        CheckVerdict {
+        Ok(CheckVerdict {
             check: self.info.name.to_owned(),
             judgement,
             reason,
@@ -154,12 +179,15 @@ impl Running {
             findings_omitted,
             warnings,
             warnings_omitted,
-        }
+        })
     }
 }
 
 /// Why the absence of findings proves nothing, for whichever check.
-fn why_unknown(own: Option<String>, end: &End<'_>) -> Option<String> {
+fn why_unknown(info: &CheckInfo, own: Option<String>, end: &End<'_>) -> Option<String> {
+    if info.is_of_clients() {
+        return own.or_else(|| end.completeness.missed().map(str::to_owned));
+    }
     if end.completeness.events() == 0 {
         return Some("no node recorded any event".to_owned());
     }

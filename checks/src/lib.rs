@@ -3,7 +3,7 @@
 //! [`judge`] streams a history once and holds it against the checks that its header asks for. It
 //! opens no socket, starts nothing and reads no clock, so the same history always gets the same
 //! verdict, byte for byte. Its memory grows with nodes, terms and findings, and with the
-//! entries of the nodes' logs where a check compares these, but not with the rest of the history.
+//! entries of the nodes' logs and the clients' operations where a check compares these, but not with the rest of the history.
 
 mod check;
 pub mod client_ops;
@@ -23,8 +23,8 @@ mod rules;
 mod timeline;
 mod verdict;
 
-pub use check::{CHECKS, CheckInfo, RequestError};
-pub use judge::{JudgeError, judge};
+pub use check::{CHECKS, CheckInfo, Means, RequestError};
+pub use judge::{JudgeError, judge, judge_with};
 pub use verdict::{
     CheckVerdict, FaultCounts, Figures, Finding, HeartbeatCounts, Interval, Judgement, NotApplied,
     Spread, Torn, Verdict,

@@ -23,7 +23,13 @@ use usurper_history::{
     Body, Effect, FaultRecord, HarnessEvent, Header, Link, NodeId, Outcome, Phase, Record,
 };
 
-use crate::{leaders::Leaders, logs::Logs, mesh};
+use crate::{
+    check::CheckInfo,
+    client_ops::{ClientRecord, Operations},
+    leaders::Leaders,
+    logs::Logs,
+    mesh,
+};
 
 /// The state of the cluster after the records seen so far.
 #[derive(Debug)]
@@ -41,6 +47,7 @@ pub(crate) struct Timeline {
     last: Mark,
     pub(crate) leaders: Leaders,
     pub(crate) logs: Logs,
+    pub(crate) operations: Operations,
 }
 
 /// An instant and the line of the history that tells of it (0: the begin of the run).
@@ -89,6 +96,7 @@ impl Timeline {
             last: Mark::default(),
             leaders: Leaders::new(header),
             logs: Logs::new(header),
+            operations: Operations::new(CheckInfo::wants_operations(header)),
         }
     }
 
@@ -104,7 +112,8 @@ impl Timeline {
                 Phase::Begin => self.begin(fault),
                 Phase::End => self.end(mark, fault),
             },
-            Body::Node(_) | Body::Op(_) => {}
+            Body::Op(op) => self.operations.observe(ClientRecord { line, t: record.t, op }),
+            Body::Node(_) => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use usurper_nemesis::{Majority, TimeSpan};
 
-use crate::{failure::Failure, plan::Wishes};
+use crate::{failure::Failure, plan::Wishes, workload::WorkloadArgs};
 
 /// usurper finds the leaders that should not be leading.
 ///
@@ -112,6 +112,8 @@ pub(crate) struct PlanArgs {
     /// Judge by this check only; may be repeated.
     #[arg(long, value_name = "CHECK")]
     pub(crate) check: Vec<String>,
+    #[command(flatten)]
+    pub(crate) workload: WorkloadArgs,
 }
 
 #[derive(Debug, Args)]
@@ -254,6 +256,7 @@ pub(crate) enum What {
     Faults,
     Checks,
     Events,
+    Workloads,
 }
 
 #[derive(Debug, Args)]
@@ -290,6 +293,7 @@ impl PlanArgs {
             settle: self.settle,
             params: self.param.iter().cloned().collect(),
             checks: self.check.clone(),
+            workload: self.workload.clone(),
         }
     }
 

@@ -1,11 +1,11 @@
 //! From a plan to a verdict in the store: what `run`, `prove` and the benches share.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
 use tokio::sync::watch;
-use usurper_checks::{JudgeError, Verdict};
-use usurper_history::{Reader, sort_file};
+use usurper_checks::{JudgeError, Means, Verdict, judge_with};
+use usurper_history::{Clock, Reader, sort_file};
 
 use crate::{
     controller::{self, RunEnd},
@@ -90,8 +90,13 @@ pub(crate) fn execute_until(
 /// # Errors
 /// When it cannot be read as a history.
 pub(crate) fn judge(history: &Path) -> Result<Verdict, Failure> {
+    let clock = Clock::start();
+    let means = Means {
+        elapsed_ns: Some(Arc::new(move || clock.now_ns())),
+        threads: std::thread::available_parallelism().map_or(1, Into::into),
+    };
     let read =
-        || -> Result<Verdict, JudgeError> { usurper_checks::judge(&mut Reader::open(history)?) };
+        || -> Result<Verdict, JudgeError> { judge_with(&mut Reader::open(history)?, &means) };
     let judged = match read() {
         Err(JudgeError::Order { .. }) => {
             sort_file(history).map_err(Failure::usage)?;

@@ -23,6 +23,7 @@ mod store;
 mod stored;
 mod summary;
 mod system;
+mod workload;
 
 use std::process::ExitCode;
 

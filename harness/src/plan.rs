@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use usurper_checks::{CHECKS, CheckInfo};
-use usurper_history::NodeId;
+use usurper_history::{NodeId, OPERATIONS};
 use usurper_nemesis::{
     Block, Fault, GeneratorOptions, Majority, Mix, RateOptions, Schedule, Step, TimeSpan, Wire,
     generate, generate_rates,
@@ -17,6 +17,7 @@ use crate::{
     failure::Failure,
     scenario::{Scenario, Source},
     system::{self, System},
+    workload::{Workload, WorkloadArgs},
 };
 
 /// A run before it runs.
@@ -45,6 +46,9 @@ pub(crate) struct Plan {
     pub(crate) params: BTreeMap<String, String>,
     pub(crate) node_params: BTreeMap<NodeId, BTreeMap<String, String>>,
     pub(crate) checks: Map<String, Value>,
+    /// What clients do meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) workload: Option<Workload>,
     pub(crate) steps: Schedule,
 }
 
@@ -65,6 +69,7 @@ pub(crate) struct Wishes {
     pub(crate) settle: Option<TimeSpan>,
     pub(crate) params: BTreeMap<String, String>,
     pub(crate) checks: Vec<String>,
+    pub(crate) workload: WorkloadArgs,
 }
 
 const DEFAULT_TIME: TimeSpan = TimeSpan::millis(12_000);
@@ -123,7 +128,12 @@ impl Plan {
         let mut params = scenario.params;
         params.extend(wishes.params.clone());
         let nodes = wishes.nodes.unwrap_or(scenario.nodes);
-        let mut checks = checks_of(&events_of(system, nodes), &wishes.checks)?;
+        let workload = Workload::resolve(scenario.workload, &wishes.workload)?;
+        let mut checks = checks_of(
+            &events_of(system, nodes, workload.as_ref()),
+            workload.as_ref(),
+            &wishes.checks,
+        )?;
         for (check, options) in scenario.checks {
             let options = serde_json::to_value(options).expect("TOML is a subset of JSON here");
             checks.insert(check, options);
@@ -143,6 +153,7 @@ impl Plan {
             params,
             node_params: scenario.node_params,
             checks,
+            workload,
             steps: scenario.steps,
         })
     }
@@ -156,7 +167,9 @@ impl Plan {
         let nodes = wishes.nodes.unwrap_or(3);
         let time = wishes.time.unwrap_or(DEFAULT_TIME);
         let node_ids: Vec<_> = NodeId::all(nodes).collect();
-        let advance = system.has_client();
+        let workload = Workload::resolve(None, &wishes.workload)?;
+        // Where clients write, nodes differ without that.
+        let advance = system.supports(Fault::Advance) && workload.is_none();
         // Of one node there is no link to cut.
         let possible = |family: &Mix| nodes > 1 || *family != Mix::Partition;
         let mut steps = if wishes.rates.is_empty() {
@@ -186,7 +199,12 @@ impl Plan {
             limitations: BTreeMap::new(),
             params: wishes.params.clone(),
             node_params: BTreeMap::new(),
-            checks: checks_of(&events_of(system, nodes), &wishes.checks)?,
+            checks: checks_of(
+                &events_of(system, nodes, workload.as_ref()),
+                workload.as_ref(),
+                &wishes.checks,
+            )?,
+            workload,
             steps,
         })
     }
@@ -244,6 +262,9 @@ impl Plan {
                 return Err(Failure::usage(error).with_hint("leave out `kinds`"));
             }
         }
+        if let Some(workload) = &self.workload {
+            workload.validate(system)?;
+        }
         system.timing(self)?;
         Ok(())
     }
@@ -259,18 +280,34 @@ fn find_check(name: &str) -> Result<(), Failure> {
     }
 }
 
-/// The events that a cluster of this size can emit: a node alone has nobody to exchange heartbeats
-/// with.
-pub(crate) fn events_of(system: &dyn System, nodes: u8) -> Vec<&'static str> {
+/// What the history of a cluster of this size can tell: a node alone has nobody to exchange heartbeats
+/// with, and operations need clients.
+pub(crate) fn events_of(
+    system: &dyn System,
+    nodes: u8,
+    workload: Option<&Workload>,
+) -> Vec<&'static str> {
     let alone = |event: &str| nodes == 1 && event == "heartbeat";
-    system.events().iter().copied().filter(|event| !alone(event)).collect()
+    let told = system.events().iter().copied().filter(|event| !alone(event));
+    told.chain(workload.map(|_| OPERATIONS)).collect()
 }
 
-/// Checks that nothing can be seen by without clients that use sessions; judged by when asked for.
-const WANT_CLIENTS: &[&str] = &["duplicate-apply"];
+/// Whether the clients of a run let a check see anything, and it asks what no other check does; if not,
+/// it is judged by when asked for.
+fn sees(check: &str, workload: Option<&Workload>) -> bool {
+    match check {
+        "duplicate-apply" => workload.is_some_and(|workload| workload.sessions),
+        "sequential" | "stale-read" => false,
+        _ => true,
+    }
+}
 
-/// The checks to judge by: those asked for, or all that the events allow.
-fn checks_of(events: &[&str], asked: &[String]) -> Result<Map<String, Value>, Failure> {
+/// The checks to judge by: those asked for, or all that the events and the workload allow.
+fn checks_of(
+    events: &[&str],
+    workload: Option<&Workload>,
+    asked: &[String],
+) -> Result<Map<String, Value>, Failure> {
     let mut checks = Map::new();
     for name in asked {
         find_check(name)?;
@@ -278,7 +315,7 @@ fn checks_of(events: &[&str], asked: &[String]) -> Result<Map<String, Value>, Fa
     }
     if asked.is_empty() {
         let fed = |check: &&CheckInfo| check.needs.iter().all(|event| events.contains(event));
-        for check in CHECKS.iter().filter(fed).filter(|check| !WANT_CLIENTS.contains(&check.name)) {
+        for check in CHECKS.iter().filter(fed).filter(|check| sees(check.name, workload)) {
             checks.insert(check.name.to_owned(), Value::Object(Map::new()));
         }
     }

@@ -446,8 +446,8 @@ pub struct FaultRecord {
 vocabulary! {
     /// What the harness itself saw or did.
     HarnessEvent {
-        /// The run entered a phase: `provision`, `start`, `ready`, `run`, `heal`, `settle`, `stop`
-        /// or `end`.
+        /// The run entered a phase: `provision`, `start`, `ready`, `run`, `heal`, `settle`,
+        /// `final-reads`, `stop` or `end`.
         "phase" => Phase {
             "phase" => phase: String,
         }

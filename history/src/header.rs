@@ -8,6 +8,9 @@ use crate::id::NodeId;
 /// The version of the format that this crate writes. It reads this one and every older one.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// What stands among a header's `events` where clients recorded operations that can be judged.
+pub const OPERATIONS: &str = "operations";
+
 /// The timeouts of the protocol under test, from which liveness bounds derive. Nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -44,7 +47,8 @@ pub struct Header {
     /// The defects that were switched on.
     #[serde(default)]
     pub defects: Vec<String>,
-    /// The kinds of events that this system can emit. A check that needs another one says `unknown`.
+    /// The kinds of events that this system can emit, and [`OPERATIONS`] where clients recorded what
+    /// they did. A check that needs another one says `unknown`.
     pub events: Vec<String>,
     /// The checks to judge by, each with its options.
     pub checks: Map<String, Value>,

@@ -29,7 +29,7 @@ pub use event::{
     Effect, Event, FaultRecord, HarnessEvent, Link, NodeRecord, OpRecord, OpType, Outcome,
     Persisted, Phase, Role, Trigger,
 };
-pub use header::{FORMAT_VERSION, Header, Timing};
+pub use header::{FORMAT_VERSION, Header, OPERATIONS, Timing};
 pub use id::{EntryId, NodeId, ParseNodeIdError, Zxid};
 pub use reader::{LINE_BYTES_MAX, ReadError, Reader, TornLine};
 pub use record::{Body, ParseError, Record};

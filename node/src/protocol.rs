@@ -81,22 +81,45 @@ pub struct Reply {
     /// Whether it was done, or will be, is not known here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unknown: bool,
+    /// It was looked at, and the answer is no: a compare-and-set met another value, a lock is held.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub denied: bool,
+    /// With a refusal: who should be asked instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<NodeId>,
 }
 
 impl Reply {
     /// It was done.
     pub fn done(serial: u64, value: Value) -> Self {
-        Self { serial, ok: true, value: Some(value), error: None, unknown: false }
+        Self { ok: true, value: Some(value), ..Self::empty(serial) }
     }
 
     /// It was certainly not done.
     pub fn refused(serial: u64, error: impl Into<String>) -> Self {
-        Self { serial, ok: false, value: None, error: Some(error.into()), unknown: false }
+        Self { error: Some(error.into()), ..Self::empty(serial) }
     }
 
     /// It may have been done, or may be yet.
     pub fn unknown(serial: u64, error: impl Into<String>) -> Self {
-        Self { serial, ok: false, value: None, error: Some(error.into()), unknown: true }
+        Self { error: Some(error.into()), unknown: true, ..Self::empty(serial) }
+    }
+
+    /// It was looked at and changed nothing: the answer is no.
+    pub fn denied(serial: u64, error: impl Into<String>) -> Self {
+        Self { error: Some(error.into()), denied: true, ..Self::empty(serial) }
+    }
+
+    fn empty(serial: u64) -> Self {
+        Self {
+            serial,
+            ok: false,
+            value: None,
+            error: None,
+            unknown: false,
+            denied: false,
+            leader: None,
+        }
     }
 }
 

@@ -128,6 +128,17 @@ impl FrameReader {
         self.next_within(usize::MAX).await
     }
 
+    /// Whether the other side is known to have ended the stream. What it sent before that stays.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        matches!(self.half.try_read_buf(&mut self.buffer), Ok(0)) && self.buffer.len() == self.taken
+    }
+
+    /// Waits until there is something to read, or the end.
+    #[cfg(test)]
+    pub(crate) async fn readable(&self) {
+        self.half.readable().await.expect("a socket that is open here");
+    }
+
     /// The first frame, which has to be of this kind.
     pub(crate) async fn greeting<T: DeserializeOwned>(
         &mut self,

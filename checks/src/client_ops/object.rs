@@ -1,19 +1,24 @@
 //! What the operations' names and values mean.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value as Json;
 use usurper_history::OpType;
 
-use super::{Checked, ClientError, ClientSettings, Told};
+use super::{
+    Checked, ClientError, ClientSettings,
+    operations::{Function, Told},
+};
 use crate::{
     linearizability::{Budget, Model, Operation, check},
     models::{
-        Counter, CounterOp, List, ListOp, Queue, QueueOp, Register, RegisterOp, Set, SetOp, Text,
-        TextOp, Value,
+        Counter, CounterOp, List, ListOp, Lock, LockOp, Queue, QueueOp, Register, RegisterOp, Set,
+        SetOp, Text, TextOp, Value,
     },
 };
 
 /// What a key is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Object {
     /// `read`, `write`, and `cas` with `[from, to]`.
     Register,
@@ -27,6 +32,8 @@ pub enum Object {
     Set,
     /// `enqueue`, and `dequeue`, which answers nothing where the queue is empty.
     Queue,
+    /// `acquire`, which answers a fencing token, and `release` of that token.
+    Lock,
 }
 
 /// An operation as a model has it.
@@ -43,30 +50,50 @@ const INTEGER: &str = "an integer";
 const STRING: &str = "a string";
 const PAIR: &str = "a list of two values";
 const LIST: &str = "a list";
+const TOKEN: &str = "a token, which is an integer from 0";
+
+/// Which functions are used, and whether a `read` answered a list.
+struct Used {
+    functions: BTreeSet<Function>,
+    reads_lists: bool,
+}
 
 impl Object {
-    /// Tells from the operations' names what the keys are, unless it is given; an error says why
-    /// these operations cannot be judged.
-    pub(super) fn of(told: &[Told<'_>], given: Option<Self>) -> Result<Self, String> {
-        let has = |name: &str| told.iter().any(|told| told.f() == name);
-        let reads_lists = told.iter().any(|told| told.f() == "read" && told.answered().is_array());
+    /// Every kind, by the name that a suite gives it.
+    pub const ALL: [Self; 7] =
+        [Self::Register, Self::Text, Self::List, Self::Counter, Self::Set, Self::Queue, Self::Lock];
+
+    /// Tells from the operations' names what one key is, unless it is given; an error names a
+    /// function that does not fit.
+    pub(super) fn of<'a>(
+        told: impl IntoIterator<Item = &'a Told>,
+        given: Option<Self>,
+    ) -> Result<Self, (Self, Function)> {
+        let mut used = Used { functions: BTreeSet::new(), reads_lists: false };
+        for told in told {
+            used.functions.insert(told.f);
+            used.reads_lists |= told.f == Function::Read && told.answered.is_array();
+        }
+        let has = |f: Function| used.functions.contains(&f);
         let object = if let Some(given) = given {
             given
-        } else if has("get") || has("put") {
+        } else if has(Function::Get) || has(Function::Put) {
             Self::Text
-        } else if has("append") {
+        } else if has(Function::Append) {
             Self::List
-        } else if has("enqueue") || has("dequeue") {
+        } else if has(Function::Enqueue) || has(Function::Dequeue) {
             Self::Queue
-        } else if has("remove") || has("add") && reads_lists {
+        } else if has(Function::Acquire) || has(Function::Release) {
+            Self::Lock
+        } else if has(Function::Remove) || has(Function::Add) && used.reads_lists {
             Self::Set
-        } else if has("add") {
+        } else if has(Function::Add) {
             Self::Counter
         } else {
             Self::Register
         };
-        match told.iter().find(|told| !object.names().contains(&told.f())) {
-            Some(told) => Err(format!("no model of a {} knows `{}`", object.name(), told.f())),
+        match used.functions.iter().find(|f| !object.functions().contains(f)) {
+            Some(f) => Err((object, *f)),
             None => Ok(object),
         }
     }
@@ -80,23 +107,25 @@ impl Object {
             Self::Counter => "counter",
             Self::Set => "set",
             Self::Queue => "queue",
+            Self::Lock => "lock",
         }
     }
 
-    fn names(self) -> &'static [&'static str] {
+    fn functions(self) -> &'static [Function] {
         match self {
-            Self::Register => &["read", "write", "cas"],
-            Self::Text => &["get", "put", "append"],
-            Self::List => &["append", "read"],
-            Self::Counter => &["add", "read"],
-            Self::Set => &["add", "remove", "read"],
-            Self::Queue => &["enqueue", "dequeue"],
+            Self::Register => &[Function::Read, Function::Write, Function::Cas],
+            Self::Text => &[Function::Get, Function::Put, Function::Append],
+            Self::List => &[Function::Append, Function::Read],
+            Self::Counter => &[Function::Add, Function::Read],
+            Self::Set => &[Function::Add, Function::Remove, Function::Read],
+            Self::Queue => &[Function::Enqueue, Function::Dequeue],
+            Self::Lock => &[Function::Acquire, Function::Release],
         }
     }
 
     pub(super) fn check(
         self,
-        told: &[Told<'_>],
+        told: &[&Told],
         settings: &ClientSettings,
         budget: &dyn Budget,
     ) -> Result<Checked, ClientError> {
@@ -110,14 +139,15 @@ impl Object {
             Self::Counter => run(&Counter::default(), told, counter, settings, budget),
             Self::Set => run(&Set, told, set, settings, budget),
             Self::Queue => run(&Queue, told, queue, settings, budget),
+            Self::Lock => run(&Lock, told, lock, settings, budget),
         }
     }
 }
 
 fn run<M: Model>(
     model: &M,
-    told: &[Told<'_>],
-    put: impl Fn(&Told<'_>) -> Result<Put<M::Op>, ClientError>,
+    told: &[&Told],
+    put: impl Fn(&Told) -> Result<Put<M::Op>, ClientError>,
     settings: &ClientSettings,
     budget: &dyn Budget,
 ) -> Result<Checked, ClientError> {
@@ -129,7 +159,7 @@ fn run<M: Model>(
             Put::Pending(op) => (op, None),
             Put::Done { op, observed } => {
                 observations += usize::from(observed);
-                (op, told.end.map(|end| end.line))
+                (op, told.end.map(|end| end.mark.line))
             }
         };
         let (process, key, call) = (told.process, told.key, told.call.line);
@@ -140,7 +170,7 @@ fn run<M: Model>(
 }
 
 /// An operation that only changes something.
-fn change<O>(told: &Told<'_>, op: O) -> Put<O> {
+fn change<O>(told: &Told, op: O) -> Put<O> {
     match told.outcome() {
         OpType::Ok => Put::Done { op, observed: false },
         OpType::Fail => Put::Nothing,
@@ -150,27 +180,27 @@ fn change<O>(told: &Told<'_>, op: O) -> Put<O> {
 
 /// An operation that only observes something.
 fn observation<O>(
-    told: &Told<'_>,
+    told: &Told,
     op: impl FnOnce(&Json) -> Result<O, ClientError>,
 ) -> Result<Put<O>, ClientError> {
     match told.outcome() {
-        OpType::Ok => Ok(Put::Done { op: op(told.answered())?, observed: true }),
+        OpType::Ok => Ok(Put::Done { op: op(&told.answered)?, observed: true }),
         _ => Ok(Put::Nothing),
     }
 }
 
-fn register(told: &Told<'_>) -> Result<Put<RegisterOp>, ClientError> {
-    match told.f() {
-        "read" => observation(told, |value| Ok(RegisterOp::Read(value.into()))),
-        "write" => Ok(change(told, RegisterOp::Write(told.asked().into()))),
-        "cas" => {
-            let pair = told.asked().as_array().map(Vec::as_slice);
-            let Some([from, to]) = pair else { return Err(told.wrong(told.asked(), PAIR)) };
+fn register(told: &Told) -> Result<Put<RegisterOp>, ClientError> {
+    match told.f {
+        Function::Read => observation(told, |value| Ok(RegisterOp::Read(value.into()))),
+        Function::Write => Ok(change(told, RegisterOp::Write(Value::from(&told.asked)))),
+        Function::Cas => {
+            let pair = told.asked.as_array().map(Vec::as_slice);
+            let Some([from, to]) = pair else { return Err(wrong(told, &told.asked, PAIR)) };
             let (from, to) = (Value::from(from), Value::from(to));
             Ok(match told.outcome() {
                 OpType::Ok => Put::Done { op: RegisterOp::Cas { from, to }, observed: true },
                 // A plain no is an answer of the register; with an error, it was never asked.
-                OpType::Fail if !told.has_error() => {
+                OpType::Fail if told.was_refused() => {
                     Put::Done { op: RegisterOp::CasFailed { from }, observed: true }
                 }
                 OpType::Fail => Put::Nothing,
@@ -181,63 +211,104 @@ fn register(told: &Told<'_>) -> Result<Put<RegisterOp>, ClientError> {
     }
 }
 
-fn text(told: &Told<'_>) -> Result<Put<TextOp>, ClientError> {
+fn text(told: &Told) -> Result<Put<TextOp>, ClientError> {
     let of = |value: &Json| match value {
         Json::Null => Ok("".into()),
         Json::String(text) => Ok(text.as_str().into()),
-        other => Err(told.wrong(other, STRING)),
+        other => Err(wrong(told, other, STRING)),
     };
-    match told.f() {
-        "get" => observation(told, |value| Ok(TextOp::Get(of(value)?))),
-        "put" => Ok(change(told, TextOp::Put(of(told.asked())?))),
-        "append" => Ok(change(told, TextOp::Append(of(told.asked())?))),
+    match told.f {
+        Function::Get => observation(told, |value| Ok(TextOp::Get(of(value)?))),
+        Function::Put => Ok(change(told, TextOp::Put(of(&told.asked)?))),
+        Function::Append => Ok(change(told, TextOp::Append(of(&told.asked)?))),
         _ => Ok(Put::Nothing),
     }
 }
 
 /// The elements of a list; nothing is an empty one.
-fn elements<C: FromIterator<Value>>(told: &Told<'_>, value: &Json) -> Result<C, ClientError> {
+fn elements<C: FromIterator<Value>>(told: &Told, value: &Json) -> Result<C, ClientError> {
     match value {
         Json::Null => Ok(C::from_iter([])),
         Json::Array(values) => Ok(values.iter().map(Value::from).collect()),
-        other => Err(told.wrong(other, LIST)),
+        other => Err(wrong(told, other, LIST)),
     }
 }
 
-fn list(told: &Told<'_>) -> Result<Put<ListOp>, ClientError> {
-    match told.f() {
-        "read" => observation(told, |value| Ok(ListOp::Read(elements(told, value)?))),
-        "append" => Ok(change(told, ListOp::Append(told.asked().into()))),
+fn list(told: &Told) -> Result<Put<ListOp>, ClientError> {
+    match told.f {
+        Function::Read => observation(told, |value| Ok(ListOp::Read(elements(told, value)?))),
+        Function::Append => Ok(change(told, ListOp::Append(Value::from(&told.asked)))),
         _ => Ok(Put::Nothing),
     }
 }
 
-fn counter(told: &Told<'_>) -> Result<Put<CounterOp>, ClientError> {
-    let of = |value: &Json| value.as_i64().ok_or_else(|| told.wrong(value, INTEGER));
-    match told.f() {
-        "read" => observation(told, |value| Ok(CounterOp::Read(of(value)?))),
-        "add" => Ok(change(told, CounterOp::Add(of(told.asked())?))),
+fn counter(told: &Told) -> Result<Put<CounterOp>, ClientError> {
+    let of = |value: &Json| match value {
+        // Nobody has counted yet.
+        Json::Null => Ok(0),
+        value => value.as_i64().ok_or_else(|| wrong(told, value, INTEGER)),
+    };
+    match told.f {
+        Function::Read => observation(told, |value| Ok(CounterOp::Read(of(value)?))),
+        Function::Add => Ok(change(told, CounterOp::Add(of(&told.asked)?))),
         _ => Ok(Put::Nothing),
     }
 }
 
-fn set(told: &Told<'_>) -> Result<Put<SetOp>, ClientError> {
-    match told.f() {
-        "read" => observation(told, |value| Ok(SetOp::ReadAll(elements(told, value)?))),
-        "add" => Ok(change(told, SetOp::Add(told.asked().into()))),
-        "remove" => Ok(change(told, SetOp::Remove(told.asked().into()))),
+fn set(told: &Told) -> Result<Put<SetOp>, ClientError> {
+    match told.f {
+        Function::Read => observation(told, |value| Ok(SetOp::ReadAll(elements(told, value)?))),
+        Function::Add => Ok(change(told, SetOp::Add(Value::from(&told.asked)))),
+        Function::Remove => Ok(change(told, SetOp::Remove(Value::from(&told.asked)))),
         _ => Ok(Put::Nothing),
     }
 }
 
-fn queue(told: &Told<'_>) -> Result<Put<QueueOp>, ClientError> {
-    match (told.f(), told.outcome()) {
-        ("enqueue", _) => Ok(change(told, QueueOp::Enqueue(told.asked().into()))),
-        ("dequeue", OpType::Info | OpType::Invoke) => Ok(Put::Pending(QueueOp::DequeueUnknown)),
-        ("dequeue", _) => observation(told, |value| match value {
+fn queue(told: &Told) -> Result<Put<QueueOp>, ClientError> {
+    match (told.f, told.outcome()) {
+        (Function::Enqueue, _) => Ok(change(told, QueueOp::Enqueue(Value::from(&told.asked)))),
+        (Function::Dequeue, OpType::Info | OpType::Invoke) => {
+            Ok(Put::Pending(QueueOp::DequeueUnknown))
+        }
+        (Function::Dequeue, _) => observation(told, |value| match value {
             Json::Null => Ok(QueueOp::DequeueEmpty),
             value => Ok(QueueOp::Dequeue(value.into())),
         }),
         _ => Ok(Put::Nothing),
     }
+}
+
+/// Who holds a lock is told by the token: a client goes on under another process after an unknown
+/// outcome, and may then release what it had acquired under the first.
+fn lock(told: &Told) -> Result<Put<LockOp>, ClientError> {
+    let of = |value: &Json| match value {
+        Json::Null => Ok(None),
+        value => value.as_u64().map(Some).ok_or_else(|| wrong(told, value, TOKEN)),
+    };
+    let owner = told.process;
+    Ok(match (told.f, told.outcome()) {
+        (Function::Acquire, OpType::Ok) => {
+            let token = of(&told.answered)?;
+            Put::Done { op: LockOp::Acquire { owner, token }, observed: true }
+        }
+        (Function::Acquire, OpType::Fail) if told.was_refused() => {
+            Put::Done { op: LockOp::Taken, observed: true }
+        }
+        (Function::Acquire, OpType::Info | OpType::Invoke) => {
+            Put::Pending(LockOp::Acquire { owner, token: None })
+        }
+        (Function::Release, outcome) => match (of(&told.asked)?, outcome) {
+            (Some(token), OpType::Fail) if told.was_refused() => {
+                Put::Done { op: LockOp::NotHeld { token }, observed: true }
+            }
+            (Some(token), _) => change(told, LockOp::ReleaseToken { token }),
+            (None, _) => change(told, LockOp::Release { owner }),
+        },
+        _ => Put::Nothing,
+    })
+}
+
+fn wrong(told: &Told, value: &Json, expected: &'static str) -> ClientError {
+    let line = told.end.map_or(told.call.line, |end| end.mark.line);
+    ClientError::Value { line, value: value.to_string(), expected }
 }

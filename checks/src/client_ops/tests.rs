@@ -48,7 +48,10 @@ fn a_stale_read_is_found_with_its_lines() {
         (1, Done, "read", json!(1)),
     ];
     let judged = judge(&lines, &ClientSettings::default()).unwrap();
-    assert_eq!((judged.judgement, judged.object), (Judgement::Invalid, Some(Object::Register)));
+    assert_eq!(
+        (judged.judgement, judged.objects[0].object),
+        (Judgement::Invalid, Object::Register)
+    );
     let [finding] = &judged.findings[..] else { panic!("one finding") };
     assert_eq!(finding.lines, [4, 5, 6, 7]);
     assert_eq!((finding.from_ns, finding.to_ns), (4_000, 7_000));
@@ -56,7 +59,8 @@ fn a_stale_read_is_found_with_its_lines() {
     assert_eq!(
         finding.sentence,
         "no order holds write 2 (process 0, 4 to 5) and read 1 (process 1, 6 to 7), whatever the \
-         state before them and whatever else happened on key `x` (positions are lines)"
+         state before them and whatever else happened on key `x` (positions are lines); an order is known for its first \
+         2 returns"
     );
     let mut fresh = lines;
     fresh[5].3 = json!(2);
@@ -91,7 +95,8 @@ fn a_failed_cas_is_taken_as_asked() {
     {
         let settings = ClientSettings { failed_cas, ..ClientSettings::default() };
         let judged = judge(&lines, &settings).unwrap();
-        assert_eq!((judged.judgement, judged.failed_cas), (judgement, failed_cas));
+        assert_eq!(judged.judgement, judgement);
+        assert_eq!(judged.note.as_deref(), Some(&*format!("1 register; {}", failed_cas.name())));
     }
 }
 
@@ -112,7 +117,7 @@ fn the_other_objects_are_told_from_their_operations() {
             (0, Done, read, answer),
         ];
         let judged = judge(&lines, &ClientSettings::default()).unwrap();
-        assert_eq!((judged.object, judged.judgement), (Some(object), Judgement::Invalid));
+        assert_eq!((judged.objects[0].object, judged.judgement), (object, Judgement::Invalid));
         lines[3].3 = right;
         assert_eq!(judgement(&lines), Judgement::Valid, "{object:?}");
     }
@@ -123,9 +128,9 @@ fn a_history_in_which_nothing_was_observed_is_unknown() {
     let write = [(0, Invoke, "write", json!(1)), (0, Done, "write", json!(1))];
     let strange = [(0, Invoke, "advance", json!(1)), (0, Done, "advance", json!(1))];
     for (lines, reason) in [
-        (&[][..], "no client operations"),
+        (&[][..], "needs: operations (no client recorded any)"),
         (&write, "no operation observed anything"),
-        (&strange, "no model of a register knows `advance`"),
+        (&strange, "needs: operations (1 operation of no model's: `advance`)"),
     ] {
         let judged = judge(lines, &ClientSettings::default()).unwrap();
         assert_eq!(judged.judgement, Judgement::Unknown);
@@ -134,7 +139,7 @@ fn a_history_in_which_nothing_was_observed_is_unknown() {
     let object = Some(Object::Register);
     let append = [(0, Invoke, "append", json!(1)), (0, Done, "append", json!(1))];
     let judged = judge(&append, &ClientSettings { object, ..ClientSettings::default() }).unwrap();
-    assert_eq!(judged.reason.as_deref(), Some("no model of a register knows `append`"));
+    assert_eq!(judged.reason.as_deref(), Some("no model of a register knows `append` on key `x`"));
 }
 
 #[test]
@@ -165,5 +170,5 @@ fn records_that_no_client_can_have_made_are_named() {
     }
     let cas = [(0, Invoke, "cas", json!(1)), (0, Done, "cas", json!(1))];
     let error = judge(&cas, &ClientSettings::default()).unwrap_err().to_string();
-    assert_eq!(error, "line 2: `cas` with value `1`, expected a list of two values");
+    assert_eq!(error, "line 3: value `1`, expected a list of two values");
 }

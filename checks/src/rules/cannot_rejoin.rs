@@ -29,6 +29,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
         "bound-ns",
         "how long a node may do without the leader (default: the header's leader bound)",
     )],
+    choices: &[],
     make,
 };
 

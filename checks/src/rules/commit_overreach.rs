@@ -22,6 +22,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
     source: "S16; F-013",
     needs: &["node-start", "append", "truncate", "commit"],
     options: &[],
+    choices: &[],
     make,
 };
 

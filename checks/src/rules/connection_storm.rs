@@ -27,6 +27,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
         ("per-second", "how many dials of a pair in a second are fine (default: 5)"),
         ("for-ns", "how long there must be more for it to be a storm (default: 5 s)"),
     ],
+    choices: &[],
     make,
 };
 

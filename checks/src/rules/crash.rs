@@ -24,6 +24,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
     source: "L7; seed 000 bugs B1 and B2",
     needs: &[],
     options: &[],
+    choices: &[],
     make,
 };
 

@@ -38,6 +38,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
         "steady-ns",
         "how long followers must have been connected with the leader (default: three election timeouts)",
     )],
+    choices: &[],
     make,
 };
 

@@ -28,6 +28,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
     source: "S3; F-010",
     needs: &["persist"],
     options: &[],
+    choices: &[],
     make,
 };
 

@@ -42,6 +42,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
     source: "S1 and S2; F-021, F-022, F-035, F-092",
     needs: &["leader-elected"],
     options: &[],
+    choices: &[],
     make,
 };
 
@@ -139,7 +140,7 @@ impl Check for DualLeaders {
             };
             self.membership.map(judged)
         };
-        Outcome { findings: self.findings, warnings: self.warnings, unknown: None, note }
+        Outcome { findings: self.findings, warnings: self.warnings, note, ..Outcome::default() }
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
     source: "S11",
     needs: &["node-start", "apply"],
     options: &[],
+    choices: &[],
     make,
 };
 

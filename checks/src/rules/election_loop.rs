@@ -36,6 +36,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
         ("window-ns", "the time in which changes are counted (default: 20 election timeouts)"),
         ("changes", "how many leaders beyond the first make a loop (default: 5)"),
     ],
+    choices: &[],
     make,
 };
 

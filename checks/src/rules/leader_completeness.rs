@@ -31,6 +31,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
     source: "S7; F-012, F-014, F-018",
     needs: &["node-start", "leader-elected", "append", "truncate", "commit"],
     options: &[],
+    choices: &[],
     make,
 };
 

@@ -28,6 +28,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
     source: "S5; F-013, F-016, F-017, F-091",
     needs: &["node-start", "append", "truncate"],
     options: &[],
+    choices: &[],
     make,
 };
 

@@ -37,6 +37,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
     source: "S6; F-012, F-014",
     needs: &["node-start", "append", "truncate", "commit"],
     options: &[],
+    choices: &[],
     make,
 };
 

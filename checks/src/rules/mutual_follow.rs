@@ -32,6 +32,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
         "bound-ns",
         "how long a follower may believe in another follower (default: twice the election timeout)",
     )],
+    choices: &[],
     make,
 };
 

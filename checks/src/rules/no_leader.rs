@@ -30,6 +30,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
         "bound-ns",
         "how long a connected majority may be without a leader (default: the header's leader bound)",
     )],
+    choices: &[],
     make,
 };
 

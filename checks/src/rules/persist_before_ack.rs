@@ -43,6 +43,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
     source: "S12; F-010, F-015, F-018, F-019",
     needs: &["node-start", "persist", "ack"],
     options: &[],
+    choices: &[],
     make,
 };
 

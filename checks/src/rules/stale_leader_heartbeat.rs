@@ -39,6 +39,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
     source: "S13; seed 000 bug B4, F-022",
     needs: &["heartbeat"],
     options: &[],
+    choices: &[],
     make,
 };
 

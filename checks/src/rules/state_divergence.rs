@@ -38,6 +38,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
     source: "S8; F-013, F-017, F-091",
     needs: &["node-start", "apply"],
     options: &[],
+    choices: &[],
     make,
 };
 

@@ -26,6 +26,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
     source: "S4; F-010, F-050",
     needs: &["node-start", "persist"],
     options: &[],
+    choices: &[],
     make,
 };
 

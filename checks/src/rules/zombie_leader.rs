@@ -28,6 +28,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
         "bound-ns",
         "how long a leader may lead without a majority (default: four times the election timeout)",
     )],
+    choices: &[],
     make,
 };
 

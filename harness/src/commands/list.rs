@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use usurper_checks::CHECKS;
-use usurper_history::{Event, HarnessEvent};
+use usurper_checks::{CHECKS, CheckInfo};
+use usurper_history::{Event, HarnessEvent, OPERATIONS};
 use usurper_nemesis::Fault;
 
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     output,
     scenario::Scenario,
     system,
+    workload::Kind,
 };
 
 pub(crate) fn list(args: &ListArgs) -> Result<Status, Failure> {
@@ -25,6 +26,7 @@ pub(crate) fn list(args: &ListArgs) -> Result<Status, Failure> {
         What::Faults => faults(args)?,
         What::Checks => checks(args)?,
         What::Events => events(args)?,
+        What::Workloads => workloads(args),
     };
     match args.output {
         ListOutput::Json => {
@@ -174,19 +176,53 @@ fn fault_rows(supported: impl Fn(Fault) -> bool) -> Vec<Value> {
 }
 
 fn checks(args: &ListArgs) -> Result<Vec<Value>, Failure> {
-    let events = args.system.as_deref().map(system::find).transpose()?.map(|s| s.events());
-    let applies =
-        |needs: &[&str]| events.is_none_or(|events| needs.iter().all(|need| events.contains(need)));
+    let system = args.system.as_deref().map(system::find).transpose()?;
+    let told = |need: &&str| {
+        system.is_none_or(|system| match *need {
+            OPERATIONS => !system.workloads().is_empty(),
+            event => system.events().contains(&event),
+        })
+    };
+    let applies = |needs: &[&str]| needs.iter().all(told);
     let rows = CHECKS.iter().filter(|check| applies(check.needs)).map(|check| {
         json!({
             "name": check.name,
             "summary": check.summary,
             "source": check.source,
             "needs": check.needs,
-            "options": check.options.iter().map(|(name, what)| format!("{name}: {what}")).collect::<Vec<_>>(),
+            "options": options_of(check),
         })
     });
     Ok(rows.collect())
+}
+
+fn workloads(args: &ListArgs) -> Vec<Value> {
+    let all = system::all();
+    let rows = Kind::ALL.iter().filter_map(|kind| {
+        let takes = all.iter().filter(|system| system.workloads().contains(kind));
+        let systems: Vec<_> = takes.map(|system| system.name()).collect();
+        let shown = args.system.as_deref().is_none_or(|wanted| systems.contains(&wanted));
+        let share = |(name, share): &(&str, u32)| match kind {
+            Kind::Lock => (*name).to_owned(),
+            _ => format!("{name} {share}"),
+        };
+        shown.then(|| {
+            json!({
+                "name": kind.name(),
+                "summary": kind.summary(),
+                "operations": kind.operations().iter().map(share).collect::<Vec<_>>(),
+                "systems": systems,
+            })
+        })
+    });
+    rows.collect()
+}
+
+fn options_of(check: &CheckInfo) -> Vec<String> {
+    let numbers = check.options.iter().map(|(name, what)| format!("{name}: {what}"));
+    let words = check.choices.iter();
+    let words = words.map(|(name, what, words)| format!("{name}: {what}; {}", words.join(" or ")));
+    numbers.chain(words).collect()
 }
 
 /// The vocabulary of a history: what nodes say, then what the harness says.

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::Place;
+use crate::support::{Place, records, with};
 
 /// Whether etcd can be run here. Where it must be, its absence is a failure.
 fn installed() -> bool {
@@ -32,6 +32,19 @@ fn a_paused_etcd_leader_is_replaced_and_follows_when_it_wakes() {
             "stale-leader-heartbeat (needs: heartbeat)",
         ];
         ended.expect(0, applied);
+    }
+}
+
+#[test]
+fn clients_of_etcd_read_and_write_while_its_leaders_are_lost() {
+    if installed() {
+        let place = Place::new();
+        place.usurper("run etcd/register-under-faults").expect(0, &["verdict    valid"]);
+        let records = records(&place.only_run());
+        for f in ["read", "write", "cas"] {
+            let done = with(&records, &[("f", f.into()), ("type", "ok".into())]);
+            assert!(!done.is_empty(), "no {f} was done");
+        }
     }
 }
 

@@ -22,3 +22,4 @@ mod runs;
 mod support;
 #[cfg(test)]
 mod usage;
+mod workload;

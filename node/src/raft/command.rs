@@ -31,6 +31,12 @@ pub enum Function {
     Append,
     /// Adds a number to a counter.
     Advance,
+    /// Takes a lock that is free. The answer is the fencing token: larger than any before.
+    Acquire,
+    /// Gives a lock back. The value is the token with which it was taken.
+    Release,
+    /// Removes a key.
+    Delete,
 }
 
 /// One place of the log.

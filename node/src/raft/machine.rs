@@ -14,7 +14,16 @@ use super::command::{Command, Entry, Function, fnv1a};
 const SESSIONS_MAX: usize = 10_000;
 
 /// What an operation came to; `Err` says why it changed nothing.
-pub(crate) type Answer = Result<Value, String>;
+pub(crate) type Answer = Result<Value, Refusal>;
+
+/// Why an operation changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Refusal {
+    /// It was looked at, and the answer is no: another value stands there, the lock is held.
+    No(String),
+    /// It makes no sense here.
+    Wrong(String),
+}
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Machine {
@@ -34,7 +43,7 @@ pub(crate) struct Saved {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SavedSession {
     serial: u64,
-    answer: Result<String, String>,
+    answer: Result<String, Refusal>,
     used: u64,
 }
 
@@ -107,18 +116,22 @@ impl Machine {
                 self.forget_oldest();
                 Ok(json!(index))
             }
-            Command::Operate { session: None, f, key, value } => self.operate(*f, key, value),
+            Command::Operate { session: None, f, key, value } => {
+                self.operate(index, *f, key, value)
+            }
             Command::Operate { session: Some((id, serial)), f, key, value } => {
                 let Some(session) = self.sessions.get(id) else {
-                    return Err(format!("there is no session {id}"));
+                    return Err(Refusal::Wrong(format!("there is no session {id}")));
                 };
                 if *serial < session.serial {
-                    return Err(format!("operation {serial} of session {id} is over"));
+                    return Err(Refusal::Wrong(format!(
+                        "operation {serial} of session {id} is over"
+                    )));
                 }
                 let answer = if *serial == session.serial {
                     session.answer.clone()
                 } else {
-                    self.operate(*f, key, value)
+                    self.operate(index, *f, key, value)
                 };
                 let session = Session { serial: *serial, answer: answer.clone(), used: index };
                 self.remember(*id, session);
@@ -127,8 +140,12 @@ impl Machine {
         }
     }
 
-    fn operate(&mut self, f: Function, key: &str, value: &str) -> Answer {
-        let value: Value = serde_json::from_str(value).map_err(|error| error.to_string())?;
+    fn operate(&mut self, index: u64, f: Function, key: &str, value: &str) -> Answer {
+        let wrong = |reason: String| Err(Refusal::Wrong(reason));
+        let value: Value = match serde_json::from_str(value) {
+            Ok(value) => value,
+            Err(error) => return wrong(error.to_string()),
+        };
         let old = self.get(key);
         match f {
             Function::Read => Ok(old),
@@ -137,13 +154,15 @@ impl Machine {
                 Ok(Value::Null)
             }
             Function::Cas => {
-                let Value::Array(pair) = value else {
-                    return Err("`cas` takes `[expected, new]`".to_owned());
+                let pair = match value {
+                    Value::Array(pair) => <[Value; 2]>::try_from(pair).ok(),
+                    _ => None,
                 };
-                let [expected, new] = <[Value; 2]>::try_from(pair)
-                    .map_err(|_| "`cas` takes `[expected, new]`".to_owned())?;
+                let Some([expected, new]) = pair else {
+                    return wrong("`cas` takes `[expected, new]`".to_owned());
+                };
                 if old != expected {
-                    return Err(format!("`{key}` is {old}, not {expected}"));
+                    return Err(Refusal::No(format!("`{key}` is {old}, not {expected}")));
                 }
                 self.set(key, new);
                 Ok(Value::Null)
@@ -152,7 +171,7 @@ impl Machine {
                 let mut list = match old {
                     Value::Null => Vec::new(),
                     Value::Array(list) => list,
-                    other => return Err(format!("`{key}` is {other}, not a list")),
+                    other => return wrong(format!("`{key}` is {other}, not a list")),
                 };
                 list.push(value);
                 self.set(key, Value::Array(list));
@@ -164,6 +183,22 @@ impl Machine {
                 self.set(key, new.clone());
                 Ok(new)
             }
+            // Held is the token of the holder, free is nothing. The entry's own index is a token that
+            // grows from one holder to the next, whatever became of the lock in between.
+            Function::Acquire if old.is_null() => {
+                self.set(key, json!(index));
+                Ok(json!(index))
+            }
+            Function::Acquire => Err(Refusal::No(format!("`{key}` is held with token {old}"))),
+            Function::Release if !old.is_null() && old == value => {
+                self.remove(key);
+                Ok(Value::Null)
+            }
+            Function::Release => Err(Refusal::No(format!("`{key}` is not held with {value}"))),
+            Function::Delete => {
+                self.remove(key);
+                Ok(Value::Null)
+            }
         }
     }
 
@@ -172,6 +207,12 @@ impl Machine {
         self.digest ^= digest(&value);
         if let Some(old) = self.values.insert(key.to_owned(), value) {
             self.digest ^= digest(&old);
+        }
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(old) = self.values.remove(key) {
+            self.digest ^= fnv1a(&[key.as_bytes(), old.to_string().as_bytes()]);
         }
     }
 
@@ -208,7 +249,7 @@ mod tests {
     use serde_json::{Value, json};
     use usurper_history::EntryId;
 
-    use super::{Answer, Machine, SESSIONS_MAX};
+    use super::{Answer, Machine, Refusal, SESSIONS_MAX};
     use crate::raft::command::{Command, Entry, Function};
 
     struct Applied {
@@ -239,11 +280,39 @@ mod tests {
         assert_eq!(applied.on(None, Function::Read, &json!(null)), Ok(json!(null)));
         applied.on(None, Function::Write, &json!(3)).unwrap();
         assert_eq!(applied.on(None, Function::Read, &json!(null)), Ok(json!(3)));
-        assert!(applied.on(None, Function::Cas, &json!([4, 5])).is_err());
+        let other = applied.on(None, Function::Cas, &json!([4, 5]));
+        assert_eq!(other, Err(Refusal::No("`x` is 3, not 4".to_owned())));
         applied.on(None, Function::Cas, &json!([3, 5])).unwrap();
         assert_eq!(applied.machine.get("x"), json!(5));
         assert!(applied.on(None, Function::Append, &json!(1)).is_err());
-        assert!(applied.on(None, Function::Cas, &json!(1)).is_err());
+        let wrong = applied.on(None, Function::Cas, &json!(1));
+        assert_eq!(wrong, Err(Refusal::Wrong("`cas` takes `[expected, new]`".to_owned())));
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one_and_its_tokens_grow() {
+        let mut applied = Applied::new();
+        let nothing = json!(null);
+        let first = applied.on(None, Function::Acquire, &nothing).unwrap();
+        let held = applied.on(None, Function::Acquire, &nothing);
+        assert!(matches!(held, Err(Refusal::No(_))), "{held:?}");
+        let stranger = applied.on(None, Function::Release, &json!(99));
+        assert!(matches!(stranger, Err(Refusal::No(_))), "{stranger:?}");
+        applied.on(None, Function::Release, &first).unwrap();
+        // Neither a free lock nor one that somebody else took since is given back.
+        assert!(applied.on(None, Function::Release, &nothing).is_err());
+        let second = applied.on(None, Function::Acquire, &nothing).unwrap();
+        assert!(second.as_u64() > first.as_u64(), "{first} {second}");
+        assert!(applied.on(None, Function::Release, &first).is_err());
+    }
+
+    #[test]
+    fn a_key_that_was_removed_leaves_no_trace() {
+        let (mut applied, empty) = (Applied::new(), Machine::default());
+        applied.on(None, Function::Write, &json!(1)).unwrap();
+        applied.on(None, Function::Delete, &json!(null)).unwrap();
+        assert_eq!(applied.machine.get("x"), json!(null));
+        assert_eq!(applied.machine.digest(), empty.digest());
     }
 
     #[test]
@@ -267,7 +336,8 @@ mod tests {
         }
         assert_eq!(applied.on(Some((session, 2)), Function::Advance, &json!(1)), Ok(json!(2)));
         let late = applied.on(Some((session, 1)), Function::Advance, &json!(1));
-        assert_eq!(late.unwrap_err(), "operation 1 of session 1 is over");
+        let over = "operation 1 of session 1 is over".to_owned();
+        assert_eq!(late, Err(Refusal::Wrong(over)));
     }
 
     #[test]

@@ -212,8 +212,8 @@ impl Raft {
         let told = self.hard;
         if self.fresh {
             // So that the next start can tell a first one from the loss of a disk.
-            self.write_hard(told);
-            self.flush();
+            self.outputs.push(Output::Write(Change::Hard(told).encode()));
+            self.outputs.push(Output::Sync(Vec::new()));
         }
         if self.has(Defect::TermFromLogOnly) {
             self.hard = HardState { term: self.log.last().term, vote: None };
@@ -270,11 +270,7 @@ impl Raft {
     /// not split the votes again.
     pub(super) fn draw_patience(&mut self) {
         let base = self.options.election_timeout;
-        let mut random = self.rng.random_range(Duration::ZERO..base);
-        if self.has(Defect::NoRandomization) {
-            self.hit(Defect::NoRandomization, "a wait for a leader");
-            random = Duration::ZERO;
-        }
+        let random = self.rng.random_range(Duration::ZERO..base);
         self.patience = self.options.campaign_after.unwrap_or(base + random);
     }
 

@@ -194,10 +194,6 @@ defects! {
         "a client is answered when its index is applied, whichever entry is there"
         "catalogue F-072"
         ["linearizable"];
-    NoRandomization "no-randomization"
-        "every node waits for T exactly before it campaigns"
-        "catalogue F-057: RethinkDB 6038, swarmkit 1310"
-        ["no-leader", "election-loop"];
     RefusedVoteResetsTimer "refused-vote-resets-timer"
         "who refuses a vote waits anew before it campaigns itself"
         "catalogue F-005: rabbitmq/ra 439"
@@ -343,11 +339,11 @@ pub(crate) struct Options {
     pub(crate) check_quorum: bool,
     pub(crate) lease: bool,
     pub(crate) reads: Reads,
-    pub(crate) follower_reads: bool,
     pub(crate) initial_members: BTreeSet<NodeId>,
     /// `None`: never.
     pub(crate) snapshot_after: Option<u64>,
     pub(crate) snapshot_keep: u64,
+    pub(crate) follower_reads: bool,
     pub(crate) batch: usize,
     pub(crate) defects: BTreeSet<Defect>,
     pub(crate) params: Params,

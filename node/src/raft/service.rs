@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     command::{Command, Entry, Function},
-    machine::Answer,
+    machine::{Answer, Refusal},
     node::Raft,
     options::{Defect, Reads},
     state::{Asker, Leading, State, Waiting},
@@ -36,7 +36,8 @@ impl Raft {
             return;
         }
         if let Err(reason) = self.operate(waiting, request) {
-            self.reply(client, Reply::refused(request.serial, reason));
+            let leader = self.leader.filter(|leader| *leader != self.id);
+            self.reply(client, Reply { leader, ..Reply::refused(request.serial, reason) });
         }
     }
 
@@ -49,7 +50,10 @@ impl Raft {
             "write" => Some(Function::Write),
             "cas" => Some(Function::Cas),
             "append" => Some(Function::Append),
-            "advance" => Some(Function::Advance),
+            "advance" | "add" => Some(Function::Advance),
+            "acquire" => Some(Function::Acquire),
+            "release" => Some(Function::Release),
+            "delete" => Some(Function::Delete),
             other => return Err(format!("`raft` has no function `{other}`")),
         };
         let key = match (&request.key, f) {
@@ -59,7 +63,9 @@ impl Raft {
             (None, Some(_)) => return Err(format!("`{}` takes a key", request.f)),
         };
         let value = match (&request.value, f) {
-            (None, Some(Function::Read) | None) => "null".to_owned(),
+            (None, Some(Function::Read | Function::Acquire | Function::Delete) | None) => {
+                "null".to_owned()
+            }
             (None, Some(_)) => return Err(format!("`{}` takes a value", request.f)),
             (Some(value), _) => value.to_string(),
         };
@@ -67,7 +73,7 @@ impl Raft {
             return Err(format!("longer than {VALUE_BYTES_MAX} bytes"));
         }
         if f == Some(Function::Advance) && !request.value.as_ref().is_some_and(Value::is_u64) {
-            return Err("`advance` takes a number".to_owned());
+            return Err(format!("`{}` takes a number", request.f));
         }
         if !matches!(self.state, State::Leader(_))
             && self.led
@@ -131,7 +137,8 @@ impl Raft {
         }
         let reply = match answer {
             Ok(value) => Reply::done(serial, value),
-            Err(reason) => Reply::refused(serial, reason),
+            Err(Refusal::No(reason)) => Reply::denied(serial, reason),
+            Err(Refusal::Wrong(reason)) => Reply::refused(serial, reason),
         };
         self.reply(client, reply);
     }
@@ -145,16 +152,15 @@ impl Raft {
         for Waiting { client, serial } in leading.proposals.into_values().chain(leading.leaving) {
             self.reply(client, Reply::unknown(serial, reason.clone()));
         }
-        let newcomers = leading.catch_up.map(|catch_up| catch_up.waiting);
-        if let Some(Waiting { client, serial }) = newcomers {
-            self.reply(client, Reply::refused(serial, reason.clone()));
-        }
         let reads = leading.reads.into_values().map(|read| read.asker);
         for asker in leading.early.into_iter().chain(reads) {
             // A follower hears of the new term, and refuses its clients itself.
             if let Asker::Client { waiting: Waiting { client, serial }, .. } = asker {
                 self.reply(client, Reply::refused(serial, reason.clone()));
             }
+        }
+        if let Some(Waiting { client, serial }) = leading.catch_up.map(|it| it.waiting) {
+            self.reply(client, Reply::refused(serial, reason.clone()));
         }
         if let Some(transfer) = leading.transfer {
             self.stuck_transfer = self.has(Defect::TransferFlagSurvivesStepdown);

@@ -48,6 +48,7 @@ impl Raft {
 
     /// A follower passes on what it was asked.
     pub(super) fn on_transfer(&mut self, to: NodeId) {
+        // A learner never campaigns; and a leader that is being removed has no need to be told.
         if self.config().is_voter(to) {
             // Whoever asked is not waiting.
             let _ = self.begin_transfer(to, None);
