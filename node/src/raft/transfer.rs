@@ -84,7 +84,7 @@ impl Raft {
     pub(super) fn hand_over_to(&mut self, node: NodeId) {
         let last = self.log.last().index;
         let State::Leader(leading) = &mut self.state else { return };
-        if !leading.transfer.as_ref().is_some_and(|transfer| transfer.to == node) {
+        if leading.transfer.as_ref().is_none_or(|transfer| transfer.to != node) {
             return;
         }
         if leading.progress.get(&node).is_none_or(|progress| progress.matched < last) {
