@@ -175,7 +175,8 @@ impl Raft {
         }
         if prev.index < self.log.base().index && self.has(Defect::PurgedPrevIsConflict) {
             self.hit(Defect::PurgedPrevIsConflict, "a place that a snapshot covers");
-            self.truncate(self.log.base().index + 1, "an unknown place before an append");
+            let covered = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.last.index);
+            self.truncate(covered + 1, "an unknown place before an append");
         }
         // What is committed agrees with every leader's log: this append is late.
         if prev.index < self.commit {

@@ -239,6 +239,7 @@ impl Raft {
         self.note_snapshot("install", last);
         self.store_snapshot(snapshot);
         self.adopt("apply", role);
+        self.serve_forwarded();
     }
 
     fn note_snapshot(&mut self, op: &str, last: EntryId) {

@@ -43,6 +43,8 @@ pub(crate) struct Invariants {
     committed: BTreeMap<u64, EntryId>,
     /// What was applied at each index, and the state after it.
     applied: BTreeMap<u64, (EntryId, String, Option<String>)>,
+    /// The configuration of each node, as it says.
+    in_force: BTreeMap<NodeId, Config>,
     /// Of the running incarnation.
     commits: BTreeMap<NodeId, u64>,
     applied_last: BTreeMap<NodeId, u64>,
@@ -86,6 +88,7 @@ impl Invariants {
         let raft = node.raft.as_ref()?;
         match event {
             Event::NodeStart { persisted, .. } => {
+                self.in_force.insert(id, raft.config().clone());
                 let found = persisted.term.unwrap_or(0);
                 if self.terms.get(&id).is_some_and(|before| found < *before) {
                     return Some("a term that was told is never forgotten");
@@ -96,7 +99,7 @@ impl Invariants {
                 if *self.leaders.entry(*in_term).or_insert(id) != id {
                     return Some("election safety: one leader per term");
                 }
-                if !is_quorum(raft.config(), votes) {
+                if !is_quorum(&self.in_force[&id], votes) {
                     return Some("a quorum elects");
                 }
                 // What a snapshot covers was judged when it was taken.
@@ -122,7 +125,9 @@ impl Invariants {
             Event::Truncate { first, .. } if first.index <= self.commits[&id] => {
                 return Some("what is committed is never truncated");
             }
-            Event::Commit { quorum: Some(quorum), .. } if !is_quorum(raft.config(), quorum) => {
+            Event::Commit { quorum: Some(quorum), .. }
+                if !is_quorum(&self.in_force[&id], quorum) =>
+            {
                 return Some("a quorum commits");
             }
             Event::Commit { up_to, .. } => {
@@ -165,7 +170,14 @@ impl Invariants {
                     return Some("a snapshot has the state that all have there");
                 }
             }
-            Event::Config { op, id, .. } if op == "commit" => _ = self.configs.insert(*id),
+            Event::Config { op, id: entry, .. } if op == "commit" => {
+                self.configs.insert(*entry);
+            }
+            Event::Config { voters, outgoing, .. } => {
+                let outgoing = outgoing.iter().flatten().copied().collect();
+                let voters = voters.iter().copied().collect();
+                self.in_force.insert(id, Config { voters, outgoing, ..Config::default() });
+            }
             Event::DefectHit { name, .. } => {
                 self.defect_hits.insert(name.clone());
             }
