@@ -521,6 +521,7 @@ impl PlanArgs {
             settle: self.settle,
             params: self.param.iter().cloned().collect(),
             checks: self.check.clone(),
+            load: None,
             workload: self.workload.clone(),
         }
     }
