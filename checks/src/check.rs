@@ -41,8 +41,10 @@ pub struct CheckInfo {
 
 /// Every check that there is, by name.
 pub const CHECKS: &[CheckInfo] = &[
+    rules::agreement::INFO,
     rules::cannot_rejoin::INFO,
     rules::commit_overreach::INFO,
+    rules::config_safety::INFO,
     rules::connection_storm::INFO,
     rules::crash::INFO,
     rules::disruption::INFO,
@@ -53,6 +55,7 @@ pub const CHECKS: &[CheckInfo] = &[
     rules::leader_completeness::INFO,
     rules::linearizable::INFO,
     rules::log_divergence::INFO,
+    rules::lost_acknowledged_write::INFO,
     rules::lost_commit::INFO,
     rules::mutual_follow::INFO,
     rules::no_leader::INFO,
@@ -62,6 +65,7 @@ pub const CHECKS: &[CheckInfo] = &[
     rules::stale_read::INFO,
     rules::state_divergence::INFO,
     rules::term_rollback::INFO,
+    rules::write_outage::INFO,
     rules::zombie_leader::INFO,
 ];
 

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use usurper_history::{NodeId, OpRecord};
 
 pub use object::Object;
-pub(crate) use operations::{Operations, Told};
+pub(crate) use operations::{Function, Operations, Told, changes};
 pub(crate) use registers::Registers;
 pub(crate) use sessions::{Order, order};
 

@@ -297,7 +297,7 @@ pub(crate) fn events_of(
 fn sees(check: &str, workload: Option<&Workload>) -> bool {
     match check {
         "duplicate-apply" => workload.is_some_and(|workload| workload.sessions),
-        "sequential" | "stale-read" => false,
+        "agreement" | "lost-acknowledged-write" | "sequential" | "stale-read" => false,
         _ => true,
     }
 }

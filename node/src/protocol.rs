@@ -143,6 +143,8 @@ pub enum Input<M, T> {
         client: ClientId,
         request: Request,
     },
+    /// Requests that came together, in their order. A system may do them together.
+    Requests(Vec<(ClientId, Request)>),
 }
 
 /// An event with the part of its envelope that only the system knows, as it was at that moment.

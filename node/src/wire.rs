@@ -16,11 +16,13 @@ use tokio::{
 };
 use usurper_history::{
     NodeId,
-    frame::{Frame, FrameError, HEADER_BYTES, Kind},
+    frame::{Frame, FrameError, Kind},
 };
 
 /// How long a connection may take to be made, and to be welcomed.
 pub(crate) const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
+/// What is read at once, if so much is there.
+const READ_BYTES: usize = 1 << 13;
 /// A longer greeting is refused: nobody has been identified yet.
 const GREETING_BYTES_MAX: usize = 4096;
 
@@ -164,7 +166,7 @@ impl FrameReader {
             }
             self.buffer.drain(..self.taken);
             self.taken = 0;
-            self.buffer.reserve(HEADER_BYTES);
+            self.buffer.reserve(READ_BYTES);
             if self.half.read_buf(&mut self.buffer).await? == 0 {
                 return Err(StreamError::Closed);
             }

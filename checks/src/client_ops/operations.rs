@@ -55,7 +55,17 @@ const FUNCTIONS: [(&str, Function); 12] = [
     ("write", Function::Write),
 ];
 
+/// Whether an operation of this name can change what others see, as far as a model knows.
+pub(crate) fn changes(name: &str) -> bool {
+    let known = FUNCTIONS.binary_search_by_key(&name, |(known, _)| known);
+    known.is_ok_and(|place| FUNCTIONS[place].1.changes())
+}
+
 impl Function {
+    pub(crate) fn changes(self) -> bool {
+        !matches!(self, Self::Get | Self::Read | Self::Other(_))
+    }
+
     /// Whether what counts is what came back, not what was asked.
     fn answers(self) -> bool {
         matches!(self, Self::Acquire | Self::Dequeue | Self::Get | Self::Read)

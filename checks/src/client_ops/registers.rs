@@ -79,12 +79,17 @@ impl<'a> Registers<'a> {
             let (f, key) = (operations.name(other.f), operations.on_key(other.key));
             return Err(format!("only registers are judged, and `{f}`{key} is none of one"));
         }
+        Self::among(operations, &told)
+    }
+
+    /// Tells it of these operations, which are all of their keys, and of registers.
+    pub(crate) fn among(operations: &Operations, told: &[&'a Told]) -> Result<Self, String> {
         let mut registers = Self::default();
         // What the keys hold at first comes first.
         let mut initial = vec![usize::MAX; operations.keys()];
         // The operation that writes each value, whether it took effect or not.
         let mut writers: HashMap<(u32, Value), Option<&Told>> = HashMap::new();
-        for told in &told {
+        for told in told {
             let first = &mut initial[told.key as usize];
             if *first == usize::MAX {
                 *first = registers.writes.len();
@@ -108,12 +113,12 @@ impl<'a> Registers<'a> {
                 return Err(format!("{name} is written twice{key}, so reads do not tell which"));
             }
         }
-        for told in &told {
+        for told in told {
             if told.f != Function::Read && told.is_ok() {
                 registers.take_effect(told);
             }
         }
-        for told in &told {
+        for told in told {
             registers.refused += u64::from(told.f == Function::Cas && told.was_refused());
             if !told.is_ok() || told.f == Function::Write {
                 continue;

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail loudly, as tests do")]
 
+mod agreement;
 mod cannot_rejoin;
 mod commit_overreach;
+mod config_safety;
 mod connection_storm;
 mod crash;
 mod disruption;
@@ -16,6 +18,7 @@ mod leader_completeness;
 mod linearizable;
 mod log_divergence;
 mod log_model;
+mod lost_acknowledged_write;
 mod lost_commit;
 mod mutual_follow;
 mod no_leader;
@@ -28,4 +31,5 @@ mod stale_read;
 mod state_divergence;
 mod term_rollback;
 mod transcript;
+mod write_outage;
 mod zombie_leader;

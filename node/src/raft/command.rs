@@ -20,6 +20,17 @@ pub enum Command {
     Configure(Config),
 }
 
+impl Command {
+    /// About how many bytes its entry takes in a message.
+    pub(crate) fn bytes(&self) -> usize {
+        64 + match self {
+            Self::Noop | Self::Register => 0,
+            Self::Configure(config) => 8 * config.members().len(),
+            Self::Operate { key, value, .. } => key.len() + value.len(),
+        }
+    }
+}
+
 /// What a client can ask of the state machine through the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Function {
@@ -55,11 +66,7 @@ impl Entry {
 
     /// About how many bytes it takes in a message.
     pub(crate) fn bytes(&self) -> usize {
-        64 + match &self.command {
-            Command::Noop | Command::Register => 0,
-            Command::Configure(config) => 8 * config.members().len(),
-            Command::Operate { key, value, .. } => key.len() + value.len(),
-        }
+        self.command.bytes()
     }
 
     /// `client`, `noop` or `config`, as the `append` event has it.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use usurper_history::{EntryId, Event, NodeId, Persisted, Role, control::ClockName};
 
 use super::{
-    command::Entry,
+    command::{Command, Entry},
     config::{Config, Configs, Placed},
     durable::{Change, Durable, HardState},
     log::Log,
@@ -52,6 +52,9 @@ pub struct Raft {
     pub(super) machine: Machine,
     /// The last context of a heartbeat that confirms reads. Never used twice in an incarnation.
     pub(super) context: u64,
+    /// Commands of requests that came together and are proposed together, and about their bytes.
+    pub(super) gathered: Vec<(Command, Option<Waiting>)>,
+    pub(super) gathered_bytes: usize,
     /// The last context of a read that the leader was asked for. Never used twice by this node: the
     /// incarnation is in its upper half.
     pub(super) read_context: u64,
@@ -121,6 +124,8 @@ impl Protocol for Raft {
             applied,
             machine,
             context: 0,
+            gathered: Vec::new(),
+            gathered_bytes: 0,
             read_context: u64::from(setup.inc) << 32,
             forwarded: BTreeMap::new(),
             silent_until: Tick(0),
@@ -145,7 +150,16 @@ impl Protocol for Raft {
             Input::Connected(peer) => self.repair(peer),
             // Silence is what counts, not the connection it comes over.
             Input::Disconnected(_) => {}
-            Input::Request { client, request } => self.serve(client, &request),
+            Input::Request { client, request } => {
+                self.serve(client, &request);
+                self.propose_gathered();
+            }
+            Input::Requests(requests) => {
+                for (client, request) in requests {
+                    self.serve(client, &request);
+                }
+                self.propose_gathered();
+            }
         }
         if self.is_snapshot_due() {
             self.take_snapshot();

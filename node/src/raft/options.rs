@@ -238,6 +238,10 @@ defects! {
         "a sync that failed is tried again, and what it was to save is lost with the power"
         "catalogue F-075: fsync-gate, PostgreSQL 2018"
         ["persist-before-ack", "leader-completeness"];
+    TruncateOnCrc "truncate-on-crc"
+        "a record that was synced and is damaged is taken for a torn tail, with all after it"
+        "catalogue F-076: the distinction that PAR and ALICE ask for"
+        ["persist-before-ack", "leader-completeness"];
     LeaseFromResponse "lease-from-response"
         "the lease runs from the answer to a beat, not from when the beat was sent"
         "catalogue F-027: sofa-jraft 25, tikv 964"

@@ -6,7 +6,7 @@
 //! - A leader counts replicas of an entry of its own term only. An earlier one that a majority has
 //!   can still be replaced; it is committed by one of this term that comes after it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 use usurper_history::{EntryId, Event, NodeId};
 
@@ -89,15 +89,43 @@ impl Raft {
 
     /// Puts a command at the end of the log and on its way.
     pub(super) fn propose(&mut self, command: Command, waiting: Option<Waiting>) {
-        let index = self.log.last().index + 1;
-        let id = EntryId { term: self.hard.term, index };
-        self.write_entries(vec![Entry { id, command }], "self");
+        self.propose_gathered();
+        self.propose_all(vec![(command, waiting)]);
+    }
+
+    /// Takes a command that is proposed together with those that came with it: they share one write,
+    /// one sync and one round of appends.
+    pub(super) fn gather(&mut self, command: Command, waiting: Waiting) {
+        self.gathered_bytes += command.bytes();
+        self.gathered.push((command, Some(waiting)));
+        if self.gathered_bytes >= APPEND_BYTES_MAX {
+            self.propose_gathered();
+        }
+    }
+
+    /// Proposes what was gathered.
+    pub(super) fn propose_gathered(&mut self) {
+        self.gathered_bytes = 0;
+        let gathered = mem::take(&mut self.gathered);
+        if !gathered.is_empty() {
+            self.propose_all(gathered);
+        }
+    }
+
+    fn propose_all(&mut self, commands: Vec<(Command, Option<Waiting>)>) {
+        let first = self.log.last().index + 1;
+        let (mut entries, mut waiting) = (Vec::new(), Vec::new());
+        for (index, (command, client)) in (first..).zip(commands) {
+            entries.push(Entry { id: EntryId { term: self.hard.term, index }, command });
+            waiting.extend(client.map(|client| (index, client)));
+        }
+        self.write_entries(entries, "self");
         if self.has(Defect::LeaderSelfAckUnsynced) {
             self.hit(Defect::LeaderSelfAckUnsynced, "an own entry");
             self.forget_to_sync();
         }
-        if let (State::Leader(leading), Some(waiting)) = (&mut self.state, waiting) {
-            leading.proposals.insert(index, waiting);
+        if let State::Leader(leading) = &mut self.state {
+            leading.proposals.extend(waiting);
         }
         self.broadcast_append();
         if self.advance_commit() {

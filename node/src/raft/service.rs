@@ -31,6 +31,10 @@ impl Raft {
             self.reply(client, Reply::done(request.serial, status));
             return;
         }
+        if matches!(request.f.as_str(), "transfer" | "reconfigure") {
+            // It looks at the end of the log.
+            self.propose_gathered();
+        }
         if request.f == "transfer" {
             self.serve_transfer(waiting, request);
             return;
@@ -93,21 +97,23 @@ impl Raft {
                 _ => Err(self.not_leader()),
             };
         };
-        if leading.proposals.len() + leading.reads.len() + leading.early.len() >= WAITING_MAX {
+        if self.gathered.len() + leading.proposals.len() + leading.reads.len() + leading.early.len()
+            >= WAITING_MAX
+        {
             return Err("too many operations wait for an answer".to_owned());
         }
         if f != Some(Function::Read) || self.options.reads == Reads::Log {
             self.takes_proposals()?;
         }
         match f {
-            None => self.propose(Command::Register, Some(waiting)),
+            None => self.gather(Command::Register, waiting),
             Some(Function::Read) if self.options.reads != Reads::Log => {
                 self.read(Asker::Client { waiting, key });
             }
             Some(f) => {
                 let session = request.session.map(|session| (session.id, session.serial));
                 let command = Command::Operate { session, f, key, value };
-                self.propose(command, Some(waiting));
+                self.gather(command, waiting);
             }
         }
         Ok(())

@@ -462,6 +462,7 @@ fn no_defect_crashes_a_node_and_each_does_something() {
             "timeout-now-ignores-term",
             "accept-wiped-member",
             "retry-failed-sync",
+            "truncate-on-crc",
         ]
         .contains(&defect.name);
         assert!(hits || rare, "{} never changed anything", defect.name);
