@@ -57,7 +57,7 @@ impl System for Reference {
     }
 
     fn supports(&self, fault: Fault) -> bool {
-        fault != Fault::Transfer || self.0.name == "raft"
+        !matches!(fault, Fault::Transfer | Fault::Reconfigure) || self.0.name == "raft"
     }
 
     fn failpoints(&self) -> &'static [FailpointInfo] {

@@ -200,13 +200,13 @@ fn a_full_disk_ends_a_suite_and_its_nodes() {
 #[test]
 fn a_suite_that_is_killed_loses_nothing() {
     const KILLS: u64 = 100;
-    const RUNS: usize = 60;
+    const RUNS: usize = 200;
     let place = Place::new();
     place.file("night.toml", &healthy(RUNS.try_into().unwrap()));
     let mut before = BTreeMap::new();
-    let mut words = "suite night.toml --seed 1 --jobs 3".to_owned();
+    let mut words = "suite night.toml --seed 1".to_owned();
     for kill in 0..KILLS {
-        let suite = place.start(&words);
+        let suite = place.start(&format!("{words} --jobs 2"));
         // Some moment: after this many more files have appeared, or a few more polls.
         let patience = kill * 37 % 41;
         let mut polls = 0;
@@ -225,10 +225,11 @@ fn a_suite_that_is_killed_loses_nothing() {
         }
         before = now;
         if place.store().join("suites/night-1/suite.json").is_file() {
-            "suite night.toml --resume --jobs 3".clone_into(&mut words);
+            "suite night.toml --resume".clone_into(&mut words);
         }
     }
     assert!(before.len() < RUNS, "it was through before the last kill");
+    words.push_str(" --jobs 6");
     place.usurper(&words).expect(0, &[&format!("night-1: {RUNS} runs, {RUNS} valid")]);
     let seeds: BTreeSet<_> = runs(&place.store()).into_iter().map(|(_, seed, _)| seed).collect();
     assert_eq!((seeds.len(), finished(&place.store()).len()), (RUNS, RUNS));

@@ -82,6 +82,14 @@ impl Raft {
         latest.config.is_voter(self.id) || latest.id.index > self.commit && was_voter()
     }
 
+    /// Whom a candidate asks.
+    pub(super) fn asked(&self) -> BTreeSet<NodeId> {
+        if self.has(Defect::CampaignWithUnappliedConf) {
+            return self.configs.at(self.applied).config.electorate().counted();
+        }
+        self.electorate().counted()
+    }
+
     pub(super) fn decide_election(&mut self, votes: &BTreeMap<NodeId, bool>) -> Tally {
         let right = self.electorate();
         if self.has(Defect::CampaignWithUnappliedConf) {

@@ -253,15 +253,15 @@ defects! {
     ConfChangeBeforeOwnCommit "conf-change-before-own-commit"
         "a leader changes the configuration before it has committed an entry of its term"
         "catalogue F-023: the bug in single-server changes that Ongaro announced in 2015"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     MultiplePendingConf "multiple-pending-conf"
         "a leader changes the configuration although the change before is not committed"
         "catalogue F-024: two changes in one log, and majorities that do not meet"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     CampaignWithUnappliedConf "campaign-with-unapplied-conf"
         "a campaign counts votes by the last configuration that was applied, not by the latest"
         "catalogue F-024: etcd 7280, 7625, 11284, 12133"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     LearnerRefusesVote "learner-refuses-vote"
         "a node that does not know that it was promoted refuses to vote"
         "catalogue F-025: etcd 10998, raft-rs 57"
@@ -281,27 +281,27 @@ defects! {
     CountNonMembers "count-non-members"
         "whoever grants a vote or has an entry counts, member or not"
         "catalogue F-073: logcabin 210"
-        ["lost-commit", "dual-leaders"];
+        ["leader-completeness"];
     LearnerCounts "learner-counts"
         "a learner counts towards the majority of the voters"
         "catalogue F-073 and B.5: learners receive the log, and do not count"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     JointCountsNewOnly "joint-counts-new-only"
         "in a joint configuration only the incoming voters count"
         "catalogue F-059: section 4.3 of the thesis"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     JointCountsOldOnly "joint-counts-old-only"
         "in a joint configuration only the outgoing voters count"
         "catalogue F-059: section 4.3 of the thesis"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     ChangeManyAtOnce "change-many-at-once"
         "several voters are replaced in one step, without a joint configuration"
         "catalogue F-059: figure 4.2 of the thesis"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     RemovedLeaderCountsSelf "removed-leader-counts-self"
         "a leader that is being removed counts itself towards the majority of the others"
         "catalogue A.5: section 4.2.2 of the thesis"
-        ["lost-commit", "leader-completeness"];
+        ["no-leader"];
     RemovedLeaderStays "removed-leader-stays"
         "a leader that has been removed goes on leading"
         "catalogue A.5: section 4.2.2 of the thesis; logcabin 205"
@@ -309,11 +309,11 @@ defects! {
     SnapshotOverwritesNewer "snapshot-overwrites-newer"
         "a snapshot that is older than the log is installed all the same"
         "catalogue F-055: camunda 6092"
-        ["state-divergence", "lost-commit"];
+        ["leader-completeness"];
     SnapshotWithoutConfig "snapshot-without-config"
         "a snapshot says nothing of the configuration; who installs it keeps an older one"
         "catalogue F-055: chapter 5 of the thesis"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     SnapshotWithoutSessions "snapshot-without-sessions"
         "a snapshot has the values and not the sessions, so that a repetition is applied again"
         "catalogue F-055 and F-044: section 6.3 of the thesis"
