@@ -12,6 +12,8 @@ fn main() -> io::Result<()> {
     for entry in fs::read_dir(&root)? {
         let folder = entry?.path();
         if folder.is_dir() {
+            // A file that is new is only seen in the folder that holds it.
+            println!("cargo::rerun-if-changed={}", folder.display());
             for file in fs::read_dir(folder)? {
                 files.push(file?.path());
             }

@@ -41,8 +41,10 @@ pub struct CheckInfo {
 
 /// Every check that there is, by name.
 pub const CHECKS: &[CheckInfo] = &[
+    rules::agreement::INFO,
     rules::cannot_rejoin::INFO,
     rules::commit_overreach::INFO,
+    rules::config_safety::INFO,
     rules::connection_storm::INFO,
     rules::crash::INFO,
     rules::disruption::INFO,
@@ -53,13 +55,17 @@ pub const CHECKS: &[CheckInfo] = &[
     rules::leader_completeness::INFO,
     rules::linearizable::INFO,
     rules::log_divergence::INFO,
+    rules::lost_acknowledged_write::INFO,
     rules::lost_commit::INFO,
     rules::mutual_follow::INFO,
     rules::no_leader::INFO,
     rules::persist_before_ack::INFO,
+    rules::sequential::INFO,
     rules::stale_leader_heartbeat::INFO,
+    rules::stale_read::INFO,
     rules::state_divergence::INFO,
     rules::term_rollback::INFO,
+    rules::write_outage::INFO,
     rules::zombie_leader::INFO,
 ];
 

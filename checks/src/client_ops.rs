@@ -7,13 +7,17 @@
 
 mod object;
 mod operations;
+mod registers;
+mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use usurper_history::{NodeId, OpRecord};
 
 pub use object::Object;
-pub(crate) use operations::{Operations, Told};
+pub(crate) use operations::{Function, Operations, Told, changes};
+pub(crate) use registers::Registers;
+pub(crate) use sessions::{Order, order};
 
 use crate::{
     linearizability::{Budget, Operation, Options, PairError, Report, Verdict, Why},

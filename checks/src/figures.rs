@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use usurper_history::{
-    Body, Effect, Event, FaultRecord, HarnessEvent, NodeId, Outcome, Phase, Record,
+    Body, Effect, Event, FaultRecord, HarnessEvent, NodeId, OpRecord, OpType, Outcome, Phase,
+    Record,
 };
 
 use crate::{
+    client_ops,
     timeline::Timeline,
     verdict::{Figures, Interval, Spread},
 };
@@ -28,6 +30,14 @@ pub(crate) struct Counter {
     /// The first fault that took a leader down since the last establishment.
     leader_down_since: Option<u64>,
     failovers: Vec<u64>,
+    spells: Vec<u64>,
+    /// When faults began that took nodes or links away, and no write was acknowledged since.
+    unwritten_since: Vec<u64>,
+    /// When the writes that are open were asked for, by process.
+    writes: BTreeMap<u32, u64>,
+    recoveries: Vec<u64>,
+    /// The lowest and the highest term.
+    terms: Option<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -35,6 +45,8 @@ struct Begun {
     fault: String,
     /// When it began, if it names a leader to take down.
     at_leader: Option<u64>,
+    /// When it began, if it takes something away.
+    takes_away: Option<u64>,
 }
 
 impl Counter {
@@ -44,6 +56,11 @@ impl Counter {
             Body::Fault(fault) => self.fault(t, fault, timeline),
             Body::Harness(event) => self.harness(t, event),
             Body::Node(node) => {
+                let (lowest, highest) = self.terms.unwrap_or((node.term, node.term));
+                self.terms = Some((lowest.min(node.term), highest.max(node.term)));
+                if let Event::VoteMsg { dir, .. } = &node.event {
+                    self.figures.election_messages += u64::from(dir == "send");
+                }
                 if let Event::Heartbeat { dir, .. } = &node.event {
                     let heartbeats = &mut self.figures.heartbeats;
                     match dir.as_str() {
@@ -53,7 +70,7 @@ impl Counter {
                     }
                 }
             }
-            Body::Op(_) => {}
+            Body::Op(op) => self.operation(t, op),
         }
         if self.majority_at.is_none() && !timeline.connected_majority().is_empty() {
             self.majority_at = Some(t);
@@ -78,6 +95,11 @@ impl Counter {
         figures.elections_per_minute =
             per_minute(figures.leader_establishments, figures.observed_ns);
         figures.failover = spread(self.failovers);
+        figures.leaderless_spells = spread(self.spells);
+        figures.write_recovery = spread(self.recoveries);
+        figures.terms_consumed = self.terms.map_or(0, |(lowest, highest)| highest - lowest);
+        figures.messages_per_election =
+            ratio(figures.election_messages, figures.leader_establishments);
         self.figures
     }
 
@@ -100,6 +122,9 @@ impl Counter {
                 self.leaderless_since = None;
                 let to_ns = t.max(from_ns);
                 self.figures.leaderless_ns += to_ns - from_ns;
+                if self.spells.len() < FAILOVERS_MAX {
+                    self.spells.push(to_ns - from_ns);
+                }
                 if self.figures.leaderless.len() < INTERVALS_MAX {
                     self.figures.leaderless.push(Interval { from_ns, to_ns });
                 } else {
@@ -108,6 +133,27 @@ impl Counter {
             }
             _ => {}
         }
+    }
+
+    /// Faults after which a write was asked for and acknowledged are over for clients.
+    fn operation(&mut self, t: u64, op: &OpRecord) {
+        if !client_ops::changes(&op.f) {
+            return;
+        }
+        if op.op_type == OpType::Invoke {
+            self.writes.insert(op.process, t);
+            return;
+        }
+        let asked = self.writes.remove(&op.process);
+        let Some(asked) = asked.filter(|_| op.op_type == OpType::Ok) else { return };
+        let recoveries = &mut self.recoveries;
+        self.unwritten_since.retain(|since| {
+            let over = *since <= asked;
+            if over && recoveries.len() < FAILOVERS_MAX {
+                recoveries.push(t - since);
+            }
+            !over
+        });
     }
 
     fn harness(&mut self, t: u64, event: &HarnessEvent) {
@@ -128,7 +174,10 @@ impl Counter {
             let leads = |node: &NodeId| timeline.leaders.is_current(*node);
             let kills = fault.effect == Effect::Down && fault.nodes.iter().any(leads);
             let at_leader = kills.then_some(t);
-            self.begun.insert(fault.id, Begun { fault: fault.fault.clone(), at_leader });
+            let takes = matches!(fault.effect, Effect::Down | Effect::Frozen | Effect::Cut);
+            let takes_away = takes.then_some(t);
+            let begun = Begun { fault: fault.fault.clone(), at_leader, takes_away };
+            self.begun.insert(fault.id, begun);
             return;
         }
         let begun = self.begun.remove(&fault.id);
@@ -136,8 +185,11 @@ impl Counter {
         match fault.outcome {
             Some(Outcome::Installed) => {
                 counts.installed += 1;
-                let at_leader = begun.and_then(|begun| begun.at_leader);
-                self.leader_down_since = self.leader_down_since.or(at_leader);
+                let Some(begun) = begun else { return };
+                self.leader_down_since = self.leader_down_since.or(begun.at_leader);
+                if self.unwritten_since.len() < FAILOVERS_MAX {
+                    self.unwritten_since.extend(begun.takes_away);
+                }
             }
             Some(Outcome::Skipped) => counts.skipped += 1,
             Some(Outcome::Indeterminate) | None => counts.indeterminate += 1,
@@ -155,6 +207,11 @@ fn per_minute(count: u64, ns: u64) -> f64 {
     if ns == 0 { 0.0 } else { count as f64 * 60e9 / ns as f64 }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a rate for people, of numbers far below 2^53")]
+fn ratio(count: u64, of: u64) -> Option<f64> {
+    (count > 0 && of > 0).then(|| count as f64 / of as f64)
+}
+
 fn spread(mut durations: Vec<u64>) -> Option<Spread> {
     durations.sort_unstable();
     let (first, last) = (durations.first().copied()?, durations.last().copied()?);
@@ -162,6 +219,7 @@ fn spread(mut durations: Vec<u64>) -> Option<Spread> {
         count: durations.len() as u64,
         min_ns: first,
         median_ns: durations[durations.len() / 2],
+        p95_ns: durations[(durations.len() * 95).div_ceil(100) - 1],
         max_ns: last,
     })
 }

@@ -395,6 +395,11 @@ impl Pending {
 }
 
 impl Mark {
+    /// The one that the history tells of first.
+    pub(crate) fn earlier(self, other: Self) -> Self {
+        if other.line < self.line { other } else { self }
+    }
+
     /// The later of two instants.
     pub(crate) fn later(self, other: Self) -> Self {
         if other.t > self.t { other } else { self }

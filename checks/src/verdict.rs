@@ -176,13 +176,16 @@ pub struct Interval {
     pub to_ns: u64,
 }
 
-/// Smallest, middle and largest of some durations.
+/// Smallest, middle, nearly largest and largest of some durations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Spread {
     pub count: u64,
     pub min_ns: u64,
     pub median_ns: u64,
+    /// Of a hundred, ninety-five took no longer.
+    #[serde(default)]
+    pub p95_ns: u64,
     pub max_ns: u64,
 }
 
@@ -215,9 +218,25 @@ pub struct Figures {
     /// The first of these stretches.
     pub leaderless: Vec<Interval>,
     pub leaderless_omitted: u64,
+    /// How long these stretches were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaderless_spells: Option<Spread>,
     /// From a fault that took a leader down to the next established leader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover: Option<Spread>,
+    /// From a fault that took nodes or links away to the next acknowledged write that was asked for
+    /// after it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_recovery: Option<Spread>,
+    /// From the lowest to the highest term that any node told of.
+    #[serde(default)]
+    pub terms_consumed: u64,
+    /// Messages of elections that nodes recorded as sent.
+    #[serde(default)]
+    pub election_messages: u64,
+    /// Of these, per established leader; absent without either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages_per_election: Option<f64>,
     pub exits_expected: u64,
     pub exits_unexpected: u64,
     pub heartbeats: HeartbeatCounts,

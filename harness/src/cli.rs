@@ -9,7 +9,12 @@ use clap::{
 use usurper_checks::formats::Format;
 use usurper_nemesis::{Majority, TimeSpan};
 
-use crate::{failure::Failure, plan::Wishes};
+use crate::{
+    abilities::Ability,
+    failure::Failure,
+    plan::Wishes,
+    suite::{Keep, Shard},
+};
 
 /// usurper finds the leaders that should not be leading.
 ///
@@ -39,6 +44,23 @@ pub(crate) enum Command {
     /// It can be stopped with Ctrl-C; the same command goes on where it was. Exit codes: 0 when a
     /// scenario was written, 3 when the run does not fail again.
     Shrink(ShrinkArgs),
+    /// Many runs side by side: a matrix of scenarios and random faults, night after night.
+    ///
+    /// Exit codes: 1 if a run was invalid, 4 if the harness failed in one, 3 if one is unknown, 0 if
+    /// all are valid.
+    Suite(SuiteArgs),
+    /// Say whether a fix holds: the same runs before and after it, side by side.
+    ///
+    /// Exit codes: 0 fixed, 1 not fixed, 3 inconclusive.
+    Validate(ValidateArgs),
+    /// Say what failed when, and how it went from night to night.
+    History(HistoryArgs),
+    /// Show one stored run.
+    Show(ShowArgs),
+    /// Join the stores of shards into one.
+    Merge(MergeArgs),
+    /// Look after a store.
+    Store(StoreArgs),
     /// Judge a history, or the history of a run; also Jepsen's, and servers' logs.
     ///
     /// Files of servers' logs (etcd, ZooKeeper) are those of one cluster, one file per server.
@@ -84,7 +106,8 @@ pub(crate) struct PlanArgs {
     /// Switch the scenario's own defects on.
     #[arg(long)]
     pub(crate) with_defect: bool,
-    /// Families of random faults: kill, terminate, pause, partition, all or none.
+    /// Families of random faults (docs/schedules.md names them), all or none
+    /// [default: kill,pause,partition]
     #[arg(long, value_delimiter = ',', value_name = "FAULT,…")]
     pub(crate) faults: Option<Vec<String>>,
     /// From one random fault to the next [default: 2s]
@@ -108,7 +131,8 @@ pub(crate) struct PlanArgs {
     /// How long faults go on, at most [default: the scenario's, or 12s]
     #[arg(long)]
     pub(crate) time: Option<TimeSpan>,
-    /// How long to watch the healed cluster [default: the scenario's, or 2s]
+    /// How long to watch the healed cluster [default: the scenario's; of random faults, until a leader
+    /// lasts, at most as long as the checks of liveness need]
     #[arg(long)]
     pub(crate) settle: Option<TimeSpan>,
     /// What everything random in the run derives from; a new one if absent.
@@ -129,6 +153,12 @@ pub(crate) struct RunArgs {
     /// Run so many times, each with the next seed.
     #[arg(long, default_value_t = 1)]
     pub(crate) repeat: u32,
+    /// Leave out the faults that this machine cannot do; each is recorded as skipped.
+    #[arg(long)]
+    pub(crate) allow_skip: bool,
+    /// Do as if this machine lacked something.
+    #[arg(long, value_enum, hide = true)]
+    pub(crate) without: Vec<Ability>,
     /// Where runs are stored.
     #[arg(long, default_value = "store")]
     pub(crate) store: PathBuf,
@@ -217,6 +247,137 @@ pub(crate) struct ShrinkArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct SuiteArgs {
+    /// The suite: a TOML file.
+    pub(crate) file: PathBuf,
+    /// How many runs go on side by side, at most [default: by the cores and the clusters' timeouts]
+    #[arg(long, value_parser = at_least_one)]
+    pub(crate) jobs: Option<usize>,
+    /// Go on with new seeds, round after round, for so long (`8h`); otherwise there is one round.
+    #[arg(long)]
+    pub(crate) budget: Option<TimeSpan>,
+    /// Do only this part of the runs, as I/N from 1/N to N/N; needs a seed.
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
+    /// What the runs' seeds derive from; a new one if absent.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Go on with the newest unfinished one.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Begin no run after the first that is invalid or in which the harness fails.
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+    /// Shrink the shortest run of each finding at the end.
+    #[arg(long)]
+    pub(crate) shrink: bool,
+    /// Which runs keep their history, logs and data.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) keep: Keep,
+    /// Where runs are stored.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
+    /// Write JUnit XML there, too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Write a job summary in Markdown there, too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// A scenario (`usurper list scenarios`), a TOML file, or the directory of a run.
+    #[arg(value_name = "SCENARIO|RUN")]
+    pub(crate) what: String,
+    /// What it was like before: defects and options, `config-leader-on-boot,heartbeat=50ms`, or `none`
+    /// [default: the defects of the scenario or the run]
+    #[arg(long, value_delimiter = ',', value_name = "DEFECT|KEY=VALUE,…")]
+    pub(crate) before: Option<Vec<String>>,
+    /// What it is like after.
+    #[arg(long, value_delimiter = ',', value_name = "DEFECT|KEY=VALUE,…", default_value = "none")]
+    pub(crate) after: Vec<String>,
+    /// The program of the system under test before.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) before_bin: Option<PathBuf>,
+    /// The program of the system under test after.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) after_bin: Option<PathBuf>,
+    /// How many runs of each, at most; fewer where less decides.
+    #[arg(short = 'n', long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) runs: u32,
+    /// How many runs go on side by side [default: four times the cores]
+    #[arg(long, value_parser = at_least_one)]
+    pub(crate) jobs: Option<usize>,
+    /// What counts as failing; may be repeated [default: what the scenario expects or the run failed]
+    #[arg(long, value_name = "CHECK")]
+    pub(crate) check: Vec<String>,
+    /// The first seed of a scenario's runs; each pair takes the next.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Keep every run in the store.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Where the runs are stored.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Only cells and scenarios whose name has this in it.
+    pub(crate) cell: Option<String>,
+    /// Only the newest suite whose name has this in it.
+    #[arg(long)]
+    pub(crate) suite: Option<String>,
+    /// Where runs are stored.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The run's directory, a part of its path in the store, or its seed.
+    pub(crate) run: String,
+    /// Where runs are stored.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MergeArgs {
+    /// The stores to take from. They stay as they are.
+    #[arg(required = true, value_name = "STORE")]
+    pub(crate) stores: Vec<PathBuf>,
+    /// The store to join them into.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    #[command(subcommand)]
+    pub(crate) command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Make the index again from the runs.
+    Rebuild {
+        #[arg(long, default_value = "store")]
+        store: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     /// History files or run directories (`store/latest`).
     #[arg(required = true)]
@@ -294,6 +455,9 @@ pub(crate) enum What {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
+    /// Do as if this machine lacked something.
+    #[arg(long, value_enum, hide = true)]
+    pub(crate) without: Vec<Ability>,
     /// Also measure how long a fault takes from the event that it waits for.
     #[arg(long)]
     pub(crate) measure: bool,
@@ -306,6 +470,24 @@ fn format_of(formats: &'static [Format]) -> impl TypedValueParser<Value = Format
         let named = formats.iter().find(|format| format.name() == name);
         *named.expect("the parser takes no other names")
     })
+}
+
+impl ShrinkArgs {
+    /// To shrink a run with the usual settings.
+    pub(crate) fn of_run(run: PathBuf, jobs: Option<usize>) -> Self {
+        #[derive(Parser)]
+        struct Alone {
+            #[command(flatten)]
+            args: ShrinkArgs,
+        }
+        let words = ["shrink".into(), std::ffi::OsString::from("--"), run.into_os_string()];
+        Self { jobs, ..Alone::parse_from(words).args }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse::<usize>().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected a number from 1".to_owned())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -346,10 +528,12 @@ impl PlanArgs {
 
     /// The seed asked for, or one that was not used before.
     pub(crate) fn seed_or_new(&self) -> u64 {
-        self.seed.unwrap_or_else(|| {
-            let fresh = usurper_history::monotonic_ns() ^ (u64::from(std::process::id()) << 20);
-            // Short enough to be typed again.
-            fresh.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
-        })
+        self.seed.unwrap_or_else(new_seed)
     }
+}
+
+/// A seed that was not used before, short enough to be typed again.
+pub(crate) fn new_seed() -> u64 {
+    let fresh = usurper_history::monotonic_ns() ^ (u64::from(std::process::id()) << 20);
+    fresh.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
 }

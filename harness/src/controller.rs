@@ -28,6 +28,7 @@ use usurper_nemesis::{
 use crate::{
     act::{self, Ended},
     failure::Failure,
+    following::Following,
     machine::{Aspect, Machine, control_name},
     plan::{Plan, events_of},
     reporter::Reporter,
@@ -135,6 +136,7 @@ pub(crate) struct Controller<'a> {
     pub(crate) nodes: BTreeMap<NodeId, NodeState>,
     pub(crate) machines: BTreeMap<NodeId, Machine>,
     scheduler: Scheduler,
+    following: Following,
     steps_begun: u64,
     steps_open: usize,
     pub(crate) operations: u32,
@@ -186,6 +188,7 @@ impl<'a> Controller<'a> {
             nodes: BTreeMap::new(),
             machines: BTreeMap::new(),
             scheduler: Scheduler::new(plan.steps.clone(), &node_ids, plan.seed),
+            following: Following::new(&node_ids, system.events().contains(&"leader-known")),
             steps_begun: 0,
             steps_open: 0,
             operations: 0,
@@ -215,11 +218,32 @@ impl<'a> Controller<'a> {
         self.heal().await?;
         if !self.interrupted {
             self.phase("settle")?;
-            self.until(|c| c.interrupted, self.plan.settle.0).await?;
+            self.settle().await?;
             // A run that stopped in the middle of an election would show nothing about its end.
             self.await_leader().await?;
         }
         Ok(if self.interrupted { RunEnd::Interrupted } else { RunEnd::Complete })
+    }
+
+    /// Watches the healed cluster, until it is calm if the plan says so.
+    async fn settle(&mut self) -> Result<(), Failure> {
+        let Some(calm) = self.plan.calm else {
+            self.until(|c| c.interrupted, self.plan.settle.0).await?;
+            return Ok(());
+        };
+        let end_ns = self.clock.now_ns().saturating_add(self.plan.settle.as_nanos());
+        loop {
+            // Since when nothing has changed that an election would change.
+            let since_ns = self.following.calm_since_ns();
+            let now_ns = self.clock.now_ns();
+            let calm_ns = since_ns.map(|since| since.saturating_add(calm.as_nanos()));
+            if self.interrupted || now_ns >= end_ns || calm_ns.is_some_and(|calm| now_ns >= calm) {
+                return Ok(());
+            }
+            let until_ns = calm_ns.unwrap_or(end_ns).min(end_ns);
+            let changed = |c: &Self| c.interrupted || c.following.calm_since_ns() != since_ns;
+            self.until(changed, Duration::from_nanos(until_ns - now_ns)).await?;
+        }
     }
 
     /// Waits for a leader, as long as the check of that does: a run that stopped in the middle of an
@@ -381,6 +405,7 @@ impl<'a> Controller<'a> {
     /// Takes note of a record that has just been written.
     fn seen(&mut self, record: &Record) {
         self.scheduler.observe(record);
+        self.following.observe(record);
         self.reporter.record(record);
     }
 
@@ -498,7 +523,8 @@ impl<'a> Controller<'a> {
         let on_links = info.needs == Needs::Links || step.effect() == Effect::Cut;
         let no_link =
             (on_links && asked.links.is_empty()).then(|| "there is no such link".to_owned());
-        let reason = resolved.err().or(misfit).or(no_link);
+        let unable = self.plan.skip.get(&step.fault).cloned();
+        let reason = unable.or(resolved.err()).or(misfit).or(no_link);
         let record = FaultRecord {
             id: self.steps_begun,
             phase: Phase::Begin,
@@ -515,6 +541,15 @@ impl<'a> Controller<'a> {
             reason: None,
         };
         self.steps_open += 1;
+        if let (Some(index), Some(why)) = (index, self.plan.skip.get(&step.fault))
+            && !step.optional
+        {
+            // What was to be provoked is not put to the test.
+            let (number, fault) = (index + 1, step.fault);
+            let waits_for = format!("a machine that can do it: {why}");
+            let step = format!("step {number}: {fault}");
+            self.record(Body::Harness(HarnessEvent::StepMissed { step, waits_for }))?;
+        }
         if let Some(reason) = reason {
             self.record(Body::Fault(record.clone()))?;
             return self.handle_ended(act::skipped(index, record, reason));

@@ -12,6 +12,7 @@ use crate::{
     failure::Failure,
     plan::Plan,
     reporter::Reporter,
+    result::RunResult,
     signals,
     store::RunDir,
     stored, system,
@@ -23,6 +24,8 @@ pub(crate) struct Judged {
     pub(crate) dir: RunDir,
     pub(crate) verdict: Verdict,
     pub(crate) end: RunEnd,
+    /// What the store remembers of it.
+    pub(crate) result: RunResult,
 }
 
 /// Runs a plan on this thread, stores everything, and judges the history.
@@ -52,8 +55,24 @@ pub(crate) fn execute_until(
     cancel: watch::Receiver<bool>,
 ) -> Result<Judged, Failure> {
     system::find(&plan.system)?.check_installed(plan)?;
-    let (started, stamp) = wall_time();
-    let dir = RunDir::create(store, &plan.name, &stamp, plan.seed)?;
+    let started = Started::now();
+    let dir = RunDir::create(store, &plan.name, &started.stamp, plan.seed)?;
+    let judged = execute_in(plan, dir, &started, reporter, cancel)?;
+    judged.result.write(judged.dir.path())?;
+    Ok(judged)
+}
+
+/// The same, in a directory that the caller has made and where he says that the run is finished.
+///
+/// # Errors
+/// When the harness fails. The run's directory stays, as far as it got.
+pub(crate) fn execute_in(
+    plan: &Plan,
+    dir: RunDir,
+    started: &Started,
+    reporter: &mut dyn Reporter,
+    cancel: watch::Receiver<bool>,
+) -> Result<Judged, Failure> {
     let text =
         toml::to_string_pretty(plan).context("cannot write the plan").map_err(Failure::harness)?;
     dir.write("plan.toml", &text)?;
@@ -66,7 +85,7 @@ pub(crate) fn execute_until(
         let interrupts = signals::watch_interrupts_or(cancel)
             .context("cannot watch for signals")
             .map_err(Failure::harness)?;
-        controller::run(plan, &dir, &started, reporter, interrupts).await
+        controller::run(plan, &dir, &started.text, reporter, interrupts).await
     });
     // Whatever is left of the nodes ends here.
     drop(runtime);
@@ -79,7 +98,8 @@ pub(crate) fn execute_until(
     let json = serde_json::to_string_pretty(&verdict).context("cannot write the verdict");
     dir.write("verdict.json", &json.map_err(Failure::harness)?)?;
     dir.write("schedule.toml", &stored::schedule_text(plan, &dir.history())?)?;
-    Ok(Judged { dir, verdict, end })
+    let result = RunResult::of(plan, started, &verdict, &dir.history())?;
+    Ok(Judged { dir, verdict, end, result })
 }
 
 /// Judges a history file.
@@ -112,11 +132,24 @@ pub(crate) fn means() -> Means {
     }
 }
 
-/// Now, as RFC 3339 and as a name for a directory. The only place that asks for the wall time.
-fn wall_time() -> (String, String) {
-    #[expect(clippy::disallowed_methods, reason = "the header names the wall time once")]
-    let now = std::time::SystemTime::now();
-    let text = humantime::format_rfc3339_millis(now).to_string();
-    let stamp = text.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
-    (text, stamp)
+/// When a run began.
+#[derive(Clone, Debug)]
+pub(crate) struct Started {
+    /// The wall time, as RFC 3339.
+    pub(crate) text: String,
+    /// The same as a name for a directory.
+    pub(crate) stamp: String,
+    /// The monotonic clock then.
+    pub(crate) ns: u64,
+}
+
+impl Started {
+    /// Now. The only place that asks for the wall time.
+    pub(crate) fn now() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "a run and its header name the wall time")]
+        let now = std::time::SystemTime::now();
+        let text = humantime::format_rfc3339_millis(now).to_string();
+        let stamp = text.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+        Self { text, stamp, ns: usurper_history::monotonic_ns() }
+    }
 }

@@ -99,9 +99,14 @@ impl Machine {
                 Command::Failpoint { .. } => false,
                 _ => true,
             };
-            if stays || bent.pending {
+            bent.pending |= stays;
+            if bent.pending {
                 told.push(bent.command.clone());
             }
+        }
+        // What the next process is not told is over, whether or not the last one could say so.
+        self.bent.retain(|bent| bent.pending);
+        for bent in &mut self.bent {
             bent.pending = false;
         }
         let fails = |bent: &Bent| matches!(bent.command, Command::DiskFail { .. });
@@ -188,9 +193,13 @@ mod tests {
         let mut machine = Machine::default();
         machine.bend(&crash_at("a"), false);
         assert_eq!(machine.start(), [crash_at("a")]);
-        assert!(machine.start().is_empty());
         assert!(machine.is_bent(Aspect::Failpoint));
-        machine.hit("a");
+        // The next process is not told, so nothing is left to be disarmed, whether or not the last one
+        // lived to say that it was.
+        assert!(machine.start().is_empty());
+        assert!(!machine.is_bent(Aspect::Failpoint));
+        machine.bend(&crash_at("b"), true);
+        machine.hit("b");
         assert!(!machine.is_bent(Aspect::Failpoint));
     }
 }

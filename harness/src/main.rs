@@ -1,26 +1,32 @@
 //! `usurper`: starts real clusters, breaks them, and says who should not be leading.
 
+mod abilities;
 mod act;
 mod again;
 mod answers;
 mod cli;
 mod commands;
+mod comparison;
 mod controller;
 mod execute;
 mod failure;
+mod following;
 mod host;
+mod index;
 mod machine;
 mod oracle;
 mod output;
 mod plan;
 mod report;
 mod reporter;
+mod result;
 mod scenario;
 mod side_by_side;
 mod signals;
 mod statistics;
 mod store;
 mod stored;
+mod suite;
 mod summary;
 mod system;
 
@@ -44,6 +50,12 @@ fn main() -> ExitCode {
         Command::Report(args) => commands::report(&args),
         Command::Plan(args) => commands::plan(&args),
         Command::List(args) => commands::list(&args),
+        Command::Suite(args) => commands::suite(&args),
+        Command::Validate(args) => commands::validate(&args),
+        Command::History(args) => commands::history(&args),
+        Command::Show(args) => commands::show(&args),
+        Command::Merge(args) => commands::merge(&args),
+        Command::Store(args) => commands::store(&args),
         Command::Doctor(args) => commands::doctor(&args),
         // A node is no run: its exit codes are its own.
         Command::Node(args) => return node(args),

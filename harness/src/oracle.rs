@@ -63,6 +63,18 @@ impl Runs {
         Ok((Rate { hits: trial.failed, runs: trial.failed + trial.passed }, checks))
     }
 
+    /// What becomes of a candidate without the run's defects.
+    pub(crate) fn without_defects(&self, candidate: &Candidate) -> Outcome {
+        let plan = Plan {
+            defects: Vec::new(),
+            settle: candidate.settle,
+            steps: candidate.steps.clone(),
+            ..self.plan.clone()
+        };
+        let (_never, cancel) = watch::channel(false);
+        Again { checks: BTreeSet::new(), ..self.again.clone() }.run(&plan, cancel)
+    }
+
     /// The first of some proposals that fails often enough, with its trial; `trial` says how often
     /// that is.
     ///

@@ -1,13 +1,16 @@
 //! A plan: a scenario and the command line resolved into everything that a run needs. Pure data,
 //! printed by `usurper plan` and stored with each run.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use usurper_checks::{CHECKS, CheckInfo};
-use usurper_history::NodeId;
+use usurper_history::{NodeId, Timing};
 use usurper_nemesis::{
     Block, Fault, GeneratorOptions, Majority, Mix, RateOptions, Schedule, Step, TimeSpan, Wire,
     generate, generate_rates,
@@ -33,6 +36,10 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) time: TimeSpan,
     pub(crate) settle: TimeSpan,
+    /// The healed cluster need not be watched longer than it takes a leader to last for so long,
+    /// followed by every node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) calm: Option<TimeSpan>,
     /// The program of the system under test, where it is not usurper itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bin: Option<PathBuf>,
@@ -45,6 +52,9 @@ pub(crate) struct Plan {
     pub(crate) params: BTreeMap<String, String>,
     pub(crate) node_params: BTreeMap<NodeId, BTreeMap<String, String>>,
     pub(crate) checks: Map<String, Value>,
+    /// The faults that the machine could not do and that may be left out, each with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) skip: BTreeMap<Fault, String>,
     pub(crate) steps: Schedule,
 }
 
@@ -71,7 +81,8 @@ const DEFAULT_TIME: TimeSpan = TimeSpan::millis(12_000);
 const DEFAULT_INTERVAL: TimeSpan = TimeSpan::millis(2_000);
 /// Faults per minute and family, at most.
 const RATE_MAX: f64 = 600.0;
-const DEFAULT_SETTLE: TimeSpan = TimeSpan::millis(2_000);
+/// The healed cluster is watched for so long at least.
+const CALM_MIN: TimeSpan = TimeSpan::millis(2_000);
 
 impl Plan {
     /// Resolves a scenario, or random faults where there is none.
@@ -93,6 +104,11 @@ impl Plan {
     /// The nodes of the cluster.
     pub(crate) fn node_ids(&self) -> Vec<NodeId> {
         NodeId::all(self.nodes).collect()
+    }
+
+    /// Whether a step does this fault.
+    pub(crate) fn does(&self, fault: Fault) -> bool {
+        self.steps.iter().any(|step| step.fault == fault)
     }
 
     fn of_scenario(
@@ -136,6 +152,7 @@ impl Plan {
             seed,
             time: wishes.time.unwrap_or(scenario.time),
             settle: wishes.settle.unwrap_or(scenario.settle),
+            calm: None,
             bin: wishes.bin.clone(),
             defects,
             expect,
@@ -143,6 +160,7 @@ impl Plan {
             params,
             node_params: scenario.node_params,
             checks,
+            skip: BTreeMap::new(),
             steps: scenario.steps,
         })
     }
@@ -158,28 +176,38 @@ impl Plan {
         let node_ids: Vec<_> = NodeId::all(nodes).collect();
         let advance = system.has_client();
         // Of one node there is no link to cut.
-        let possible = |family: &Mix| nodes > 1 || *family != Mix::Partition;
+        let possible = |family: &Mix| nodes > 1 || !family.needs_peers();
+        let points: Vec<_> =
+            system.failpoints().iter().map(|point| point.name.to_owned()).collect();
         let mut steps = if wishes.rates.is_empty() {
             let mut mix = mix_of(system, wishes.faults.as_deref())?;
             mix.retain(possible);
             let interval = wishes.interval.unwrap_or(DEFAULT_INTERVAL);
-            generate(&node_ids, &GeneratorOptions { mix, interval, time, advance }, seed)
+            let options = GeneratorOptions { mix, interval, time, advance, points };
+            generate(&node_ids, &options, seed)
         } else {
             let mut rates = rates_of(system, &wishes.rates)?;
             rates.retain(|family, _| possible(family));
-            let options = RateOptions { rates, majority: wishes.majority, time, advance };
+            let majority = wishes.majority;
+            if majority == Majority::Break && !rates.keys().any(|family| family.takes_away()) {
+                let error = anyhow!("none of these faults can leave no majority");
+                let hint = "add one that takes nodes away, for example `--rate kill=5`";
+                return Err(Failure::usage(error).with_hint(hint));
+            }
+            let options = RateOptions { rates, majority, time, advance, points };
             generate_rates(&node_ids, &options, seed)
         };
         // A scenario ends with its steps; random faults, or none, go on for the time asked for.
         steps.push(Step { at: Some(time), ..Step::new(Fault::Wait, None) });
-        Ok(Self {
+        let mut plan = Self {
             name: format!("{}/random", system.name()),
             system: system.name().to_owned(),
             scenario: None,
             nodes,
             seed,
             time,
-            settle: wishes.settle.unwrap_or(DEFAULT_SETTLE),
+            settle: TimeSpan::default(),
+            calm: None,
             bin: wishes.bin.clone(),
             defects: wishes.defects.clone(),
             expect: Vec::new(),
@@ -187,8 +215,17 @@ impl Plan {
             params: wishes.params.clone(),
             node_params: BTreeMap::new(),
             checks: checks_of(&events_of(system, nodes), &wishes.checks)?,
+            skip: BTreeMap::new(),
             steps,
-        })
+        };
+        match wishes.settle {
+            Some(settle) => plan.settle = settle,
+            None => {
+                let (settle, calm) = settle_of(&system.timing(&plan)?);
+                (plan.settle, plan.calm) = (settle, Some(calm));
+            }
+        }
+        Ok(plan)
     }
 
     /// Refuses what cannot run, before anything starts.
@@ -249,6 +286,18 @@ impl Plan {
     }
 }
 
+/// How long the cluster is watched once random faults are healed, and after how much calm no longer.
+///
+/// What goes wrong for good is wrong within the longest bound of a check of liveness: 3 election timeouts
+/// of grace and a window of 20 for `election-loop`, the leader bound for `cannot-rejoin`. A leader that
+/// lasts for 5 ends an election loop.
+fn settle_of(timing: &Timing) -> (TimeSpan, TimeSpan) {
+    let spans = |count: u64| timing.election_timeout_ns.saturating_mul(count);
+    let longest = spans(3 + 20).max(timing.leader_bound_ns.saturating_add(spans(3)));
+    let whole = |ns: u64| TimeSpan::millis(ns.div_ceil(1_000_000));
+    (whole(longest), whole(spans(5)).max(CALM_MIN))
+}
+
 /// Refuses a check that does not exist.
 fn find_check(name: &str) -> Result<(), Failure> {
     let known = || CHECKS.iter().map(|check| check.name);
@@ -266,8 +315,10 @@ pub(crate) fn events_of(system: &dyn System, nodes: u8) -> Vec<&'static str> {
     system.events().iter().copied().filter(|event| !alone(event)).collect()
 }
 
-/// Checks that nothing can be seen by without clients that use sessions; judged by when asked for.
-const WANT_CLIENTS: &[&str] = &["duplicate-apply"];
+/// Judged by only when asked for: nothing can be seen by it without clients that use sessions, it
+/// asks less than `linearizable` and not of every object, or it is about another family of protocols.
+const WHEN_ASKED: &[&str] =
+    &["agreement", "duplicate-apply", "lost-acknowledged-write", "sequential", "stale-read"];
 
 /// The checks to judge by: those asked for, or all that the events allow.
 fn checks_of(events: &[&str], asked: &[String]) -> Result<Map<String, Value>, Failure> {
@@ -278,7 +329,7 @@ fn checks_of(events: &[&str], asked: &[String]) -> Result<Map<String, Value>, Fa
     }
     if asked.is_empty() {
         let fed = |check: &&CheckInfo| check.needs.iter().all(|event| events.contains(event));
-        for check in CHECKS.iter().filter(fed).filter(|check| !WANT_CLIENTS.contains(&check.name)) {
+        for check in CHECKS.iter().filter(fed).filter(|check| !WHEN_ASKED.contains(&check.name)) {
             checks.insert(check.name.to_owned(), Value::Object(Map::new()));
         }
     }
@@ -298,9 +349,11 @@ fn rates_of(
             return Err(Failure::usage(error).with_hint("for example `--rate kill=10,pause=5`"));
         };
         let families = mix_of(system, Some(std::slice::from_ref(name)))?;
-        let share = if name == "all" { rate / count(families.len()) } else { rate };
-        for family in families {
-            *rates.entry(family).or_insert(0.0) += share;
+        // Every kind has the same part of it, and so has every family of a kind.
+        let kinds: BTreeSet<_> = families.iter().map(|family| family.kind()).collect();
+        for family in &families {
+            let alike = families.iter().filter(|other| other.kind() == family.kind()).count();
+            *rates.entry(*family).or_insert(0.0) += rate / count(kinds.len()) / count(alike);
         }
     }
     Ok(rates)
@@ -311,7 +364,13 @@ fn count(length: usize) -> f64 {
 }
 
 fn mix_of(system: &dyn System, asked: Option<&[String]>) -> Result<Vec<Mix>, Failure> {
-    let supported = |mix: &Mix| system.supports(mix.fault());
+    let supported = |mix: &Mix| {
+        system.supports(mix.fault()) && (*mix != Mix::Failpoint || !system.failpoints().is_empty())
+    };
+    // Frames have a checksum. Of bytes, TCP itself would have noticed that one is wrong.
+    let expected = |mix: &Mix| {
+        mix.beyond().is_none() && (*mix != Mix::Corrupt || system.wire() == Wire::Frames)
+    };
     let Some(asked) = asked else {
         let usual = [Mix::Kill, Mix::Pause, Mix::Partition];
         return Ok(usual.into_iter().filter(supported).collect());
@@ -320,7 +379,9 @@ fn mix_of(system: &dyn System, asked: Option<&[String]>) -> Result<Vec<Mix>, Fai
     for name in asked {
         match name.as_str() {
             "none" => {}
-            "all" => mix.extend(Mix::ALL.iter().copied().filter(supported)),
+            "all" => {
+                mix.extend(Mix::ALL.iter().copied().filter(|mix| supported(mix) && expected(mix)));
+            }
             _ => {
                 let known = || Mix::ALL.iter().map(|mix| mix.name());
                 let Some(found) = Mix::ALL.iter().copied().find(|mix| mix.name() == name) else {

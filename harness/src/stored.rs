@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 use usurper_checks::{Judgement, Verdict};
-use usurper_history::{Reader, Record, sort_file};
+use usurper_history::{Body, Event, Reader, Record, sort_file};
 use usurper_nemesis::{Schedule, TimeSpan, what_was_done};
 
 use crate::{execute::judge, failure::Failure, plan::Plan, scenario::Source};
@@ -100,6 +100,21 @@ impl Stored {
 pub(crate) fn invalid_checks(verdict: &Verdict) -> BTreeSet<String> {
     let invalid = verdict.checks.iter().filter(|check| check.judgement == Judgement::Invalid);
     invalid.map(|check| check.check.clone()).collect()
+}
+
+/// The defects that changed what a node did, by the nodes' own word.
+pub(crate) fn defects_hit(history: &Path) -> Result<BTreeSet<String>, Failure> {
+    let mut hit = BTreeSet::new();
+    let reader = Reader::open(history).context("cannot read the history");
+    for record in reader.map_err(Failure::harness)? {
+        let (_, record) = record.map_err(Failure::harness)?;
+        if let Body::Node(node) = record.body
+            && let Event::DefectHit { name, .. } = node.event
+        {
+            hit.insert(name);
+        }
+    }
+    Ok(hit)
 }
 
 /// The text of `schedule.toml`: what a run did, from its history.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use usurper_checks::{Finding, Import, Judgement, Verdict};
+use usurper_checks::{Finding, Import, Judgement, Spread, Verdict};
 
 use crate::{
     failure::Status,
@@ -167,16 +167,43 @@ fn figures(out: &mut String, verdict: &Verdict) -> Result<(), std::fmt::Error> {
         write!(out, ", the first after {:.2} s", seconds(first))?;
     }
     writeln!(out)?;
-    if let Some(failover) = &figures.failover {
-        writeln!(
+    if count > 0 {
+        write!(
             out,
-            "failover   {} times a leader was taken down, the next one led after {:.2} s (min {:.2}, max {:.2})",
-            failover.count,
-            seconds(failover.median_ns),
-            seconds(failover.min_ns),
-            seconds(failover.max_ns)
+            "           {:.1} a minute, terms consumed: {}",
+            figures.elections_per_minute, figures.terms_consumed
         )?;
+        if let Some(messages) = figures.messages_per_election {
+            write!(out, ", messages per election: {messages:.1}")?;
+        }
+        writeln!(out)?;
+    }
+    if let Some(failover) = &figures.failover {
+        let count = failover.count;
+        let text =
+            format!("failover   {count} times a leader was taken down, the next one led after");
+        spread(out, &text, failover)?;
+    }
+    if let Some(recovery) = &figures.write_recovery {
+        let count = recovery.count;
+        let text = format!("writes     after {count} faults, the next one was acknowledged after");
+        spread(out, &text, recovery)?;
     }
     let spells = figures.leaderless.len() as u64 + figures.leaderless_omitted;
-    writeln!(out, "leaderless {:.2} s in {spells} intervals", seconds(figures.leaderless_ns))
+    let text = format!("leaderless {:.2} s in {spells} intervals", seconds(figures.leaderless_ns));
+    match &figures.leaderless_spells {
+        Some(lengths) if lengths.count > 1 => spread(out, &format!("{text}, median"), lengths),
+        _ => writeln!(out, "{text}"),
+    }
+}
+
+fn spread(out: &mut String, text: &str, spread: &Spread) -> Result<(), std::fmt::Error> {
+    writeln!(
+        out,
+        "{text} {:.2} s (min {:.2}, 95 % {:.2}, max {:.2})",
+        seconds(spread.median_ns),
+        seconds(spread.min_ns),
+        seconds(spread.p95_ns),
+        seconds(spread.max_ns)
+    )
 }

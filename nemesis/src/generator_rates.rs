@@ -13,7 +13,8 @@ use usurper_history::NodeId;
 
 use crate::{
     fault::Fault,
-    generator::{Mix, whole_millis},
+    generator::{ADVANCES, spread, whole_millis},
+    mix::{Aim, Mix, MixKind, Strike},
     schedule::{Schedule, Step},
     target::Target,
     time_span::TimeSpan,
@@ -47,8 +48,10 @@ pub struct RateOptions {
     pub majority: Majority,
     /// When the last fault has been undone, at the latest.
     pub time: TimeSpan,
-    /// Also let clients log transactions on random nodes, so that the nodes differ.
+    /// Also let clients log transactions on random nodes, so that the nodes differ; of some seeds.
     pub advance: bool,
+    /// The moments at which a node of the system can be made to crash.
+    pub points: Vec<String>,
 }
 
 /// A fault to come.
@@ -69,20 +72,22 @@ pub fn generate_rates(nodes: &[NodeId], options: &RateOptions, seed: u64) -> Sch
     }
     let mut hit = Hit { open: Vec::new(), nodes: nodes.len() };
     let mut broken = false;
+    let advance = options.advance && random.random_bool(ADVANCES);
     for (number, planned) in arrivals(options, &mut random).into_iter().enumerate() {
-        let must_break = options.majority == Majority::Break && !broken;
+        let can_break = options.majority == Majority::Break && planned.mix.takes_away();
+        let must_break = can_break && !broken;
         let side = match options.majority {
             Majority::Keep => match hit.room(planned.start) {
                 0 => continue,
                 _ => 1,
             },
-            _ if must_break || (options.majority == Majority::Break && random.random_bool(0.3)) => {
+            _ if must_break || (can_break && random.random_bool(0.3)) => {
                 // Of an even number, half is enough to leave no majority.
                 nodes.len().div_ceil(2)
             }
             _ => 1,
         };
-        broken |= side > 1 || nodes.len() <= 2;
+        broken |= can_break && (side > 1 || nodes.len() <= 2);
         let halves = planned.mix == Mix::Partition
             && side == 1
             && options.majority == Majority::Any
@@ -92,14 +97,15 @@ pub fn generate_rates(nodes: &[NodeId], options: &RateOptions, seed: u64) -> Sch
             None
         } else if side > 1 {
             Some(several(nodes, side, &mut random))
-        } else if random.random_bool(0.5) {
+        } else if planned.mix.kind() != MixKind::Link && random.random_bool(0.5) {
+            // Who leads may change until a link is healed, so a link is named by its nodes.
             Some(Target::Leader)
         } else {
             Some(Target::Node(nodes[random.random_range(0..nodes.len())]))
         };
         hit.open.push((planned.end + RECOVERY, side));
-        add(&mut steps, &planned, number, target, side);
-        if options.advance {
+        add(&mut steps, &planned, (nodes, &options.points), number, target, &mut random);
+        if advance {
             let held = planned.end.saturating_sub(planned.start);
             let at = planned.start + held.mul_f64(random.random_range(0.1..0.9));
             let node = nodes[random.random_range(0..nodes.len())];
@@ -151,40 +157,32 @@ fn several(nodes: &[NodeId], count: usize, random: &mut StdRng) -> Target {
 fn add(
     steps: &mut Schedule,
     planned: &Planned,
+    (nodes, points): (&[NodeId], &[String]),
     number: usize,
     target: Option<Target>,
-    side: usize,
+    random: &mut StdRng,
 ) {
     let name = format!("f{}", number + 1);
-    let (start, end) = (whole_millis(planned.start), whole_millis(planned.end));
-    let (fault, undo) = match (planned.mix, &target) {
-        (Mix::Kill, _) => (Fault::Kill, Fault::Restart),
-        (Mix::Terminate, _) => (Fault::Terminate, Fault::Restart),
-        (Mix::Pause, _) => (Fault::Pause, Fault::Resume),
-        (Mix::Partition, None) => (Fault::Halves, Fault::Heal),
-        // One by one: together they would still be a majority on their own side.
-        (Mix::Partition, Some(Target::Several(parts))) if side > 1 => {
-            for (index, part) in parts.iter().enumerate() {
-                let name = format!("{name}-{}", index + 1);
-                pair(steps, (Fault::Isolate, Fault::Heal), (start, end), name, Some(part.clone()));
-            }
-            return;
+    let mut push = |name: String, victim: Target, halves: bool| {
+        let aim = Aim { name, victim, nodes, points, overlaps: true };
+        let Strike { mut fault, undos } = aim.strike(planned.mix, random);
+        if halves {
+            (fault.fault, fault.target) = (Fault::Halves, None);
         }
-        (Mix::Partition, Some(_)) => (Fault::Isolate, Fault::Heal),
+        let (start, end) = (planned.start, planned.end);
+        steps.push(Step { at: Some(whole_millis(start)), ..fault });
+        steps.extend(spread(start, end, undos));
     };
-    pair(steps, (fault, undo), (start, end), name, target);
-}
-
-/// A fault and its undo, which names it, so that overlapping faults undo only themselves.
-fn pair(
-    steps: &mut Schedule,
-    (fault, undo): (Fault, Fault),
-    (start, end): (TimeSpan, TimeSpan),
-    name: String,
-    target: Option<Target>,
-) {
-    steps.push(Step { at: Some(start), name: Some(name.clone()), ..Step::new(fault, target) });
-    steps.push(Step { at: Some(end), ..Step::new(undo, Some(Target::Step(name))) });
+    match (planned.mix, target) {
+        (_, None) => push(name, Target::All, true),
+        // One by one: together they would still be a majority on their own side.
+        (Mix::Partition, Some(Target::Several(parts))) => {
+            for (index, part) in parts.into_iter().enumerate() {
+                push(format!("{name}-{}", index + 1), part, false);
+            }
+        }
+        (_, Some(target)) => push(name, target, false),
+    }
 }
 
 /// The faults that nodes may still suffer from: until when, and how many nodes.

@@ -22,6 +22,7 @@ mod generator;
 mod generator_rates;
 mod holds;
 mod link;
+mod mix;
 mod network;
 mod pattern;
 mod process;
@@ -40,11 +41,13 @@ pub use fault::{Fault, UnknownFault};
 pub use faults::{
     Act, Bending, Damage, FaultInfo, Host, HostError, Needs, Operating, Pending, Seen, Starting,
 };
-pub use generator::{GeneratorOptions, Mix, generate};
+pub use generator::{GeneratorOptions, generate};
 pub use generator_rates::{Majority, RateOptions, generate_rates};
 pub use link::{
     ByteRate, Chance, Condition, Kinds, LinkStats, MessageKind, Released, TooMany, Wire,
+    can_tell_who_knocks,
 };
+pub use mix::{Mix, MixKind};
 pub use network::{Answer, DoorCounters, InstallError, Network, NetworkError, NetworkOptions};
 pub use pattern::Pattern;
 pub use process::{Exit, Output, Process, Stream, process_state};

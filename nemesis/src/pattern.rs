@@ -110,6 +110,19 @@ impl Pattern {
         }
     }
 
+    /// Whether it waits for a defect to show, which nothing without the defect does.
+    pub(crate) fn waits_for_defect(&self) -> bool {
+        self.leaves().iter().any(|leaf| leaf.kind == Kind::Event("defect-hit".to_owned()))
+    }
+
+    /// Which one of the records that fit is waited for, where it is not the first.
+    pub(crate) fn nth(&self) -> Option<u32> {
+        match self {
+            Self::One(one) if one.count > 1 => Some(one.count),
+            _ => None,
+        }
+    }
+
     /// The single records that it is made of, in their order.
     pub(crate) fn leaves(&self) -> Vec<&Match> {
         match self {

@@ -14,7 +14,9 @@ use std::{
 };
 
 use serde_json::Value;
-use usurper_history::{Body, Event, FaultRecord, HarnessEvent, Outcome, Phase, Record, Trigger};
+use usurper_history::{
+    Body, Event, FaultRecord, HarnessEvent, NodeId, Outcome, Phase, Record, Trigger,
+};
 
 use crate::{
     fault::Fault,
@@ -43,7 +45,7 @@ struct Done<'a> {
 /// The schedule of what was really done, from a run's records in the order of time.
 ///
 /// `planned` is the schedule of that run, as far as it is known; what steps waited for is taken from
-/// it. Steps that were skipped are left out, and so is the healing at the end. A wait at the end
+/// it. Steps that were skipped are left out, with what would have undone them, and so is the healing at the end. A wait at the end
 /// stands for the time that the run phase went on after its last step.
 pub fn what_was_done(records: &[Record], planned: &[Step]) -> Schedule {
     let done = steps_done(records, planned);
@@ -69,6 +71,7 @@ pub fn what_was_done(records: &[Record], planned: &[Step]) -> Schedule {
         }
         steps.push(step);
     }
+    leave_out_what_undoes_nothing(&mut steps);
     let heal = phase_began(records, "heal").or(records.last().map(|record| record.t));
     let from = done.iter().map(|done| done.ended_ns).max().or(run_began(records));
     if let (Some(heal), Some(from)) = (heal, from) {
@@ -79,6 +82,28 @@ pub fn what_was_done(records: &[Record], planned: &[Step]) -> Schedule {
         }
     }
     steps
+}
+
+/// An undo of what was skipped undid nothing. It stays as a wait, for the sake of the steps after it.
+fn leave_out_what_undoes_nothing(steps: &mut Schedule) {
+    let nodes: Vec<_> = NodeId::all(u8::MAX).collect();
+    while let Err(error) = Step::validate_all(steps, &nodes) {
+        let step = &mut steps[error.number - 1];
+        if step.fault == Fault::Wait {
+            // Whatever is wrong with it is for the reader of the schedule to say.
+            return;
+        }
+        *step = Step {
+            name: step.name.clone(),
+            track: step.track.clone(),
+            after: step.after,
+            within: step.within,
+            anyway: step.anyway,
+            optional: step.optional,
+            on: step.on.clone(),
+            ..Step::new(Fault::Wait, None)
+        };
+    }
 }
 
 fn steps_done<'a>(records: &'a [Record], planned: &'a [Step]) -> Vec<Done<'a>> {

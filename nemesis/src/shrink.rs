@@ -5,7 +5,7 @@
 //! with three differences that come from what a run costs. A fault and its undo go together first,
 //! because one without the other is rarely what failed. Each question names several candidates at
 //! once, the smallest first, so that they can be tried side by side. And before the halving starts,
-//! the cheapest guesses are made: nothing at all, one fault alone, only the beginning.
+//! the cheapest guesses are made: nothing at all, one fault alone, everything in less time, only the beginning.
 //!
 //! Replay is not exact, so an answer may be wrong; the search only ever moves to a candidate that
 //! was said to fail, and ends where none of its smaller neighbours was.
@@ -17,15 +17,22 @@ use usurper_history::NodeId;
 
 use crate::{
     fault::Fault,
+    pattern::Pattern,
     schedule::{Schedule, Step},
     target::Target,
     time_span::TimeSpan,
 };
 
+/// How often guesses are made, each from where the last one led.
+const GUESSES: usize = 4;
 /// A wait that is not worth a try to halve it.
 const WAIT_SHORT: Duration = Duration::from_millis(100);
 /// The shortest time to watch the healed cluster.
 const SETTLE_MIN: TimeSpan = TimeSpan::millis(200);
+
+/// How long to wait instead of for an event that only a defect shows.
+const DEFECT_WAITS: [TimeSpan; 3] =
+    [TimeSpan::millis(0), TimeSpan::millis(300), TimeSpan::millis(1_000)];
 
 /// What can be made smaller: the steps, and how long the healed cluster is watched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,7 +121,12 @@ struct Search<'a, 'b> {
 
 impl Search<'_, '_> {
     fn run(&mut self) -> Result<(), Stopped> {
-        self.guess()?;
+        // A good guess makes the next ones quicker to answer.
+        for _ in 0..GUESSES {
+            if !self.guess()? {
+                break;
+            }
+        }
         loop {
             let before = self.current().clone();
             // Every run to come is the shorter for it.
@@ -123,6 +135,7 @@ impl Search<'_, '_> {
             self.shorten_all()?;
             self.drop_steps()?;
             self.narrow()?;
+            self.lessen()?;
             self.shorten()?;
             if *self.current() == before {
                 return Ok(());
@@ -156,8 +169,8 @@ impl Search<'_, '_> {
         }
     }
 
-    /// The cheapest guesses: nothing, one unit alone, the first units alone.
-    fn guess(&mut self) -> Result<(), Stopped> {
+    /// The cheapest guesses: nothing, one unit alone, all of it in less time, the first units alone.
+    fn guess(&mut self) -> Result<bool, Stopped> {
         let steps = &self.current().steps;
         let units = units(steps);
         let only = |kept: &[Vec<usize>]| -> BTreeSet<usize> {
@@ -169,19 +182,22 @@ impl Search<'_, '_> {
             let what = format!("only {}", name_of(steps, unit));
             guesses.push((what, only(std::slice::from_ref(unit))));
         }
+        let mut beginnings = Vec::new();
         for count in 2..units.len() {
-            guesses.push((
+            beginnings.push((
                 format!("only the first {count} of {}", units.len()),
                 only(&units[..count]),
             ));
         }
-        let mut proposals = Vec::new();
-        for keep_waits in [false, true] {
-            for (what, removed) in &guesses {
-                proposals.push(self.without(what.clone(), removed, keep_waits));
-            }
-        }
-        self.try_all(proposals).map(|_| ())
+        let less = |guesses: &[(String, BTreeSet<usize>)]| -> Vec<Proposal> {
+            let kinds = [false, true].into_iter().flat_map(|keep_waits| {
+                guesses.iter().map(move |(what, removed)| (what, removed, keep_waits))
+            });
+            kinds.map(|(what, removed, keep)| self.without(what.clone(), removed, keep)).collect()
+        };
+        let (alone, first) = (less(&guesses), less(&beginnings));
+        let proposals = [alone, self.shorter_everywhere(), first].concat();
+        self.try_all(proposals)
     }
 
     /// Deletes faults together with what undoes them, in ever smaller groups.
@@ -265,6 +281,36 @@ impl Search<'_, '_> {
         }
     }
 
+    /// Does less often, and waits for less: earlier events, and none that only a defect shows.
+    fn lessen(&mut self) -> Result<(), Stopped> {
+        loop {
+            let mut proposals = Vec::new();
+            for (index, step) in self.current().steps.iter().enumerate() {
+                let fault = step.fault;
+                if step.on.as_ref().is_some_and(Pattern::waits_for_defect) {
+                    for wait in DEFECT_WAITS {
+                        let what = format!("{fault} after {wait} rather than on a defect");
+                        let step = Step {
+                            on: None,
+                            within: None,
+                            anyway: false,
+                            after: Some(TimeSpan(step.after.unwrap_or_default().0 + wait.0)),
+                            ..step.clone()
+                        };
+                        proposals.push(self.changed(index, what, |changed| *changed = step));
+                    }
+                }
+                for (what, lesser) in lesser(step) {
+                    let what = format!("{fault} {what}");
+                    proposals.push(self.changed(index, what, |changed| *changed = lesser));
+                }
+            }
+            if !self.try_all(proposals)? {
+                return Ok(());
+            }
+        }
+    }
+
     /// Waits less everywhere at once.
     fn shorten_all(&mut self) -> Result<(), Stopped> {
         while self.try_all(self.shorter_everywhere())? {}
@@ -279,7 +325,11 @@ impl Search<'_, '_> {
         {
             for settles in [true, false] {
                 let mut candidate = current.clone();
-                candidate.steps.iter_mut().for_each(|step| step.after = part(step.after, share));
+                for step in &mut candidate.steps {
+                    step.after = part(step.after, share);
+                    // A time of day stays one: without it, the step would wait for those before it.
+                    step.at = step.at.map(|at| part(Some(at), share).unwrap_or_default());
+                }
                 if settles {
                     let settle = part(Some(current.settle), share).unwrap_or_default();
                     candidate.settle = settle.max(SETTLE_MIN).min(current.settle);
@@ -304,6 +354,13 @@ impl Search<'_, '_> {
                             Some(after) => format!("{} after {after}", step.fault),
                         };
                         proposals.push(self.changed(index, what, |step| step.after = after));
+                    }
+                }
+                for (index, step) in current.steps.iter().enumerate() {
+                    if let Some(at) = step.at.filter(|at| *at > TimeSpan::default()) {
+                        let at = part(Some(at), share).unwrap_or_default();
+                        let what = format!("{} at {at}", step.fault);
+                        proposals.push(self.changed(index, what, |step| step.at = Some(at)));
                     }
                 }
                 let settle = part(Some(current.settle), share).unwrap_or_default().max(SETTLE_MIN);
@@ -339,6 +396,32 @@ impl Search<'_, '_> {
             }
         }
     }
+}
+
+/// Steps that do the same less often, with what that is; the least first.
+fn lesser(step: &Step) -> Vec<(String, Step)> {
+    let mut lesser = Vec::new();
+    // Once is the least, half of it is worth a try where once is not enough.
+    let fewer =
+        |count: u64| [1, count / 2].into_iter().filter(move |less| (1..count).contains(less));
+    for less in fewer(step.times.unwrap_or(1).into()) {
+        let times = u32::try_from(less).ok();
+        lesser.push((format!("{less} times"), Step { times, ..step.clone() }));
+    }
+    for less in fewer(step.count.unwrap_or(1)) {
+        lesser.push((format!("with count {less}"), Step { count: Some(less), ..step.clone() }));
+    }
+    for less in fewer(step.by.unwrap_or(1)) {
+        lesser.push((format!("by {less}"), Step { by: Some(less), ..step.clone() }));
+    }
+    if let Some(on) = &step.on {
+        for less in fewer(on.nth().unwrap_or(1).into()) {
+            let nth = u32::try_from(less).unwrap_or(1);
+            let on = Some(on.clone().counted(nth));
+            lesser.push((format!("on event {nth}"), Step { on, ..step.clone() }));
+        }
+    }
+    lesser
 }
 
 /// Part of a wait, in quarters; nothing at all where that is hardly anything.

@@ -13,6 +13,8 @@ use serde::{
 use serde_json::Value;
 use usurper_history::{Body, Event, HarnessEvent, Link, NodeId, Record, Role};
 
+use crate::suggest::nearest;
+
 /// A node, or a way to find some when the step runs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
@@ -385,8 +387,14 @@ impl FromStr for Target {
             (_, Some(name), _) if !name.is_empty() => Ok(Self::Captured(name.to_owned())),
             (_, _, Ok(node)) => Ok(Self::Node(node)),
             _ => {
-                let names = Self::NAMES.join("`, `");
-                Err(format!("unknown target `{text}`, expected a node like `n1` or `{names}`"))
+                let known = WORDS.iter().map(|(word, _)| *word);
+                Err(match nearest(text, known) {
+                    Some(near) => format!("unknown target `{text}`: did you mean `{near}`?"),
+                    None => {
+                        let names = Self::NAMES.join("`, `");
+                        format!("unknown target `{text}`, expected a node like `n1` or `{names}`")
+                    }
+                })
             }
         }
     }

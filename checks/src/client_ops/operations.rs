@@ -10,7 +10,8 @@ use usurper_history::{NodeId, OpRecord, OpType};
 
 use super::{ClientError, ClientRecord};
 use crate::{
-    linearizability::{Pairing, narrow},
+    linearizability::{NEVER, Pairing, narrow},
+    models::Value,
     phrase::counted,
     timeline::Mark,
 };
@@ -54,7 +55,22 @@ const FUNCTIONS: [(&str, Function); 12] = [
     ("write", Function::Write),
 ];
 
+/// Whether an operation of this name can change what others see, as far as a model knows.
+pub(crate) fn changes(name: &str) -> bool {
+    let known = FUNCTIONS.binary_search_by_key(&name, |(known, _)| known);
+    known.is_ok_and(|place| FUNCTIONS[place].1.changes())
+}
+
 impl Function {
+    pub(crate) fn changes(self) -> bool {
+        !matches!(self, Self::Get | Self::Read | Self::Other(_))
+    }
+
+    /// Whether what counts is what came back, not what was asked.
+    fn answers(self) -> bool {
+        matches!(self, Self::Acquire | Self::Dequeue | Self::Get | Self::Read)
+    }
+
     pub(crate) fn is_known(self) -> bool {
         !matches!(self, Self::Other(_))
     }
@@ -67,6 +83,7 @@ pub(crate) struct Told {
     pub(crate) key: u32,
     pub(crate) f: Function,
     pub(crate) server: Option<NodeId>,
+    pub(crate) session: Option<u64>,
     pub(crate) call: Mark,
     /// How it ended; none if it never did.
     pub(crate) end: Option<End>,
@@ -87,6 +104,18 @@ impl Told {
     /// How it ended; `info` if it never did.
     pub(crate) fn outcome(&self) -> OpType {
         self.end.map_or(OpType::Info, |end| end.op_type)
+    }
+
+    pub(crate) fn is_ok(&self) -> bool {
+        self.outcome() == OpType::Ok
+    }
+
+    /// The line of its return; never, as long as it may still take effect.
+    pub(crate) fn ret(&self) -> u64 {
+        match self.end {
+            Some(end) if end.op_type != OpType::Info => end.mark.line,
+            _ => NEVER,
+        }
     }
 
     /// Whether it certainly never took effect, and does not tell of any state either.
@@ -163,6 +192,7 @@ impl Operations {
                 key: self.key(op),
                 f: self.function(&op.f),
                 server: op.server,
+                session: op.session,
                 call: mark,
                 end: None,
                 asked: op.value.clone().unwrap_or(Json::Null),
@@ -257,6 +287,27 @@ impl Operations {
             Some(Some(name)) => format!(" on key `{name}`"),
             _ => String::new(),
         }
+    }
+
+    /// An operation in a few words: what it did, to which key, who did it, and when.
+    pub(crate) fn describe(&self, told: &Told, on_key: &str) -> String {
+        let name = self.name(told.f);
+        let what = match told.f {
+            Function::Cas => match (told.asked.get(0), told.asked.get(1)) {
+                (Some(from), Some(to)) => {
+                    format!("{name} {} to {}", Value::from(from), Value::from(to))
+                }
+                _ => name.to_owned(),
+            },
+            f if f.answers() => format!("{name} {}", Value::from(&told.answered)),
+            _ => format!("{name} {}", Value::from(&told.asked)),
+        };
+        let (process, call) = (told.process, told.call.line);
+        let when = match told.end.filter(|_| told.ret() != NEVER) {
+            Some(end) => format!("{call} to {}", end.mark.line),
+            None => format!("outcome unknown, from {call} on"),
+        };
+        format!("{what}{on_key} (process {process}, {when})")
     }
 
     /// How many keys there are.

@@ -240,18 +240,23 @@ fn figures_count_faults_leaders_and_what_it_took_to_replace_them() {
          510 n2 accepted n1 1
          520 n2 rejected n3 0
          530 n1 sent n1 1
+         990 c1 invoke write x 1
          1000 begin 1 kill down n1
          1010 exit n1 ok
          1020 end 1 kill down n1
          1100 begin 2 kill down
          1100 end 2 kill down skipped
+         1380 n3 sends vote-resp n2 2
          1400 n2 elected 2
+         1450 c1 ok write x 1
          2000 begin 3 kill down n2
          2000 exit n2 ok
          2000 end 3 kill down n2
+         2050 c1 invoke write x 2
          2100 spawn n2
          2200 n2 start 2
          2300 ready n2
+         2500 c1 ok write x 2
          2800 n3 elected 3
          3000 begin 4 pause frozen n3
          6000 phase stop
@@ -275,8 +280,15 @@ fn figures_count_faults_leaders_and_what_it_took_to_replace_them() {
         [interval(1000, 1400), interval(2000, 2800), interval(3000, 6000)]
     );
     assert_eq!(figures.leaderless_ns, 4200 * MS);
-    let failover = Spread { count: 2, min_ns: 400 * MS, median_ns: 800 * MS, max_ns: 800 * MS };
-    assert_eq!(figures.failover, Some(failover));
+    let spread = |count: u64, min: u64, median: u64, max: u64| {
+        let [min_ns, median_ns, max_ns] = [min, median, max].map(|ms| ms * MS);
+        Some(Spread { count, min_ns, median_ns, p95_ns: max_ns, max_ns })
+    };
+    assert_eq!(figures.failover, spread(2, 400, 800, 800));
+    assert_eq!(figures.leaderless_spells, spread(3, 400, 800, 3000));
+    assert_eq!(figures.write_recovery, spread(2, 500, 1500, 1500));
+    assert_eq!(figures.terms_consumed, 3);
+    assert_eq!((figures.election_messages, figures.messages_per_election), (1, Some(1.0 / 3.0)));
     assert_eq!((figures.exits_expected, figures.exits_unexpected), (3, 0));
     let heartbeats = figures.heartbeats;
     assert_eq!((heartbeats.sent, heartbeats.accepted, heartbeats.rejected), (1, 1, 1));

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail loudly, as tests do")]
 
+mod agreement;
 mod cannot_rejoin;
 mod commit_overreach;
+mod config_safety;
 mod connection_storm;
 mod crash;
 mod disruption;
@@ -17,14 +19,18 @@ mod leader_completeness;
 mod linearizable;
 mod log_divergence;
 mod log_model;
+mod lost_acknowledged_write;
 mod lost_commit;
 mod mutual_follow;
 mod no_leader;
 mod persist_before_ack;
 mod random;
 mod recorded;
+mod sequential;
 mod stale_leader_heartbeat;
+mod stale_read;
 mod state_divergence;
 mod term_rollback;
 mod transcript;
+mod write_outage;
 mod zombie_leader;

@@ -27,7 +27,8 @@
 //! 50 n2 dials n1                it begins a connection
 //! 50 n2 stranger n1 n3           it starts again, and is no member of what it takes for the members
 //! 50 n2 lose 3                   three events of the node are missing from here on
-//! 60 n2 config n1 n2             the membership changes
+//! 60 n2 config n1 n2             the membership changes; `config append 1.3 n1 n2`, `commit`, `revert`
+//!                                name the entry, and `out n3` those whom a joint one replaces
 //! 70 exit n1 ok                  (or `code 101`, `signal 11`)
 //! 80 spawn n1                    the next incarnation
 //! 80 n1 start 2                  `node-start`, having found term 2 on its disk
@@ -337,6 +338,15 @@ impl Transcript {
                 let fields =
                     json!({"candidate": candidate, "in-term": number(term), "prevote": false});
                 self.event(t, node, "vote-cast", fields);
+            }
+            ["config", op @ ("append" | "commit" | "revert"), at, voters @ ..] => {
+                let place = voters.iter().position(|word| *word == "out");
+                let (voters, outgoing) = voters.split_at(place.unwrap_or(voters.len()));
+                let mut fields = json!({"op": op, "id": id(at), "voters": voters});
+                if let ["out", outgoing @ ..] = outgoing {
+                    fields["outgoing"] = json!(outgoing);
+                }
+                self.event(t, node, "config", fields);
             }
             ["config", voters @ ..] => {
                 let id = json!({"term": 1, "index": 1});

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, thread};
 
 use usurper_history::{Body, Outcome, Reader, Trigger};
-use usurper_nemesis::{Block, Fault, Pattern, Step, Target, TimeSpan};
+use usurper_nemesis::{Fault, Pattern, Step, Target, TimeSpan};
 
 use crate::{
+    abilities::{Abilities, Ability},
     cli::DoctorArgs,
     execute::execute,
     failure::{Failure, Status},
@@ -25,9 +26,13 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<Status, Failure> {
         let load = load.split(' ').next().unwrap_or_default();
         line("load", &format!("{load} (timings mean little well above the number of cores)"));
     }
-    match Block::reserve(1) {
-        Ok(_) => line("loopback", "addresses 127.16-215.* can be bound; no privilege is needed"),
-        Err(error) => line("loopback", &format!("NO: {:#}", anyhow::Error::from(error))),
+    let abilities = Abilities::probe(&args.without);
+    for ability in Ability::ALL {
+        let state = match abilities.lacks(*ability) {
+            None => ability.summary().to_owned(),
+            Some(why) => format!("NO: {why} ({})", ability.summary()),
+        };
+        line(ability.name(), &state);
     }
     for system in system::all() {
         let wishes = Wishes { system: Some(system.name().to_owned()), ..Wishes::default() };
@@ -47,6 +52,11 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Result<Status, Failure> {
             .collect();
         if !unsupported.is_empty() {
             line("", &format!("cannot do yet: {}", unsupported.join(", ")));
+        }
+        let cannot = abilities.cannot(system);
+        let cannot: Vec<_> = cannot.keys().map(|fault| fault.name()).collect();
+        if !cannot.is_empty() {
+            line("", &format!("cannot do on this machine: {}", cannot.join(", ")));
         }
     }
     if args.measure {

@@ -4,17 +4,16 @@
 //! must have been hit. Both ways or it proves nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    path::Path,
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 use usurper_checks::{CheckVerdict, Judgement};
-use usurper_history::{Body, Event, Reader};
 
 use crate::{
+    abilities::Abilities,
     cli::{Output, ProveArgs},
     controller::RunEnd,
     execute::{Judged, execute},
@@ -24,6 +23,7 @@ use crate::{
     reporter::Silent,
     scenario::Scenario,
     side_by_side::{Next, Work, default_jobs, side_by_side},
+    stored::defects_hit,
     system,
 };
 
@@ -74,6 +74,7 @@ struct Tally {
 pub(crate) fn prove(args: &ProveArgs) -> Result<Status, Failure> {
     let mut rows = Vec::new();
     let mut queue = VecDeque::new();
+    let abilities = Abilities::probe(&[]);
     for (name, scenario) in chosen(args)? {
         let row = rows.len();
         let with = if scenario.defects.is_empty() { None } else { Some(Tally::default()) };
@@ -81,7 +82,9 @@ pub(crate) fn prove(args: &ProveArgs) -> Result<Status, Failure> {
             let seed = args.seed.wrapping_add(repeat);
             for with_defect in [false, true].into_iter().take(1 + usize::from(with.is_some())) {
                 let wishes = Wishes { with_defect, ..Wishes::default() };
-                let plan = Plan::resolve(Some((name.clone(), scenario.clone())), &wishes, seed)?;
+                let mut plan =
+                    Plan::resolve(Some((name.clone(), scenario.clone())), &wishes, seed)?;
+                abilities.fit(&mut plan, system::find(&scenario.system)?, false)?;
                 queue.push_back((row, plan));
             }
         }
@@ -227,21 +230,6 @@ fn what_is_wrong(plan: &Plan, judged: &Judged) -> Result<Option<String>, Failure
     let unhit = plan.defects.iter().filter(|defect| !hit.contains(*defect));
     wrong.extend(unhit.map(|defect| format!("{defect} was not hit")));
     Ok((!wrong.is_empty()).then(|| wrong.join(", ")))
-}
-
-/// The defects that changed what a node did, by the nodes' own word.
-fn defects_hit(history: &Path) -> Result<BTreeSet<String>, Failure> {
-    let mut hit = BTreeSet::new();
-    let reader = Reader::open(history).context("cannot read the history");
-    for record in reader.map_err(Failure::harness)? {
-        let (_, record) = record.map_err(Failure::harness)?;
-        if let Body::Node(node) = record.body
-            && let Event::DefectHit { name, .. } = node.event
-        {
-            hit.insert(name);
-        }
-    }
-    Ok(hit)
 }
 
 impl Row {

@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::{
+    abilities::Abilities,
     again::{Again, Outcome},
     cli::{Output, ReplayArgs},
     failure::{Failure, Status},
@@ -32,8 +33,11 @@ struct Replays {
 
 pub(crate) fn replay(args: &ReplayArgs) -> Result<Status, Failure> {
     let stored = Stored::load(&args.run)?;
-    let plan = Plan { bin: args.bin.clone().or(stored.plan.bin.clone()), ..stored.plan.clone() };
-    system::find(&plan.system)?.check_installed(&plan)?;
+    let mut plan =
+        Plan { bin: args.bin.clone().or(stored.plan.bin.clone()), ..stored.plan.clone() };
+    let system = system::find(&plan.system)?;
+    system.check_installed(&plan)?;
+    Abilities::probe(&[]).fit(&mut plan, system, false)?;
     let checks = stored.failed_checks(args.check.as_deref())?;
     let list: Vec<_> = checks.iter().map(String::as_str).collect();
     let what = if list.is_empty() { "no check".to_owned() } else { list.join(", ") };

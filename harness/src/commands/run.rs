@@ -4,20 +4,24 @@ use anyhow::Context;
 use usurper_checks::Judgement;
 
 use crate::{
+    abilities::Abilities,
     cli::{Output, RunArgs},
     controller::RunEnd,
     execute::{Judged, execute},
     failure::{Failure, Status},
     output, report,
     reporter::{self, Reporter, Silent},
-    summary,
+    summary, system,
 };
 
 pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     let seed = args.plan.seed_or_new();
+    let abilities = Abilities::probe(&args.without);
     let mut worst = Status::Valid;
     for repeat in 0..u64::from(args.repeat) {
-        let plan = args.plan.resolve(seed.wrapping_add(repeat))?;
+        let mut plan = args.plan.resolve(seed.wrapping_add(repeat))?;
+        let system = system::find(&plan.system)?;
+        abilities.fit(&mut plan, system, args.allow_skip)?;
         output::talk(&format!(
             "{} with {} nodes, seed {} (again: usurper run {})",
             plan.name,
@@ -35,6 +39,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
         let page = report::page(&judged.dir.history(), &judged.verdict)?;
         judged.dir.write("report.html", &page)?;
         show(&judged, args.output)?;
+        for (fault, why) in plan.skip.iter().filter(|(fault, _)| plan.does(**fault)) {
+            output::talk(&format!("note: `{fault}` was skipped: {why}"));
+        }
         worst = worse(worst, judged.verdict.judgement.into());
         if judged.end == RunEnd::Interrupted {
             return Ok(Status::Interrupted);

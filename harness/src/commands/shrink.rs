@@ -6,10 +6,11 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use usurper_nemesis::{Candidate, Proposal, Shrunk, TimeSpan, Trial, shrink as search};
+use usurper_nemesis::{Candidate, Proposal, Shrunk, Step, TimeSpan, Trial, shrink as search};
 
 use crate::{
-    again::Again,
+    abilities::Abilities,
+    again::{Again, Outcome},
     answers::Answers,
     cli::ShrinkArgs,
     failure::{Failure, Status},
@@ -25,16 +26,28 @@ use crate::{
 
 /// How often the smallest schedule is run at the end.
 const CONFIRM_RUNS: u32 = 10;
-/// How many steps back the search goes where it does not fail each time then.
-const CONFIRM_BACK: usize = 3;
+/// How often of them it must fail for the search to be content.
+const CONFIRM_ENOUGH: u32 = 9;
+/// How much more often a larger one must fail to be worth its steps.
+const CONFIRM_MARGIN: u32 = 2;
+/// How long a step waits for what may never come without the defects.
+const CLOCKED_WITHIN: TimeSpan = TimeSpan::millis(5_000);
+/// What the story says of a scenario that nothing but the defects carries on.
+const NEEDS_DEFECTS: &str =
+    "Without the defects it is unknown: a step waits for what only they bring about.\n";
+/// How many steps back the search goes where it fails less often than that.
+const CONFIRM_BACK: usize = 8;
 /// The part of the budget that is for the search, in percent; the rest is for the confirmation.
 const SEARCH_PERCENT: u64 = 85;
 
 pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     let began_ns = usurper_history::monotonic_ns();
     let stored = Stored::load(&args.run)?;
-    let plan = Plan { bin: args.bin.clone().or(stored.plan.bin.clone()), ..stored.plan.clone() };
-    system::find(&plan.system)?.check_installed(&plan)?;
+    let mut plan =
+        Plan { bin: args.bin.clone().or(stored.plan.bin.clone()), ..stored.plan.clone() };
+    let system = system::find(&plan.system)?;
+    system.check_installed(&plan)?;
+    Abilities::probe(&[]).fit(&mut plan, system, false)?;
     let checks = stored.failed_checks(args.check.as_deref())?;
     if checks.is_empty() {
         let run = args.run.display();
@@ -92,7 +105,8 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     if runs.stop == Some(Stop::Budget) {
         runs.stop = None;
     }
-    let confirmed = confirm(&mut runs, &shrunk, began_ns)?;
+    let confirmed = confirm(&mut runs, &shrunk, began_ns, began_ns.saturating_add(budget_ns))?;
+    let confirmed = provable(&mut runs, confirmed, began_ns)?;
     let path = args.output.clone().unwrap_or_else(|| args.run.join("shrunk.toml"));
     let text = scenario_text(&runs, args, &confirmed)?;
     std::fs::write(&path, &text)
@@ -111,31 +125,49 @@ struct Confirmed {
     rate: Rate,
     /// What every failure failed.
     checks: BTreeSet<String>,
+    /// Without the defects it waits in vain, and is unknown.
+    needs_defects: bool,
 }
 
 fn run_search(runs: &mut Runs, start: Candidate, trial: Trial, began_ns: u64) -> Shrunk {
     let nodes = runs.plan.node_ids();
+    let mut trial = trial;
     search(start, &nodes, &mut |proposals: &[Proposal]| {
         let found = runs.first_failing(proposals, trial)?;
-        let Some((index, trial)) = found else {
+        let Some((index, tried)) = found else {
             let count = proposals.len();
             tell(began_ns, &format!("kept as it is: none of {count} changes still fails"));
             return Ok(None);
         };
         let Proposal { what, candidate } = &proposals[index];
-        let rate = Rate { hits: trial.failed, runs: trial.failed + trial.passed };
+        let mut rate = Rate { hits: tried.failed, runs: tried.failed + tried.passed };
+        if trial.need < surest(trial.of) {
+            // What fails more often than it did shall not become rare again.
+            rate = runs.count(candidate, trial.of).map_or(rate, |(rate, _)| rate);
+            trial.need = trial.need.max(rate.hits.min(surest(trial.of)));
+        }
         let (left, waits) = (candidate.steps.len(), waits_of(candidate));
         tell(began_ns, &format!("{what}: fails {rate}, {left} steps and {waits} of waits left"));
         Ok(Some(index))
     })
 }
 
-/// Runs the smallest schedule once more, often; where it does not fail each time, also those before
-/// it, and takes the surest.
+/// How often something must fail of so many runs that fails nearly always.
+fn surest(runs: u32) -> u32 {
+    runs - runs / 6
+}
+
+/// Runs the smallest schedule once more, often; where it does not fail nearly each time, also those
+/// before it, and takes the surest.
 ///
 /// The healed cluster is watched for twice as long as was just enough, because the next machine may
 /// be slower.
-fn confirm(runs: &mut Runs, shrunk: &Shrunk, began_ns: u64) -> Result<Confirmed, Failure> {
+fn confirm(
+    runs: &mut Runs,
+    shrunk: &Shrunk,
+    began_ns: u64,
+    deadline_ns: u64,
+) -> Result<Confirmed, Failure> {
     let longest = shrunk.trail[0].candidate.settle;
     let with_room = |candidate: &Candidate| Candidate {
         settle: TimeSpan(candidate.settle.0 * 2).min(longest),
@@ -145,6 +177,7 @@ fn confirm(runs: &mut Runs, shrunk: &Shrunk, began_ns: u64) -> Result<Confirmed,
         smallest: with_room(shrunk.smallest()),
         rate: Rate::default(),
         checks: runs.again.checks.clone(),
+        needs_defects: false,
     };
     if runs.stop.is_some() {
         return Ok(best);
@@ -154,14 +187,53 @@ fn confirm(runs: &mut Runs, shrunk: &Shrunk, began_ns: u64) -> Result<Confirmed,
         let (rate, checks) = runs.count(&smallest, CONFIRM_RUNS)?;
         let (steps, settle) = (smallest.steps.len(), smallest.settle);
         tell(began_ns, &format!("confirmed with {steps} steps and settle {settle}: fails {rate}"));
-        if rate.hits > best.rate.hits {
-            best = Confirmed { smallest, rate, checks };
+        let markedly = rate.hits > best.rate.hits + CONFIRM_MARGIN;
+        if best.rate.runs == 0 || markedly || rate.hits >= CONFIRM_ENOUGH {
+            best = Confirmed { smallest, rate, checks, needs_defects: false };
         }
-        if rate.hits == rate.runs || runs.stop.is_some() {
+        let late = usurper_history::monotonic_ns() >= deadline_ns;
+        if rate.hits >= CONFIRM_ENOUGH || late || runs.stop.is_some() {
             break;
         }
     }
     Ok(best)
+}
+
+/// Sees to it that the schedule can be carried through without the defects, too, so that a build
+/// without them is put to the same faults: where a step waits for what only a defect brings about, it
+/// goes on by the clock.
+fn provable(
+    runs: &mut Runs,
+    mut confirmed: Confirmed,
+    began_ns: u64,
+) -> Result<Confirmed, Failure> {
+    let waits = confirmed.smallest.steps.iter().any(waits_for_good);
+    let unknown =
+        |runs: &Runs, candidate: &Candidate| runs.without_defects(candidate) == Outcome::Unknown;
+    if runs.stop.is_some()
+        || runs.plan.defects.is_empty()
+        || !waits
+        || !unknown(runs, &confirmed.smallest)
+    {
+        return Ok(confirmed);
+    }
+    let mut clocked = confirmed.smallest.clone();
+    for step in clocked.steps.iter_mut().filter(|step| waits_for_good(step)) {
+        step.within = Some(step.within.unwrap_or(CLOCKED_WITHIN));
+        step.anyway = true;
+    }
+    let (rate, checks) = runs.count(&clocked, CONFIRM_RUNS)?;
+    confirmed.needs_defects = rate.hits + 1 < confirmed.rate.hits || unknown(runs, &clocked);
+    if !confirmed.needs_defects {
+        tell(began_ns, &format!("goes on by the clock without the defects: fails {rate}"));
+        (confirmed.smallest, confirmed.rate, confirmed.checks) = (clocked, rate, checks);
+    }
+    Ok(confirmed)
+}
+
+/// Whether a step that never has its event makes a run unknown.
+fn waits_for_good(step: &Step) -> bool {
+    step.on.is_some() && !step.anyway && !step.optional
 }
 
 fn ended_early(runs: &Runs) -> Result<Status, Failure> {
@@ -189,7 +261,7 @@ fn waits_of(candidate: &Candidate) -> TimeSpan {
 /// The smallest schedule as a scenario: TOML, ready to be kept.
 fn scenario_text(runs: &Runs, args: &ShrinkArgs, confirmed: &Confirmed) -> Result<String, Failure> {
     let plan = &runs.plan;
-    let Confirmed { smallest, rate, checks } = confirmed;
+    let Confirmed { smallest, rate, checks, needs_defects } = confirmed;
     let checks: Vec<_> = checks.iter().cloned().collect();
     let triggers = u32::try_from(smallest.steps.iter().filter(|step| step.on.is_some()).count());
     let triggers = triggers.unwrap_or(u32::MAX).saturating_add(2);
@@ -204,10 +276,11 @@ fn scenario_text(runs: &Runs, args: &ShrinkArgs, confirmed: &Confirmed) -> Resul
     let scenario = Scenario {
         summary: summary_of(plan, &checks, smallest.steps.len()),
         story: format!(
-            "Shrunk from the run {} with seed {}.\n{}\n",
+            "Shrunk from the run {} with seed {}.\n{}\n{}",
             args.run.display(),
             plan.seed,
-            how_often(*rate)
+            how_often(*rate),
+            if *needs_defects { NEEDS_DEFECTS } else { "" }
         ),
         system: plan.system.clone(),
         nodes: plan.nodes,

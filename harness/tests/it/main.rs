@@ -1,6 +1,8 @@
 //! The built program, end to end: what it prints, what it leaves behind, how it ends.
 
 #[cfg(test)]
+mod abilities;
+#[cfg(test)]
 mod docs;
 #[cfg(test)]
 mod endings;
@@ -21,6 +23,10 @@ mod run;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]
+mod suites;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod usage;
+#[cfg(test)]
+mod validate;

@@ -73,5 +73,78 @@ fn a_schedule_that_cannot_run_is_refused_with_its_line() {
         "error: cannot run `wrong.toml`, line 7: step 1: `resume` undoes nothing: no step before \
          it does `pause`",
     ));
+    std::fs::write(
+        folder.path().join("typo.toml"),
+        text.replace("resume", "pause").replace("\"n1\"", "\"leadr\""),
+    )
+    .unwrap();
+    usurper(folder.path(), &["run", "typo.toml"])
+        .code(2)
+        .stderr(contains("line 8").and(contains("unknown target `leadr`: did you mean `leader`?")));
     assert!(!folder.path().join("store").exists(), "nothing was started");
+}
+
+/// The files of a run, below another folder; nothing else of it is there any more.
+fn move_run(run: &Path, to: &Path) -> PathBuf {
+    let moved = to.join("taken/along");
+    std::fs::create_dir_all(&moved).unwrap();
+    for file in ["plan.toml", "schedule.toml", "history.jsonl"] {
+        std::fs::copy(run.join(file), moved.join(file)).unwrap();
+    }
+    moved
+}
+
+#[test]
+fn a_run_that_was_copied_away_replays_where_nothing_else_of_it_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let text = scenario_of_ones_own();
+    std::fs::write(folder.path().join("mine.toml"), text).unwrap();
+    let stored = run(folder.path(), "mine.toml", &["--with-defect"], 1).canonicalize().unwrap();
+    for file in ["plan.toml", "schedule.toml"] {
+        let text = std::fs::read_to_string(stored.join(file)).unwrap();
+        let path = folder.path().to_str().unwrap();
+        assert!(!text.contains(path) && !text.contains("/usurper"), "a path in {file}: {text}");
+    }
+    move_run(&stored, elsewhere.path());
+    drop(folder);
+    usurper(elsewhere.path(), &["replay", "taken/along", "--repeat", "2", "--keep"])
+        .code(1)
+        .stdout(contains("failed     2 of 2"));
+    usurper(elsewhere.path(), &["check", "taken/along"]).code(1);
+    assert!(elsewhere.path().join("store").is_dir(), "the replays are stored where they are done");
+}
+
+/// A scenario of one's own, which no other folder has.
+fn scenario_of_ones_own() -> &'static str {
+    "summary = \"\"\nsystem = \"fle\"\ntime = \"12s\"\nsettle = \"600ms\"\n\
+     defects = [\"config-leader-on-boot\", \"hb-from-anyone\"]\nexpect = [\"dual-leaders\"]\n\
+     [[steps]]\nname = \"first\"\ndo = \"kill\"\ntarget = \"leader\"\n\
+     on = { event = \"leader-elected\", established = true }\n\
+     [[steps]]\ndo = \"restart\"\ntarget = \"step:first\"\n\
+     on = { event = \"leader-elected\", established = true }\n"
+}
+
+#[test]
+fn a_shrunk_scenario_can_be_carried_through_without_the_defects_that_it_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    // Only with the defect is a leader elected by configuration.
+    let text = "summary = \"\"\nsystem = \"fle\"\ntime = \"4s\"\nsettle = \"200ms\"\n\
+        defects = [\"config-leader-on-boot\", \"no-leader-self-fence\"]\n\
+        expect = [\"zombie-leader\"]\n\
+        params = { heartbeat = \"50ms\", down-after = \"400ms\" }\n\
+        [[steps]]\ndo = \"isolate\"\ntarget = \"leader\"\n\
+        on = { event = \"leader-elected\", how = \"config\" }\n\
+        [[steps]]\ndo = \"wait\"\nafter = \"2500ms\"\n";
+    std::fs::write(folder.path().join("mine.toml"), text).unwrap();
+    run(folder.path(), "mine.toml", &["--with-defect"], 1);
+    usurper(folder.path(), &["run", "mine.toml"]).code(3);
+    run(folder.path(), "mine.toml", &["--with-defect"], 1);
+    let shrink =
+        ["shrink", "store/latest", "--check", "zombie-leader", "--repeat", "3", "--budget", "15s"];
+    usurper(folder.path(), &[&shrink[..], &["--output", "small.toml"]].concat()).code(0);
+    let small = std::fs::read_to_string(folder.path().join("small.toml")).unwrap();
+    assert!(small.contains("isolate"), "{small}");
+    usurper(folder.path(), &["run", "small.toml", "--with-defect"]).code(1);
+    usurper(folder.path(), &["run", "small.toml"]).code(0);
 }

@@ -185,3 +185,28 @@ pub(crate) fn words_of(pid: u32) -> Vec<String> {
         bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
     words.filter(|word| !word.is_empty()).collect()
 }
+
+/// A store on a file system that is full after a moment, unmounted at the end.
+pub(crate) struct Full<'a>(&'a Place);
+
+impl<'a> Full<'a> {
+    /// None where file systems cannot be mounted, unless they must be.
+    pub(crate) fn mount(place: &'a Place) -> Option<Self> {
+        fs::create_dir(place.store()).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=200k", "none"]).arg(place.store());
+        if mount.output().is_ok_and(|output| output.status.success()) {
+            return Some(Self(place));
+        }
+        assert!(std::env::var_os("REQUIRE_PRIVILEGED").is_none(), "a file system must be mounted");
+        eprintln!("skipped: a file system cannot be mounted here");
+        None
+    }
+}
+
+impl Drop for Full<'_> {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(self.0.store()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()));
+    }
+}

@@ -17,6 +17,7 @@ mod state;
 mod stats;
 
 pub use kinds::{Kinds, MessageKind};
+pub use owner::can_tell_who_knocks;
 pub(crate) use owner::{Owner, Pids};
 pub(crate) use pump::{Broken, Ended, Pump};
 pub use rate::ByteRate;

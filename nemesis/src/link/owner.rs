@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
     path::Path,
     sync::{Mutex, PoisonError},
 };
@@ -54,6 +54,28 @@ impl Pids {
             holds(pid, inode).then_some(*node)
         });
         member.map_or(Owner::Unknown, Owner::Node)
+    }
+}
+
+/// Whether this machine lets us find out whose socket a connection comes from: a connection of our
+/// own is looked for.
+///
+/// # Errors
+/// What could not be read or found.
+pub fn can_tell_who_knocks() -> Result<(), String> {
+    let find = || -> std::io::Result<Option<u64>> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let door = listener.local_addr()?;
+        let stream = TcpStream::connect(door)?;
+        let source = stream.local_addr()?;
+        fs::read_to_string("/proc/net/tcp")?;
+        let found = inode_of(source, door).filter(|inode| holds(std::process::id(), *inode));
+        Ok(found)
+    };
+    match find() {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err("/proc names no owner of a connection of our own".to_owned()),
+        Err(error) => Err(format!("the owner of a connection cannot be looked for: {error}")),
     }
 }
 
@@ -138,6 +160,7 @@ mod tests {
         let stream = TcpStream::connect(door).unwrap();
         let (source, pids) = (stream.local_addr().unwrap(), Pids::default());
         assert_eq!(pids.owner(source, door), Owner::Us);
+        assert_eq!(super::can_tell_who_knocks(), Ok(()));
         pids.set(NodeId(2), Some(std::process::id()));
         assert_eq!(pids.owner(source, door), Owner::Node(NodeId(2)));
         pids.set(NodeId(2), None);

@@ -271,3 +271,42 @@ fn healing_at_the_end_is_no_step_and_a_run_without_steps_only_waits() {
     }
     same(&run.done(&[]), "[[steps]]\nafter = \"4s\"\ndo = \"wait\"");
 }
+
+#[test]
+fn what_would_have_undone_a_skipped_step_becomes_a_wait() {
+    let planned = "
+        [[steps]]
+        name = 'f1'
+        do = 'pause'
+        target = 'leader'
+        at = '100ms'
+        [[steps]]
+        do = 'resume'
+        target = 'step:f1'
+        at = '300ms'
+        [[steps]]
+        do = 'kill'
+        target = 'n2'
+        at = '400ms'
+    ";
+    let run = |outcome: Outcome| {
+        let run = Run::default()
+            .phase(0, "run")
+            .step((100, 110), "pause", &[], "name=f1 target=leader", outcome)
+            .step((300, 310), "resume", &[], "target=step:f1", DONE)
+            .step((400, 410), "kill", &[2], "target=n2", DONE)
+            .phase(410, "heal");
+        run.done(&steps(planned))
+    };
+    let wait = "
+        [[steps]]
+        after = \"300ms\"
+        do = \"wait\"
+        [[steps]]
+        after = \"90ms\"
+        do = \"kill\"
+        target = \"n2\"
+    ";
+    same(&run(Outcome::Skipped), wait);
+    assert!(run(DONE).contains("do = \"resume\""));
+}

@@ -17,10 +17,12 @@ fn nodes() -> Vec<NodeId> {
 /// A random schedule that was turned into one that waits, as a replay is.
 fn start(seed: u64) -> Candidate {
     let options = GeneratorOptions {
-        mix: Mix::ALL.to_vec(),
+        // The others hit whom a step before them has hit, and so need that one, too.
+        mix: Mix::ALL.iter().copied().filter(|mix| mix.beyond().is_none()).collect(),
         interval: TimeSpan::millis(2000),
         time: TimeSpan::millis(24_000),
         advance: true,
+        points: vec!["vote.after-cast-before-send".to_owned()],
     };
     let mut steps = generate(&nodes(), &options, seed);
     for step in &mut steps {
@@ -46,11 +48,15 @@ fn first_failing(proposals: &[Proposal], fails: impl Fn(&Candidate) -> bool) -> 
     proposals.iter().position(|proposal| fails(&proposal.candidate))
 }
 
+/// Whether a step is a fault that needs no other step before it.
+fn stands_alone(step: &Step) -> bool {
+    step.fault.info().undo.is_some() && !matches!(step.target, Some(Target::Step(_)))
+}
+
 /// Some steps of a schedule that are not undos, which are the ones that fail together.
 fn chosen(start: &Candidate, picks: &[prop::sample::Index]) -> Vec<(Fault, Option<Target>)> {
     let steps = &start.steps;
-    let faults: Vec<_> =
-        (0..steps.len()).filter(|i| steps[*i].fault.info().undo.is_some()).collect();
+    let faults: Vec<_> = (0..steps.len()).filter(|i| stands_alone(&steps[*i])).collect();
     let places: BTreeSet<_> = picks.iter().map(|pick| faults[pick.index(faults.len())]).collect();
     places.into_iter().map(|i| (steps[i].fault, steps[i].target.clone())).collect()
 }
@@ -186,4 +192,56 @@ fn a_trial_is_decided_as_soon_as_nothing_can_change_it() {
     assert_eq!((trial(0, 0), trial(3, 1)), (None, None));
     assert_eq!((trial(4, 0), trial(4, 1)), (Some(true), Some(true)));
     assert_eq!((trial(0, 2), trial(3, 2)), (Some(false), Some(false)));
+}
+
+#[test]
+fn times_and_counts_become_less_and_a_defect_is_not_waited_for() {
+    let text = r#"
+        settle = "1s"
+        [[steps]]
+        do = "loss"
+        links = ["n1->n2"]
+        probability = 0.5
+        count = 40
+        at = "4s"
+        [[steps]]
+        do = "advance"
+        target = "n1"
+        by = 9
+        times = 12
+        every = "10ms"
+        [[steps]]
+        do = "kill"
+        target = "n1"
+        on = { event = "heartbeat", dir = "accepted", count = 8 }
+        [[steps]]
+        do = "restart"
+        target = "n1"
+        on = { event = "defect-hit", node = "n2" }
+    "#;
+    let start: Candidate = toml::from_str(text).unwrap();
+    let shrunk = shrink(start.clone(), &nodes(), &mut |proposals| {
+        // It takes all four steps, half of the loss, and some time before it.
+        let fails = |c: &Candidate| {
+            let loss = c.steps.iter().find(|step| step.fault == Fault::Loss);
+            c.steps.len() == 4
+                && loss.is_some_and(|step| {
+                    step.count >= Some(20) && step.at >= Some(TimeSpan::millis(900))
+                })
+        };
+        Ok(first_failing(proposals, fails))
+    });
+    let steps = &shrunk.smallest().steps;
+    assert_eq!((steps[0].count, steps[0].at), (Some(20), Some(TimeSpan::millis(1000))));
+    assert_eq!((steps[1].by, steps[1].times), (Some(1), Some(1)));
+    let wait = |step: &Step| toml::to_string(step.on.as_ref().unwrap()).unwrap();
+    assert!(!wait(&steps[2]).contains("count"), "{}", wait(&steps[2]));
+    assert!(steps[3].on.is_none() && steps[3].after.is_none(), "{:?}", steps[3]);
+    // Where nothing but the defect will do, it stays.
+    let waits = |c: &Candidate| {
+        c.steps.iter().any(|step| step.fault == Fault::Restart && step.on.is_some())
+    };
+    let kept = shrink(start, &nodes(), &mut |proposals| Ok(first_failing(proposals, waits)));
+    let [only] = kept.smallest().steps.as_slice() else { panic!("{:?}", kept.smallest()) };
+    assert!(wait(only).contains("defect-hit"));
 }

@@ -26,6 +26,10 @@ switches! {
         "a leader yields to whoever a single correction names, of whatever epoch",
         "catalogue A.1 (B4-d): any restarted follower corrects the true leader",
         ["disruption"];
+    drops_earlier_rounds => "drops-earlier-rounds",
+        "the vote of a node in an earlier round is dropped instead of answered",
+        "catalogue A.1 (B4-b): a restarted node begins at round 1, and nobody tells it who leads",
+        ["cannot-rejoin"];
     fin_only_failure_detection => "fin-only-failure-detection",
         "a leader is alive as long as its connection is open, however long it is silent",
         "catalogue F-066: a stopped process keeps its sockets",
@@ -78,6 +82,10 @@ switches! {
         "a node whose disk says that it accepted an epoch for itself leads that epoch when it starts",
         "catalogue F-065: a leadership that is persisted outlives its quorum",
         ["dual-leaders"];
+    round_stored_not_epoch => "round-stored-not-epoch",
+        "the round is stored with each change, the accepted epoch only once its leader is established",
+        "catalogue A.1 (B4-f): a restarted node is behind, so its clock is made durable; the promise is not",
+        ["double-vote", "dual-leaders"];
     sdown_reports_never_expire => "sdown-reports-never-expire",
         "a report that the leader is down counts for ever; with `odown-trusted-blindly` old ones depose it",
         "catalogue F-035: Sentinel drops answers older than five ask periods, and must",
@@ -90,6 +98,10 @@ switches! {
         "a node joins a leader only if a majority reports equal rounds and zxids, too",
         "catalogue F-045: ZOOKEEPER-1732, a late joiner looks for ever beside a healthy quorum",
         ["cannot-rejoin"];
+    stands_without_quorum => "stands-without-quorum",
+        "a node stands for election although it does not reach a majority",
+        "catalogue F-008: fast leader election by hearsay; Ceph monitors 28607 and 32336, a rank that few can reach",
+        ["no-leader"];
     static_priority_election => "static-priority-election",
         "every node nominates the member of the highest id, alive or not",
         "catalogue F-081 and F-008: priorities that never decay, lowest-rank elections of Ceph monitors",

@@ -31,7 +31,7 @@ impl Fle {
     pub(super) fn lead(&mut self) {
         let State::Looking(looking) = &mut self.state else { return };
         let votes: Vec<_> = looking.supporters().collect();
-        let vote = looking.vote;
+        let vote = looking.vote.expect("a candidate was elected");
         let early = std::mem::take(&mut looking.early);
         if self.options.defects.lead_on_votes_alone {
             self.lead_at_once(vote, votes, early);
@@ -42,7 +42,9 @@ impl Fle {
             accepted: BTreeMap::from([(self.id, self.durable.accepted_epoch)]),
             proposed: None,
             acks: BTreeSet::new(),
+            voters: votes.iter().copied().collect(),
             deserters: BTreeSet::new(),
+            ahead: BTreeSet::new(),
         };
         let deadline = discovery.deadline;
         let phase = LeaderPhase::Discovery(discovery);
@@ -131,12 +133,13 @@ impl Fle {
             }
             State::Following(_) => {}
             State::Leading(Leading { phase: LeaderPhase::Discovery(discovery), .. }) => {
+                discovery.voters.insert(from);
+                discovery.deserters.remove(&from);
                 if ahead {
-                    self.look("a follower has more than this node");
+                    self.do_without(from);
                     return;
                 }
                 discovery.accepted.insert(from, promise.accepted_epoch);
-                discovery.deserters.remove(&from);
                 match discovery.proposed {
                     Some(epoch) => {
                         self.send(from, Message::LeaderInfo { epoch, established: false });
@@ -153,6 +156,32 @@ impl Fle {
                 }
             }
         }
+    }
+
+    /// A follower that has more than this node does not count for it, but as with ZooKeeper's
+    /// learners only that one is turned away: it may be a member that nobody else can reach.
+    fn do_without(&mut self, follower: NodeId) {
+        let State::Leading(Leading { phase: LeaderPhase::Discovery(discovery), .. }) =
+            &mut self.state
+        else {
+            return;
+        };
+        discovery.ahead.insert(follower);
+        if !self.has_voters_left() {
+            self.look("too many have more than this node");
+        }
+    }
+
+    /// Whether a quorum could still accept the epoch: otherwise there is nothing to wait for. Two
+    /// winners of one round that waited for their time to run out would do so in turn, for ever.
+    pub(super) fn has_voters_left(&self) -> bool {
+        let State::Leading(Leading { phase: LeaderPhase::Discovery(discovery), .. }) = &self.state
+        else {
+            return true;
+        };
+        let Discovery { voters, deserters, ahead, .. } = discovery;
+        let left = voters.iter().filter(|id| !deserters.contains(id) && !ahead.contains(id));
+        left.count() >= self.quorum()
     }
 
     fn is_ahead(&self, promise: &Promise) -> bool {
@@ -254,7 +283,7 @@ impl Fle {
                 if !granted {
                     self.look("a follower refused the epoch");
                 } else if ahead {
-                    self.look("a follower has more than this node");
+                    self.do_without(from);
                 } else {
                     discovery.acks.insert(from);
                     self.establish();

@@ -14,6 +14,8 @@ pub(crate) enum Change {
     CurrentEpoch(u64),
     /// The last logged transaction.
     Zxid(Zxid),
+    /// For the defect `round-stored-not-epoch`.
+    Round(u64),
 }
 
 /// The durable state, as the records add up to it.
@@ -23,6 +25,8 @@ pub(crate) struct Durable {
     pub(crate) accepted_leader: Option<NodeId>,
     pub(crate) current_epoch: u64,
     pub(crate) zxid: Zxid,
+    /// For the defect `round-stored-not-epoch`; rightly the round is volatile.
+    pub(crate) round: u64,
 }
 
 impl Durable {
@@ -52,6 +56,7 @@ impl Durable {
             }
             Change::CurrentEpoch(epoch) => self.current_epoch = epoch,
             Change::Zxid(zxid) => self.zxid = zxid,
+            Change::Round(round) => self.round = round,
         }
     }
 
@@ -97,6 +102,7 @@ mod tests {
             accepted_leader: Some(NodeId(1)),
             current_epoch: 1,
             zxid: Zxid { epoch: 1, counter: 4 },
+            round: 0,
         };
         assert_eq!(durable, Ok(expected));
     }

@@ -1,14 +1,12 @@
 //! Looking for a leader: ZooKeeper's fast leader election.
 //!
-//! Every node starts by voting for itself and adopts each better vote that it hears, so all come
-//! to vote for the best candidate that they know. A majority of equal votes that hears of nothing
+//! Every node that has exchanged votes with a majority votes for itself, and every node adopts each
+//! better vote that it hears, so all come to vote for the best candidate that they know. A majority of equal votes that hears of nothing
 //! better for a while decides. That is not yet leadership: a voter may move on after it has been
 //! counted, so two candidates can win one round. Which of them leads is settled by discovery.
 //!
 //! A node that is not looking answers whoever looks with its settled vote, of whatever round. That
 //! is how a node joins a leader that it did not elect, and why nodes need not start together.
-
-use std::{collections::BTreeMap, time::Duration};
 
 use rand::RngExt;
 use usurper_history::{Event, NodeId, Zxid};
@@ -19,48 +17,44 @@ use super::{
     node::Fle,
     state::{LeaderPhase, Looking, Settled, State, Timer},
 };
-use crate::protocol::Tick;
-
-/// A node that has heard nobody.
-pub(super) fn undecided(vote: Vote) -> Looking {
-    Looking {
-        vote,
-        ballots: BTreeMap::new(),
-        settled: BTreeMap::new(),
-        early: BTreeMap::new(),
-        finalizing: false,
-        resend_after: Duration::ZERO,
-        sent_at: Tick(0),
-    }
-}
 
 impl Fle {
     /// Starts a new round.
     pub(super) fn look(&mut self, reason: &str) {
-        let vote = self.first_vote();
-        self.enter(State::Looking(undecided(vote)), reason);
+        self.enter(State::Looking(Looking::default()), reason);
         self.know(None);
         self.reports.clear();
         self.set_round(self.round + 1, reason);
         self.back_off_anew();
         self.at(Moment::RoundBumped);
-        self.cast(vote);
+        match self.candidacy() {
+            Some(vote) => self.cast(vote),
+            None => self.announce(),
+        }
     }
 
     pub(super) fn on_notification(
         &mut self,
         from: NodeId,
         round: u64,
-        vote: Vote,
+        vote: Option<Vote>,
         standing: Standing,
+        heard: bool,
     ) {
-        if !self.members.contains(&vote.leader) {
+        if vote.is_some_and(|vote| !self.members.contains(&vote.leader)) {
             return;
         }
-        match (&mut self.state, standing) {
-            (State::Looking(_), Standing::Looking) => self.on_ballot(from, round, vote),
-            (State::Looking(_), _) => self.on_settled_vote(from, round, vote, standing),
-            (_, Standing::Looking) => {
+        if standing == Standing::Looking
+            && round < self.round
+            && self.options.defects.drops_earlier_rounds
+        {
+            self.hit("drops-earlier-rounds", "a vote");
+            return;
+        }
+        match (&mut self.state, standing, vote) {
+            (State::Looking(_), Standing::Looking, _) => self.on_ballot(from, round, vote, heard),
+            (State::Looking(_), _, Some(vote)) => self.on_settled_vote(from, round, vote, standing),
+            (_, Standing::Looking, _) => {
                 self.notify(from);
                 self.on_straggler(from, round, vote);
             }
@@ -69,35 +63,90 @@ impl Fle {
         }
     }
 
-    fn on_ballot(&mut self, from: NodeId, round: u64, vote: Vote) {
+    fn on_ballot(&mut self, from: NodeId, round: u64, vote: Option<Vote>, heard: bool) {
         let own_round = self.round;
         if round < own_round {
             // It adopts this round when it hears of it.
+            if let State::Looking(looking) = &mut self.state {
+                looking.heard.insert(from);
+            }
             self.notify(from);
             return;
         }
-        if round > own_round {
+        let later = round > own_round;
+        if later {
             self.set_round(round, "a later round was heard of");
             let State::Looking(looking) = &mut self.state else { return };
+            // The candidate that was known in the old round may not stand in this one, and who
+            // could be reached then may have gone.
+            looking.vote = None;
             looking.ballots.clear();
-            // The candidate that was known in the old round may not stand in this one.
-            looking.ballots.insert(from, vote);
-            looking.settled.remove(&from);
-            self.back_off_anew();
-            let own = self.first_vote();
-            let best = if self.is_better(vote, own) { vote } else { own };
-            self.cast(best);
-            return;
+            looking.heard.clear();
+            looking.reached.clear();
         }
         let State::Looking(looking) = &mut self.state else { return };
-        looking.ballots.insert(from, vote);
+        let before = looking.vote;
+        let met = looking.heard.insert(from);
+        let nearer = heard && looking.reached.insert(from);
+        if let Some(vote) = vote {
+            looking.ballots.insert(from, vote);
+        }
         looking.settled.remove(&from);
-        let own = looking.vote;
-        if self.is_better(vote, own) {
+        let own = if later || nearer { self.candidacy() } else { None };
+        let mut choice = before;
+        for candidate in [vote, own].into_iter().flatten() {
+            if self.improves(candidate, choice) {
+                choice = Some(candidate);
+            }
+        }
+        if later || choice != before {
             self.back_off_anew();
-            self.cast(vote);
-        } else {
-            self.count();
+        }
+        match choice {
+            Some(vote) if choice != before => self.cast(vote),
+            _ => {
+                if later {
+                    self.announce();
+                } else if met || !heard || (vote.is_none() && choice.is_some()) {
+                    self.notify(from);
+                }
+                self.count();
+            }
+        }
+    }
+
+    /// Whom this node nominates: itself, once it has exchanged votes with a majority.
+    ///
+    /// Votes travel by hearsay, further than connections do. A better candidate that only one
+    /// member reaches would win every election and lead none. Therefore, as in the ballot leader
+    /// election of OmniPaxos (EuroSys 2023, section 5), whoever is not connected to a quorum does
+    /// not stand.
+    fn candidacy(&mut self) -> Option<Vote> {
+        let State::Looking(looking) = &self.state else { return None };
+        if !self.members.contains(&self.id) {
+            return None;
+        }
+        let connected = looking.reached.len() + 1 >= self.quorum();
+        let highest = *self.members.last().expect("a cluster has a member");
+        if self.options.defects.static_priority_election && highest != self.id {
+            self.hit("static-priority-election", "nominates by rank");
+            return Some(Vote { peer_epoch: 0, zxid: Zxid::default(), leader: highest });
+        }
+        if !connected && self.options.defects.stands_without_quorum {
+            self.hit("stands-without-quorum", "nominates itself");
+            return Some(self.own_vote());
+        }
+        connected.then(|| self.own_vote())
+    }
+
+    /// Votes for itself, where that is better than what it votes for.
+    pub(super) fn stand(&mut self) {
+        let State::Looking(looking) = &self.state else { return };
+        let current = looking.vote;
+        if let Some(own) = self.candidacy()
+            && self.improves(own, current)
+        {
+            self.cast(own);
         }
     }
 
@@ -110,6 +159,9 @@ impl Fle {
         let own_round = self.round;
         let State::Looking(looking) = &mut self.state else { return };
         looking.settled.insert(from, Settled { vote, round, leading });
+        // It answers: each of the two has heard the other.
+        looking.heard.insert(from);
+        let nearer = looking.reached.insert(from);
         // The vote of a node that already follows an established leader speaks for that leader's
         // epoch, and for nobody who would have to win a new one.
         if round == own_round && !established {
@@ -120,9 +172,12 @@ impl Fle {
         if self.can_join(vote, round) {
             self.set_round(round.max(self.round), "joins a leader of another round");
             self.follow(vote, "a majority names this leader");
-        } else {
-            self.count();
+            return;
         }
+        if nearer {
+            self.stand();
+        }
+        self.count();
     }
 
     /// Whether a majority outside this election names the same leader and epoch, and the leader
@@ -157,15 +212,17 @@ impl Fle {
         leader_agrees
     }
 
-    /// The vote that a node begins a round with.
-    fn first_vote(&mut self) -> Vote {
-        let own = self.own_vote();
-        let first = *self.members.last().expect("a cluster has a member");
-        if self.options.defects.static_priority_election && first != self.id {
-            self.hit("static-priority-election", "nominates by rank");
-            return Vote { peer_epoch: 0, zxid: Zxid::default(), leader: first };
+    /// Whether a candidate is better than whom the node votes for, if it votes for anybody.
+    fn improves(&mut self, candidate: Vote, current: Option<Vote>) -> bool {
+        match current {
+            Some(current) => self.is_better(candidate, current),
+            // With this defect nobody gives its first vote to an equal, either.
+            None if self.options.defects.no_id_tiebreak && candidate.leader != self.id => {
+                let own = self.own_vote();
+                self.is_better(candidate, own)
+            }
+            None => true,
         }
-        own
     }
 
     /// The order of candidates: the epoch that they were last in, then their log, then their id.
@@ -188,16 +245,15 @@ impl Fle {
     }
 
     /// What a node that is not looking makes of one that is, beyond answering it.
-    fn on_straggler(&mut self, from: NodeId, round: u64, vote: Vote) {
-        let quorum = self.quorum();
-        let (id, own_round, members) = (self.id, self.round, self.members.len());
+    fn on_straggler(&mut self, from: NodeId, round: u64, vote: Option<Vote>) {
+        let (id, own_round) = (self.id, self.round);
         match &mut self.state {
             State::Leading(leading) => {
                 let LeaderPhase::Discovery(discovery) = &mut leading.phase else { return };
-                if round > own_round || vote.leader != id {
+                if round > own_round || vote.is_some_and(|vote| vote.leader != id) {
                     discovery.deserters.insert(from);
                     // Nobody is left to accept the epoch: do not wait for the time to run out.
-                    if members - discovery.deserters.len() < quorum {
+                    if !self.has_voters_left() {
                         self.look("its voters moved on");
                     }
                 }
@@ -218,11 +274,10 @@ impl Fle {
 
     /// Votes, and tells everybody.
     pub(super) fn cast(&mut self, vote: Vote) {
-        let (id, now) = (self.id, self.now);
+        let id = self.id;
         let State::Looking(looking) = &mut self.state else { return };
-        looking.vote = vote;
+        looking.vote = Some(vote);
         looking.ballots.insert(id, vote);
-        looking.sent_at = now;
         // A better vote starts the wait again.
         if std::mem::take(&mut looking.finalizing) {
             self.cancel(Timer::Finalize);
@@ -234,8 +289,19 @@ impl Fle {
             zxid: Some(vote.zxid),
         });
         self.at(Moment::VoteCast);
-        self.broadcast(&self.notification());
+        self.announce();
         self.count();
+    }
+
+    /// Tells everybody the own vote, or that there is none yet.
+    fn announce(&mut self) {
+        let now = self.now;
+        if let State::Looking(looking) = &mut self.state {
+            looking.sent_at = now;
+        }
+        for peer in self.peers().collect::<Vec<_>>() {
+            self.notify(peer);
+        }
     }
 
     fn count(&mut self) {
@@ -255,7 +321,7 @@ impl Fle {
     /// Silence decides.
     pub(super) fn finalize(&mut self) {
         let State::Looking(looking) = &self.state else { return };
-        let vote = looking.vote;
+        let vote = looking.vote.expect("a majority votes for somebody");
         assert!(
             looking.supporters().count() >= self.quorum(),
             "the wait runs only while a majority agrees"
@@ -268,11 +334,10 @@ impl Fle {
     }
 
     pub(super) fn resend(&mut self) {
-        let (now, longest) = (self.now, self.options.notify_max);
+        let longest = self.options.notify_max;
         let State::Looking(looking) = &mut self.state else { return };
-        looking.sent_at = now;
         looking.resend_after = (looking.resend_after * 2).min(longest);
-        self.broadcast(&self.notification());
+        self.announce();
         self.arm_resend();
     }
 
@@ -302,18 +367,22 @@ impl Fle {
 
     /// Tells one node the own vote.
     pub(super) fn notify(&mut self, peer: NodeId) {
-        self.send(peer, self.notification());
-    }
-
-    fn notification(&self) -> Message {
         let (vote, standing) = self.state.ballot();
-        Message::Notification { round: self.round, vote, standing }
+        let heard = match &self.state {
+            State::Looking(looking) => looking.heard.contains(&peer),
+            // It answers.
+            _ => true,
+        };
+        self.send(peer, Message::Notification { round: self.round, vote, standing, heard });
     }
 
     fn set_round(&mut self, round: u64, cause: &str) {
         if round != self.round {
             let from = std::mem::replace(&mut self.round, round);
             self.note_change("round", from, round, cause);
+            if self.options.defects.round_stored_not_epoch {
+                self.store_round(round);
+            }
         }
     }
 }
@@ -321,7 +390,7 @@ impl Fle {
 impl Looking {
     /// The nodes that vote as this one does.
     pub(super) fn supporters(&self) -> impl Iterator<Item = NodeId> {
-        let agreeing = self.ballots.iter().filter(|(_, ballot)| **ballot == self.vote);
+        let agreeing = self.ballots.iter().filter(|(_, ballot)| Some(**ballot) == self.vote);
         agreeing.map(|(id, _)| *id)
     }
 }

@@ -4,9 +4,11 @@
 //! in. All others are rejected, and their sender is told the highest epoch that the node has
 //! accepted: a leader steps down at once for a higher epoch, and never for an equal or lower one.
 //!
-//! A leader that no quorum answers steps down as well. A reply counts from when the heartbeat it
+//! A leader that no quorum answers steps down as well, in the time in which nobody else can have been
+//! elected: whoever took its last heartbeat is silent for `down-after`, and every election waits for
+//! `finalize-wait`. To give up earlier would only make slow answers costly. A reply counts from when the heartbeat it
 //! answers was *sent*, so replies that lay in a buffer while the process was stopped count for
-//! nothing, and the check comes before any other thought of a step.
+//! nothing, and but for them the check comes before any other thought of a step.
 
 use usurper_history::{Event, NodeId};
 
@@ -45,7 +47,7 @@ impl Fle {
     fn followers_alive(&self, broadcast: &Broadcast) -> usize {
         let fresh = |peer: &NodeId| {
             let answered = broadcast.answered.get(peer);
-            answered.is_some_and(|at| *at + self.options.down_after > self.now)
+            answered.is_some_and(|at| *at + self.options.answer_within() > self.now)
         };
         self.peers().filter(fresh).count()
     }

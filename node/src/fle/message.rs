@@ -34,8 +34,9 @@ pub enum Standing {
 /// A message between two nodes. Epochs start at 1; 0 is "none yet".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// The vote of a node that is looking, or the settled vote of one that is not.
-    Notification { round: u64, vote: Vote, standing: Standing },
+    /// The vote of a node that is looking, or the settled vote of one that is not. `heard`: the
+    /// sender has had a vote from the receiver in this round, so the two reach each other.
+    Notification { round: u64, vote: Option<Vote>, standing: Standing, heard: bool },
     /// Discovery, step 1: a follower tells the winner what it has promised and what it has.
     FollowerInfo { accepted_epoch: u64, current_epoch: u64, zxid: Zxid },
     /// Discovery, step 2: the winner proposes its epoch, or a leader names the one it leads in.
@@ -98,7 +99,7 @@ impl Message {
 
     fn index(&self) -> u64 {
         match self {
-            Self::Notification { vote, .. } => vote.zxid.counter,
+            Self::Notification { vote: Some(vote), .. } => vote.zxid.counter,
             Self::FollowerInfo { zxid, .. } | Self::EpochAck { zxid, .. } => zxid.counter,
             Self::Heartbeat { beat, .. } | Self::HeartbeatReply { beat, .. } => *beat,
             _ => 0,
@@ -107,7 +108,7 @@ impl Message {
 
     fn is_plausible(&self) -> bool {
         let more = match self {
-            Self::Notification { vote, .. } => vote.peer_epoch.max(vote.zxid.epoch),
+            Self::Notification { vote: Some(vote), .. } => vote.peer_epoch.max(vote.zxid.epoch),
             Self::FollowerInfo { current_epoch, zxid, .. } => zxid.epoch.max(*current_epoch),
             Self::EpochAck { accepted_epoch, current_epoch, zxid, .. } => {
                 zxid.epoch.max(*current_epoch).max(*accepted_epoch)
@@ -165,8 +166,15 @@ mod tests {
         vec![
             Message::Notification {
                 round: 5,
-                vote: vote(3, 3, 7, 3),
+                vote: Some(vote(3, 3, 7, 3)),
                 standing: Standing::Following { established: true },
+                heard: true,
+            },
+            Message::Notification {
+                round: 5,
+                vote: None,
+                standing: Standing::Looking,
+                heard: false,
             },
             Message::FollowerInfo { accepted_epoch: 4, current_epoch: 3, zxid },
             Message::LeaderInfo { epoch, established: true },
@@ -210,8 +218,9 @@ mod tests {
     fn a_number_with_no_successor_is_malformed() {
         let round = Message::Notification {
             round: u64::MAX,
-            vote: vote(0, 0, 0, 1),
+            vote: Some(vote(0, 0, 0, 1)),
             standing: Standing::Looking,
+            heard: false,
         };
         let accepted = Message::HeartbeatReply {
             epoch: 1,

@@ -59,7 +59,6 @@ impl Protocol for Fle {
         let options = Options::new(setup)?;
         let durable = Durable::recover(records)?;
         let seed = setup.seed ^ (u64::from(setup.id.0) << 32) ^ (u64::from(setup.inc) << 40);
-        let vote = Vote { peer_epoch: 0, zxid: Zxid::default(), leader: setup.id };
         Ok(Self {
             id: setup.id,
             members: options.members.clone(),
@@ -67,8 +66,8 @@ impl Protocol for Fle {
             rng: StdRng::seed_from_u64(seed),
             durable,
             fresh: records.is_empty(),
-            round: 0,
-            state: State::Looking(super::election::undecided(vote)),
+            round: durable.round,
+            state: State::Looking(super::state::Looking::default()),
             epoch_seen: durable.accepted_epoch,
             reports: BTreeMap::new(),
             closed: BTreeSet::new(),
@@ -82,7 +81,13 @@ impl Protocol for Fle {
     fn step(&mut self, now: Tick, input: Input<Message, Timer>) -> Vec<Output<Message, Timer>> {
         self.now = self.now.max(now);
         // Before anything else: after a pause, what is in the inbox or due next is from another age.
-        self.fence();
+        // Only answers are counted first. They are dated, so old ones change nothing, and a leader
+        // that got no processor for a while does not give up with fresh ones in its inbox.
+        let answer =
+            matches!(&input, Input::Message { message: Message::HeartbeatReply { .. }, .. });
+        if !answer {
+            self.fence();
+        }
         match input {
             Input::Start => self.start(),
             Input::Message { from, message } => self.receive(from, message),
@@ -90,6 +95,9 @@ impl Protocol for Fle {
             Input::Connected(peer) => self.repair(peer),
             Input::Disconnected(peer) => self.lose(peer),
             Input::Request { client, request } => self.serve(client, &request),
+        }
+        if answer {
+            self.fence();
         }
         mem::take(&mut self.outputs)
     }
@@ -164,8 +172,8 @@ impl Fle {
             self.take_for_a_heartbeat(from);
         }
         match message {
-            Message::Notification { round, vote, standing } => {
-                self.on_notification(from, round, vote, standing);
+            Message::Notification { round, vote, standing, heard } => {
+                self.on_notification(from, round, vote, standing, heard);
             }
             Message::FollowerInfo { accepted_epoch, current_epoch, zxid } => {
                 let promise = super::state::Promise { accepted_epoch, current_epoch, zxid };
@@ -281,13 +289,7 @@ impl Fle {
         self.log(zxid);
         self.at(Moment::ZxidSynced);
         // A vote for oneself speaks of what is logged.
-        let own = self.own_vote();
-        if let State::Looking(looking) = &self.state {
-            let vote = looking.vote;
-            if self.is_better(own, vote) {
-                self.cast(own);
-            }
-        }
+        self.stand();
         zxid
     }
 
@@ -400,10 +402,24 @@ impl Fle {
     pub(super) fn accept(&mut self, epoch: u64, leader: NodeId, cause: &str) {
         let from = self.durable.accepted_epoch;
         assert!(epoch > from, "an accepted epoch never decreases and is bound to one leader");
-        let change = Change::Accepted { epoch, leader };
-        self.persist(change, persisted("accepted-epoch", epoch, Some(leader)));
+        if self.options.defects.round_stored_not_epoch {
+            self.hit("round-stored-not-epoch", "accepted");
+            self.durable.apply(Change::Accepted { epoch, leader });
+        } else {
+            self.store_accepted(epoch, leader);
+        }
         self.epoch_seen = self.epoch_seen.max(epoch);
         self.note_change("accepted-epoch", from, epoch, cause);
+    }
+
+    fn store_accepted(&mut self, epoch: u64, leader: NodeId) {
+        let change = Change::Accepted { epoch, leader };
+        self.persist(change, persisted("accepted-epoch", epoch, Some(leader)));
+    }
+
+    /// The defect `round-stored-not-epoch`: the number that need not outlive the process.
+    pub(super) fn store_round(&mut self, round: u64) {
+        self.persist(Change::Round(round), persisted("round", round, None));
     }
 
     /// Durably notes that an established leader of `epoch` was followed.
@@ -414,6 +430,11 @@ impl Fle {
                 epoch <= self.durable.accepted_epoch || self.options.defects != Defects::default(),
                 "an epoch is accepted before it is entered"
             );
+            if self.options.defects.round_stored_not_epoch
+                && let Some(leader) = self.durable.accepted_leader
+            {
+                self.store_accepted(self.durable.accepted_epoch, leader);
+            }
             self.persist(Change::CurrentEpoch(epoch), persisted("current-epoch", epoch, None));
             self.note_change("current-epoch", from, epoch, cause);
         }
@@ -423,7 +444,7 @@ impl Fle {
         self.outputs.push(Output::Write(change.encode()));
         self.at(match change {
             Change::Accepted { .. } => Moment::AcceptWritten,
-            Change::CurrentEpoch(_) => Moment::EpochWritten,
+            Change::CurrentEpoch(_) | Change::Round(_) => Moment::EpochWritten,
             Change::Zxid(_) => Moment::ZxidWritten,
         });
         if self.options.defects.accepted_epoch_not_synced
@@ -458,7 +479,7 @@ impl Fle {
     fn note_message(&mut self, dir: &str, peer: NodeId, message: &Message) {
         let (kind, candidate, zxid, granted) = match message {
             Message::Notification { vote, .. } => {
-                ("notification", Some(vote.leader), Some(vote.zxid), None)
+                ("notification", vote.map(|it| it.leader), vote.map(|it| it.zxid), None)
             }
             Message::FollowerInfo { zxid, .. } => ("follower-info", None, Some(*zxid), None),
             Message::LeaderInfo { .. } => ("leader-info", None, None, None),

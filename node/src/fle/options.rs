@@ -19,12 +19,13 @@ pub(crate) const PARAMS: &[ParamInfo] = &[
     ParamInfo {
         name: "down-after",
         default: "500ms",
-        summary: "silence after which a node finds its leader down, and a leader its quorum lost",
+        summary: "silence after which a node finds its leader down",
     },
     ParamInfo {
         name: "finalize-wait",
         default: "200ms",
-        summary: "how long a majority of votes waits for a better vote before it counts",
+        summary: "how long a majority of votes waits for a better vote before it counts; a leader that \
+                  nobody has answered for so long beyond `down-after` gives up",
     },
     ParamInfo {
         name: "init-limit",
@@ -88,6 +89,11 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// For how long a leader goes on without an answer.
+    pub(crate) fn answer_within(&self) -> Duration {
+        self.down_after + self.finalize_wait
+    }
+
     pub(crate) fn new(setup: &Setup) -> Result<Self, OptionError> {
         let params = Params::new(PARAMS, &setup.params)?;
         let heartbeat = params.duration("heartbeat")?;
@@ -145,7 +151,8 @@ impl Options {
 
 /// The timing that follows from the parameters.
 ///
-/// The leader bound is `down-after` for the silence to be noticed, and then three elections that
+/// The leader bound is `down-after` and `finalize-wait` for the silence to be noticed, by whoever
+/// notices it last, and then three elections that
 /// each wait as long as they can: a full back-off until the votes meet, a finalize wait, and a
 /// discovery that fails. Three, because a node can win on votes that have moved on (once), and its
 /// successor can meet a node that has promised a higher epoch (once more).
@@ -153,13 +160,14 @@ pub(crate) fn timing(given: &[(String, String)]) -> Result<Timing, OptionError> 
     let params = Params::new(PARAMS, given)?;
     let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let down_after = params.duration("down-after")?;
+    let finalize_wait = params.duration("finalize-wait")?;
     let attempt = params.duration("notify-max")?.max(params.duration("notify-min")?)
-        + params.duration("finalize-wait")?
+        + finalize_wait
         + params.duration("init-limit")?;
     Ok(Timing {
         heartbeat_ns: ns(params.duration("heartbeat")?),
         election_timeout_ns: ns(down_after),
-        leader_bound_ns: ns(down_after + 3 * attempt),
+        leader_bound_ns: ns(down_after + finalize_wait + 3 * attempt),
     })
 }
 
@@ -213,8 +221,8 @@ mod tests {
 
     #[test]
     fn the_leader_bound_follows_the_parameters() {
-        assert_eq!(timing(&[]).unwrap().leader_bound_ns, 10_100_000_000);
+        assert_eq!(timing(&[]).unwrap().leader_bound_ns, 10_300_000_000);
         let given = [("init-limit".to_owned(), "2s".to_owned())];
-        assert_eq!(timing(&given).unwrap().leader_bound_ns, 13_100_000_000);
+        assert_eq!(timing(&given).unwrap().leader_bound_ns, 13_300_000_000);
     }
 }

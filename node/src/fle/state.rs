@@ -38,9 +38,14 @@ pub(crate) enum State {
 }
 
 /// Electing.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Looking {
-    pub(crate) vote: Vote,
+    /// Whom this node votes for; nobody, as long as it knows no candidate and may not stand itself.
+    pub(crate) vote: Option<Vote>,
+    /// From whom a vote of this round has come.
+    pub(crate) heard: BTreeSet<NodeId>,
+    /// Of these, who has had one from this node as well: with them it could lead.
+    pub(crate) reached: BTreeSet<NodeId>,
     /// The votes of this round, the own one included: by nodes that look, or that have decided but
     /// follow no established leader yet.
     pub(crate) ballots: BTreeMap<NodeId, Vote>,
@@ -108,8 +113,12 @@ pub(crate) struct Discovery {
     pub(crate) accepted: BTreeMap<NodeId, u64>,
     pub(crate) proposed: Option<u64>,
     pub(crate) acks: BTreeSet<NodeId>,
+    /// Who voted for this node, or has come to follow it.
+    pub(crate) voters: BTreeSet<NodeId>,
     /// Nodes that were seen to vote for another, or in a later round, since the election was won.
     pub(crate) deserters: BTreeSet<NodeId>,
+    /// Followers that have more than this node: they cannot vouch that its log is long enough.
+    pub(crate) ahead: BTreeSet<NodeId>,
 }
 
 #[derive(Debug)]
@@ -156,12 +165,14 @@ impl State {
     }
 
     /// The vote and the standing to tell another node.
-    pub(crate) fn ballot(&self) -> (Vote, Standing) {
+    pub(crate) fn ballot(&self) -> (Option<Vote>, Standing) {
         let established = self.phase() == "broadcast";
         match self {
             Self::Looking(looking) => (looking.vote, Standing::Looking),
-            Self::Following(following) => (following.vote, Standing::Following { established }),
-            Self::Leading(leading) => (leading.vote, Standing::Leading { established }),
+            Self::Following(following) => {
+                (Some(following.vote), Standing::Following { established })
+            }
+            Self::Leading(leading) => (Some(leading.vote), Standing::Leading { established }),
         }
     }
 }

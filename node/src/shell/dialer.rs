@@ -31,13 +31,15 @@ pub(super) async fn dial_for_ever(
     let clock = Clock::start();
     let mut wait = BACK_OFF_MIN;
     loop {
-        if incoming.send(Incoming::Dialling(peer)).await.is_err() {
+        let (dialling, over) = oneshot::channel();
+        if incoming.send(Incoming::Dialling { peer, over }).await.is_err() {
             return;
         }
         let dialled = match Stream::dial(address, &hello).await {
             Ok((_, welcome)) if welcome.id != peer => Err(StreamError::WrongNode(welcome.id)),
             dialled => dialled,
         };
+        drop(dialling);
         let up_at = clock.now_ns();
         match dialled {
             Ok((stream, welcome)) => {

@@ -81,7 +81,13 @@ pub(super) enum Incoming {
     },
     /// Somebody dialled, and did not.
     Stranger(StreamError),
-    Dialling(NodeId),
+    /// `over` ends when the dial was welcomed or has failed.
+    Dialling {
+        peer: NodeId,
+        over: oneshot::Receiver<()>,
+    },
+    /// For the defect `listener-gives-up`.
+    Deaf,
     /// A dial was welcomed. `held` is dropped when the connection is.
     Dialled {
         peer: NodeId,
@@ -188,7 +194,8 @@ impl<P: Protocol> Node<P> {
         addresses: &BTreeMap<NodeId, SocketAddr>,
         seed: u64,
     ) {
-        self.tasks.push(Task::spawn(listen(listener, self.incoming.clone())));
+        let gives_up = self.defects.listener_gives_up;
+        self.tasks.push(Task::spawn(listen(listener, self.incoming.clone(), gives_up)));
         for (peer, address) in addresses {
             // The larger id owns the connection of a pair, whoever was there first.
             if *peer > self.id && !self.defects.no_dial_owner {
@@ -371,8 +378,17 @@ impl<P: Protocol> Node<P> {
                 self.stranger(&error);
                 self.flush()
             }
-            Incoming::Dialling(peer) => {
+            Incoming::Dialling { peer, over } => {
                 self.note("dial", Some(peer), None);
+                if self.defects.blocking_dial {
+                    self.hit("blocking-dial", "waits for the dial");
+                    self.flush()?;
+                    let _over = over.await;
+                }
+                self.flush()
+            }
+            Incoming::Deaf => {
+                self.hit("listener-gives-up", "accepts no more");
                 self.flush()
             }
             Incoming::Dialled { peer, inc, stream, held } => {

@@ -259,7 +259,9 @@ fn rolling_restart_after_a_death(defects: &[&str]) -> Sim {
 #[test]
 fn without_the_leaders_own_word_a_dead_leader_is_joined_for_ever() {
     let sim = rolling_restart_after_a_death(&[]);
-    assert_eq!(sim.fle(N1).unwrap().leader(), Some((NodeId(4), 2)));
+    // One of the living: n4 was restarted last, and may have missed the election.
+    let (leader, epoch) = sim.fle(N1).unwrap().leader().unwrap();
+    assert!(leader < NodeId(5) && epoch == 2, "{leader} leads {epoch}");
     let sim = rolling_restart_after_a_death(&["no-check-leader"]);
     let led = NodeId::all(4).filter(|id| sim.fle(*id).unwrap().leader().is_some());
     assert_eq!(led.count(), 0, "{}", sim.describe());

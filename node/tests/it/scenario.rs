@@ -70,18 +70,62 @@ fn the_freshest_node_wins_not_the_highest_id() {
 #[test]
 fn two_winners_of_one_round_make_one_leader() {
     let mut sim = sim(3);
-    sim.set_param(N1, "finalize-wait", "400ms");
-    sim.hold(N3, N1, &[Kind::Notification]);
-    sim.hold(N3, N2, &[Kind::Notification]);
+    sim.set_param(N1, "finalize-wait", "1500ms");
+    sim.part(N3, N1);
+    sim.part(N3, N2);
     sim.start_all();
     assert!(sim.run_until_or(400 * MS, |sim| sim.invariants.winners.contains(&(N2, 1))));
-    sim.release_link(N3, N1);
-    assert!(sim.run_until_or(1_000 * MS, |sim| sim.invariants.winners.contains(&(N3, 1))));
+    // n2 is not told that its voter moves on.
+    sim.hold(N1, N2, &[Kind::Notification]);
+    sim.cut.remove(&(N3, N1));
+    sim.cut.remove(&(N1, N3));
+    assert!(sim.run_until_or(1_200 * MS, |sim| sim.invariants.winners.contains(&(N3, 1))));
+    sim.cut.clear();
     sim.release();
-    sim.run_until(3_000 * MS);
+    sim.run_until(4_000 * MS);
     // n2 never had a quorum that accepted its epoch.
     assert_eq!((sim.common_leader(), sim.invariants.elections), (Some((N3, 1)), 1));
     check(&sim);
+}
+
+/// F-008: 1, 2 and 3 are connected, 4 only to 2 and 5 only to 3, and the farther the better.
+fn chained(seed: u64, defects: &[&str]) -> Sim {
+    let mut sim = Sim::new(seed, 5, defects, &[]);
+    sim.set_param(NodeId(4), "initial-zxid", "4");
+    sim.set_param(NodeId(5), "initial-zxid", "5");
+    for (one, other) in [(1, 4), (1, 5), (2, 5), (3, 4), (4, 5)] {
+        sim.part(NodeId(one), NodeId(other));
+    }
+    sim.start_all();
+    sim.run_until(6_000 * MS);
+    check(&sim);
+    sim
+}
+
+#[test]
+fn a_candidate_that_reaches_too_few_does_not_keep_the_others_from_electing() {
+    for seed in 1..=100 {
+        let sim = chained(seed, &[]);
+        for id in [N1, N2, N3] {
+            assert!(leader(&sim, id).is_some(), "seed {seed}: {}", sim.describe());
+        }
+    }
+    assert_eq!(leader(&chained(1, &["stands-without-quorum"]), N1), None);
+}
+
+/// A line of three: the far end is the best candidate, and led before it lost its neighbour.
+#[test]
+fn the_ends_of_a_line_take_turns_at_nothing() {
+    for seed in 1..=50 {
+        let mut sim = Sim::new(seed, 3, &[], &[]);
+        sim.start_all();
+        sim.run_until(1_000 * MS);
+        sim.part(N1, N3);
+        sim.run_until(5_000 * MS);
+        // n3 is followed by n2, and n1 is told that it is.
+        assert_eq!((leader(&sim, N2), leader(&sim, N1)), (Some((N3, 1)), Some((N3, 1))));
+        check(&sim);
+    }
 }
 
 /// Seed bug 5: the second death of a leader, right after the first one came back.

@@ -3,7 +3,8 @@
 //! A transcript has cases; `node` starts one. A line at the margin is an input, the indented lines
 //! below it are what the node did. `USURPER_BLESS=1` writes down what it does now: read the change.
 //!
-//! Votes are written `peer-epoch/zxid/leader`. A message to all other nodes is to `*`. Timers are
+//! Votes are written `peer-epoch/zxid/leader`, or `nobody`; `unheard` is a vote of somebody who has
+//! had none from its receiver yet. A message to all other nodes is to `*`. Timers are
 //! not shown; `wait` lets those that come due fire, `freeze` is a stopped process.
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path, str::FromStr, time::Duration};
@@ -174,7 +175,12 @@ fn followed(setup: &Setup, epoch: u64) -> Vec<Vec<u8>> {
     let setup = &Setup { defects: Vec::new(), ..setup.clone() };
     let mut node = Fle::recover(setup, &[]).unwrap();
     let vote = Vote { peer_epoch: 0, zxid: Zxid::default(), leader };
-    let settled = |following| Message::Notification { round: 1, vote, standing: following };
+    let settled = |following| Message::Notification {
+        round: 1,
+        vote: Some(vote),
+        standing: following,
+        heard: true,
+    };
     let mut disk = Vec::new();
     let mut step = |now, input| {
         let written = node.step(Tick(now), input).into_iter();
@@ -219,9 +225,10 @@ fn vote(text: &str) -> Vote {
 
 fn parse(words: &[&str], now: Tick) -> Message {
     match words {
-        ["notification", round, ballot, standing] => Message::Notification {
+        ["notification", round, ballot, standing, rest @ ..] => Message::Notification {
             round: parsed(round),
-            vote: vote(ballot),
+            vote: (*ballot != "nobody").then(|| vote(ballot)),
+            heard: rest != ["unheard"],
             standing: match *standing {
                 "looking" => Standing::Looking,
                 "deciding" => Standing::Following { established: false },
@@ -280,7 +287,7 @@ fn show_zxid(zxid: Zxid) -> String {
 
 fn show(message: &Message) -> String {
     match message {
-        Message::Notification { round, vote, standing } => {
+        Message::Notification { round, vote, standing, heard } => {
             let standing = match standing {
                 Standing::Looking => "looking",
                 Standing::Following { established: false } => "deciding",
@@ -288,8 +295,11 @@ fn show(message: &Message) -> String {
                 Standing::Leading { established: false } => "winning",
                 Standing::Leading { established: true } => "leading",
             };
-            let Vote { peer_epoch, zxid, leader } = *vote;
-            format!("notification {round} {peer_epoch}/{}/{leader} {standing}", show_zxid(zxid))
+            let ballot = vote.map_or("nobody".to_owned(), |vote| {
+                format!("{}/{}/{}", vote.peer_epoch, show_zxid(vote.zxid), vote.leader)
+            });
+            let heard = if *heard { "" } else { " unheard" };
+            format!("notification {round} {ballot} {standing}{heard}")
         }
         Message::FollowerInfo { accepted_epoch, current_epoch, zxid } => {
             format!("follower-info {accepted_epoch} {current_epoch} {}", show_zxid(*zxid))

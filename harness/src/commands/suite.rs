@@ -1,0 +1,212 @@
+//! `usurper suite`: many runs side by side, night after night.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use anyhow::{Context, anyhow};
+use usurper_history::monotonic_ns;
+
+use super::shrink::shrink;
+use crate::{
+    abilities::Abilities,
+    cli::{Output, ShrinkArgs, SuiteArgs, new_seed},
+    execute::Started,
+    failure::{Failure, Status},
+    index::Index,
+    output,
+    result::{Outcome, find_runs},
+    side_by_side::side_by_side,
+    suite::{
+        Cell, Lateness, Lock, Pace, Progress, Queue, Runner, Shard, SuiteDir, SuiteFile,
+        SuiteReport, SuiteState, SuiteWork, WorkEnd, jobs_for, junit,
+    },
+    system,
+};
+
+/// The failures of so many earlier suites are run first.
+const SUITES_BACK: u32 = 10;
+
+pub(crate) fn suite(args: &SuiteArgs) -> Result<Status, Failure> {
+    if args.budget.is_some_and(|budget| budget.0.is_zero()) {
+        return Err(Failure::usage(anyhow!("a budget of 0 allows no run"))
+            .with_hint("leave it out to do each run once"));
+    }
+    if args.shard.is_some() && args.seed.is_none() && !args.resume {
+        return Err(Failure::usage(anyhow!("`--shard` needs `--seed`"))
+            .with_hint("all shards take the same one, for example the number of the CI run"));
+    }
+    let (file, cells) = SuiteFile::load(&args.file)?;
+    let abilities = Abilities::probe(&[]);
+    let timeout_ns = check_systems(&cells, &abilities)?;
+    let lock = Lock::take(&args.store)?;
+    let mut index = Index::open(&args.store)?;
+    let mut dir = open(args, lock, &index)?;
+    let suite = dir.state.id();
+
+    let found = find_runs(&dir.runs())?;
+    let key = |result: &crate::result::RunResult| (result.cell.clone(), result.seed);
+    let finished: BTreeSet<_> = found.finished.iter().map(|(_, result)| key(result)).collect();
+    // A suite that was killed may have finished runs that the index does not know.
+    for (path, result) in &found.finished {
+        index.add(path, result)?;
+    }
+    let SuiteState { seed, shard, again, .. } = dir.state.clone();
+    let queue = Queue::new(&cells, seed, args.budget.is_some(), shard, &again, &finished);
+    let now = monotonic_ns();
+    let deadline_ns = args.budget.map_or(u64::MAX, |budget| now.saturating_add(budget.as_nanos()));
+    let jobs = args.jobs.unwrap_or_else(|| most_jobs(&cells, timeout_ns));
+    say_begin(args, &dir, &queue, &cells, jobs, finished.len());
+
+    let lateness = Lateness::watch();
+    let progress = Progress::new(queue.left(), deadline_ns);
+    let runs = dir.runs();
+    let runner =
+        Runner { suite: &suite, cells: &cells, runs: &runs, keep: args.keep, lateness: &lateness };
+    let work = SuiteWork {
+        cells: &cells,
+        queue,
+        index: &mut index,
+        pace: Pace::new(jobs, timeout_ns, now),
+        lateness: &lateness,
+        progress,
+        deadline_ns,
+        fail_fast: args.fail_fast,
+        under_way: 0,
+        end: WorkEnd::Through,
+    };
+    let end = side_by_side(jobs, work, |job| runner.run(job)).end;
+    if matches!(end, WorkEnd::Through | WorkEnd::Budget) {
+        dir.finish()?;
+    }
+    let report = SuiteReport::of(&index, &suite, &file.summary, dir.path.clone())?;
+    write_reports(args, &dir, &report)?;
+    show(args, &report)?;
+    if args.shrink && !matches!(end, WorkEnd::Interrupted | WorkEnd::Lost(_)) {
+        shrink_findings(args, &report)?;
+    }
+    match end {
+        WorkEnd::Lost(failure) => Err(failure),
+        WorkEnd::Interrupted => {
+            let file = args.file.display();
+            output::talk(&format!("stopped; `usurper suite {file} --resume` goes on"));
+            Ok(Status::Interrupted)
+        }
+        WorkEnd::Through | WorkEnd::Budget | WorkEnd::FailFast => Ok(report.status()),
+    }
+}
+
+/// Refuses a suite whose systems are not installed or whose faults this machine cannot do, and says what the shortest election timeout is,
+/// in nanoseconds.
+fn check_systems(cells: &[Cell], abilities: &Abilities) -> Result<u64, Failure> {
+    let mut shortest = u64::MAX;
+    let mut checked = BTreeSet::new();
+    for cell in cells {
+        let mut plan = cell.plan(1)?;
+        let system = system::find(&plan.system)?;
+        abilities.fit(&mut plan, system, false)?;
+        if checked.insert((plan.system.clone(), plan.bin.clone())) {
+            system.check_installed(&plan)?;
+        }
+        shortest = shortest.min(system.timing(&plan)?.election_timeout_ns);
+    }
+    Ok(shortest)
+}
+
+fn most_jobs(cells: &[Cell], timeout_ns: u64) -> usize {
+    let nodes = cells.iter().filter_map(|cell| Some(cell.plan(1).ok()?.nodes)).max();
+    jobs_for(nodes.unwrap_or(3), timeout_ns)
+}
+
+/// The directory of the suite: a new one, or that of one to go on with.
+fn open(args: &SuiteArgs, lock: Lock, index: &Index) -> Result<SuiteDir, Failure> {
+    let name = name_of(&args.file);
+    let text = fs::read_to_string(&args.file)
+        .with_context(|| format!("cannot read suite `{}`", args.file.display()))
+        .map_err(Failure::usage)?;
+    if args.resume {
+        let dir = SuiteDir::resume(&args.store, lock, &name, &text)?;
+        let (seed, shard) = (dir.state.seed, dir.state.shard);
+        let asked = (args.seed.unwrap_or(seed), args.shard.unwrap_or(shard));
+        if asked != (seed, shard) {
+            let error = anyhow!("the unfinished suite has seed {seed} and shard {shard}");
+            return Err(Failure::usage(error).with_hint("leave both out to go on with it"));
+        }
+        return Ok(dir);
+    }
+    let seed = args.seed.unwrap_or_else(new_seed);
+    let shard = args.shard.unwrap_or(Shard::WHOLE);
+    let again = index.failed_before(&name, SUITES_BACK)?;
+    let state = SuiteState::new(&name, seed, shard, &text, &Started::now().text, again);
+    SuiteDir::begin(&args.store, lock, state)
+}
+
+/// What a suite is called: its file, in letters that a directory can have.
+fn name_of(file: &Path) -> String {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
+}
+
+fn say_begin(
+    args: &SuiteArgs,
+    dir: &SuiteDir,
+    queue: &Queue,
+    cells: &[Cell],
+    jobs: usize,
+    finished: usize,
+) {
+    let SuiteState { seed, shard, .. } = dir.state;
+    let mut words = vec![format!("{} cells, seed {seed}", cells.len())];
+    words.extend((shard != Shard::WHOLE).then(|| format!("shard {shard}")));
+    words.extend(queue.left().map(|left| format!("{left} runs")));
+    words.extend(args.budget.map(|budget| format!("budget {budget}")));
+    words.extend((finished > 0).then(|| format!("{finished} done before")));
+    let again = queue.again();
+    words.extend((again > 0).then(|| format!("{again} that failed in earlier nights first")));
+    words.push(format!("up to {jobs} at a time"));
+    output::talk(&format!("{}: {}", dir.state.id(), words.join(", ")));
+}
+
+fn write_reports(args: &SuiteArgs, dir: &SuiteDir, report: &SuiteReport) -> Result<(), Failure> {
+    let write = |path: &Path, text: &str| {
+        fs::write(path, text)
+            .with_context(|| format!("cannot write `{}`", path.display()))
+            .map_err(Failure::harness)
+    };
+    let runs = find_runs(&dir.runs())?.finished;
+    let xml = junit(&report.suite, &runs)?;
+    write(&dir.path.join("junit.xml"), &xml)?;
+    write(&dir.path.join("summary.md"), &report.markdown())?;
+    if let Some(path) = &args.junit {
+        write(path, &xml)?;
+    }
+    if let Some(path) = &args.markdown {
+        write(path, &report.markdown())?;
+    }
+    Ok(())
+}
+
+fn show(args: &SuiteArgs, report: &SuiteReport) -> Result<(), Failure> {
+    match args.output {
+        Output::Text => output::data(&report.text(output::wants_colour())),
+        Output::Json => {
+            let json = serde_json::to_string_pretty(report).context("cannot print JSON");
+            output::data(&json.map_err(Failure::harness)?);
+        }
+    }
+    Ok(())
+}
+
+/// Shrinks the shortest run of each finding.
+fn shrink_findings(args: &SuiteArgs, report: &SuiteReport) -> Result<(), Failure> {
+    for finding in &report.findings {
+        if finding.outcome != Outcome::Invalid.name() {
+            continue;
+        }
+        if !finding.shortest.join("history.jsonl").is_file() {
+            output::talk(&format!("not kept, so not shrunk: {}", finding.signature));
+            continue;
+        }
+        output::talk(&format!("shrinking: {}", finding.signature));
+        shrink(&ShrinkArgs::of_run(finding.shortest.clone(), args.jobs))?;
+    }
+    Ok(())
+}
