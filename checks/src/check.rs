@@ -42,6 +42,7 @@ pub struct CheckInfo {
 /// Every check that there is, by name.
 pub const CHECKS: &[CheckInfo] = &[
     rules::agreement::INFO,
+    rules::best_candidate::INFO,
     rules::cannot_rejoin::INFO,
     rules::commit_overreach::INFO,
     rules::config_safety::INFO,

@@ -32,6 +32,9 @@ impl Completeness {
                 let next = self.next.entry((event.node, event.inc)).or_insert(1);
                 let (expected, found) = (*next, event.seq);
                 *next = found.saturating_add(1).max(expected);
+                if found == expected {
+                    return;
+                }
                 let of = format!("{} incarnation {}", event.node, event.inc);
                 if found > expected {
                     let last = found - 1;
@@ -41,7 +44,7 @@ impl Completeness {
                         format!("{of} lacks events {expected} to {last} (line {line})")
                     };
                     self.add(lost);
-                } else if found < expected {
+                } else {
                     self.add(format!("{of} repeats event {found} (line {line})"));
                 }
             }

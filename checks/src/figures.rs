@@ -78,7 +78,8 @@ impl Counter {
         if timeline.leaders.opened().is_some() {
             self.established(t);
         }
-        if self.figures.leader_establishments > 0 && self.stopped_at.is_none() {
+        let begun = self.figures.leader_establishments > 0;
+        if timeline.changed() && begun && self.stopped_at.is_none() {
             self.leaderless(t, !has_leader(timeline));
         }
     }

@@ -21,6 +21,8 @@ pub(crate) struct Leaders {
     established: u64,
     opened: Option<Tenure>,
     closed: Option<Tenure>,
+    /// Whether the last record changed a role, a tenure or a belief.
+    changed: bool,
 }
 
 /// One established leadership.
@@ -60,12 +62,14 @@ impl Leaders {
             established: 0,
             opened: None,
             closed: None,
+            changed: false,
         }
     }
 
     pub(crate) fn apply(&mut self, mark: Mark, record: &Record) {
         self.opened = None;
         self.closed = None;
+        self.changed = false;
         match &record.body {
             Body::Node(event) => self.node_event(mark, event),
             Body::Harness(HarnessEvent::Spawn { node, inc, .. }) => self.renew(*node, *inc),
@@ -99,6 +103,11 @@ impl Leaders {
         self.nodes.get(&node)?.known
     }
 
+    /// Whether the last record changed anybody's role, tenure or belief.
+    pub(crate) fn changed(&self) -> bool {
+        self.changed
+    }
+
     /// The tenure that the last record began.
     pub(crate) fn opened(&self) -> Option<&Tenure> {
         self.opened.as_ref()
@@ -121,6 +130,7 @@ impl Leaders {
         {
             self.closed = state.tenure.take().or(self.closed.take());
             *state = Node { inc: state.inc, ..Node::default() };
+            self.changed = true;
         }
     }
 
@@ -129,6 +139,7 @@ impl Leaders {
         if inc > state.inc {
             self.closed = state.tenure.take().or(self.closed.take());
             *state = Node { inc, ..Node::default() };
+            self.changed = true;
         }
     }
 
@@ -139,11 +150,16 @@ impl Leaders {
             return;
         }
         if !self.tells_roles || state.role.is_none() {
+            self.changed |= state.role != Some(record.role);
             state.role = Some(record.role);
         }
         match &record.event {
-            Event::RoleChange { to, .. } => state.role = Some(*to),
+            Event::RoleChange { to, .. } => {
+                self.changed = true;
+                state.role = Some(*to);
+            }
             Event::LeaderKnown { leader, in_term } => {
+                self.changed = true;
                 state.known = leader.map(|leader| Known { leader, term: *in_term, since: mark });
             }
             Event::Heartbeat { dir, msg_term, .. } if dir == "sent" => {
@@ -152,6 +168,7 @@ impl Leaders {
                 }
             }
             Event::LeaderElected { in_term, established: true, .. } => {
+                self.changed = true;
                 let again = state.tenure.as_ref().is_some_and(|it| it.term == *in_term);
                 if !again {
                     let tenure =
@@ -173,6 +190,7 @@ impl Leaders {
         }
         if state.seen_leading && !leads || is_step_down(&record.event) {
             self.closed = state.tenure.take();
+            self.changed = true;
         } else if leads {
             state.seen_leading = true;
         }

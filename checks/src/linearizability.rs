@@ -27,7 +27,7 @@ pub use budget::{Budget, Unlimited};
 pub use check::{Options, Report, Unknown, Verdict, check};
 pub use counterexample::{Bound, Counterexample, Prefix};
 pub use decide::{OPEN_MAX, Why};
-pub(crate) use model::FastMap;
+pub(crate) use model::{FastMap, hash};
 pub use model::{Model, Shortcut};
 pub(crate) use operation::narrow;
 pub use operation::{NEVER, Operation, Timed};

@@ -1,6 +1,7 @@
 //! The checks, one per file.
 
 pub(crate) mod agreement;
+pub(crate) mod best_candidate;
 pub(crate) mod cannot_rejoin;
 pub(crate) mod commit_overreach;
 pub(crate) mod config_safety;

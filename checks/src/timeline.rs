@@ -45,6 +45,9 @@ pub(crate) struct Timeline {
     disturbed: Mark,
     stopping: bool,
     last: Mark,
+    /// Whether the last record changed who runs, who reaches whom, or who leads whom.
+    changed: bool,
+    leader: Option<NodeId>,
     pub(crate) leaders: Leaders,
     pub(crate) logs: Logs,
     pub(crate) operations: Operations,
@@ -94,6 +97,8 @@ impl Timeline {
             disturbed: Mark::default(),
             stopping: false,
             last: Mark::default(),
+            changed: false,
+            leader: None,
             leaders: Leaders::new(header),
             logs: Logs::new(header),
             operations: Operations::new(CheckInfo::wants_operations(header)),
@@ -115,6 +120,18 @@ impl Timeline {
             Body::Op(op) => self.operations.observe(ClientRecord { line, t: record.t, op }),
             Body::Node(_) => {}
         }
+        let of_harness = matches!(record.body, Body::Harness(_) | Body::Fault(_));
+        self.changed = of_harness || self.leaders.changed();
+        if self.changed {
+            let mut leading = self.meshed.iter().filter(|node| self.leaders.is_current(**node));
+            self.leader = leading.next().copied();
+        }
+    }
+
+    /// Whether the last record changed who runs, who reaches whom, or who leads or follows whom. A
+    /// rule about nothing else has nothing to do where it did not.
+    pub(crate) fn changed(&self) -> bool {
+        self.changed
     }
 
     /// The last record.
@@ -166,8 +183,7 @@ impl Timeline {
     /// The established leader that the cluster can work with: it holds its role, is usable, is
     /// within a connected majority, and no later leader has been established.
     pub(crate) fn leader(&self) -> Option<NodeId> {
-        let mut leading = self.meshed.iter().filter(|node| self.leaders.is_current(**node));
-        leading.next().copied()
+        self.leader
     }
 
     /// When a node, a link or what impairs them last changed.

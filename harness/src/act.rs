@@ -75,5 +75,6 @@ pub(crate) fn invoke(process: u32, server: NodeId, f: &str, value: &Value) -> Op
 /// The record of its end.
 pub(crate) fn complete(invoked: OpRecord, end: Operated) -> OpRecord {
     let value = end.value.or_else(|| invoked.value.clone());
-    OpRecord { op_type: end.op_type, value, error: end.error, ..invoked }
+    let (session, serial) = end.session.unzip();
+    OpRecord { op_type: end.op_type, value, error: end.error, session, serial, ..invoked }
 }

@@ -14,6 +14,7 @@ use crate::{
     failure::Failure,
     plan::Wishes,
     suite::{Keep, Shard},
+    workload::WorkloadArgs,
 };
 
 /// usurper finds the leaders that should not be leading.
@@ -144,6 +145,8 @@ pub(crate) struct PlanArgs {
     /// Judge by this check only; may be repeated.
     #[arg(long, value_name = "CHECK")]
     pub(crate) check: Vec<String>,
+    #[command(flatten)]
+    pub(crate) workload: WorkloadArgs,
 }
 
 #[derive(Debug, Args)]
@@ -451,6 +454,7 @@ pub(crate) enum What {
     Faults,
     Checks,
     Events,
+    Workloads,
 }
 
 #[derive(Debug, Args)]
@@ -461,15 +465,6 @@ pub(crate) struct DoctorArgs {
     /// Also measure how long a fault takes from the event that it waits for.
     #[arg(long)]
     pub(crate) measure: bool,
-}
-
-/// A parser of the names of these formats.
-fn format_of(formats: &'static [Format]) -> impl TypedValueParser<Value = Format> {
-    let names = PossibleValuesParser::new(formats.iter().map(|format| format.name()));
-    names.map(|name| {
-        let named = formats.iter().find(|format| format.name() == name);
-        *named.expect("the parser takes no other names")
-    })
 }
 
 impl ShrinkArgs {
@@ -488,6 +483,15 @@ impl ShrinkArgs {
 fn at_least_one(text: &str) -> Result<usize, String> {
     let number = text.parse::<usize>().ok().filter(|number| *number > 0);
     number.ok_or_else(|| "expected a number from 1".to_owned())
+}
+
+/// A parser of the names of these formats.
+fn format_of(formats: &'static [Format]) -> impl TypedValueParser<Value = Format> {
+    let names = PossibleValuesParser::new(formats.iter().map(|format| format.name()));
+    names.map(|name| {
+        let named = formats.iter().find(|format| format.name() == name);
+        *named.expect("the parser takes no other names")
+    })
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -517,6 +521,7 @@ impl PlanArgs {
             settle: self.settle,
             params: self.param.iter().cloned().collect(),
             checks: self.check.clone(),
+            workload: self.workload.clone(),
         }
     }
 

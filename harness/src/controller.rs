@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, fs::File, io::Write, process::Command, sync::Ar
 
 use anyhow::{Context, anyhow};
 use nix::sys::signal::Signal;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
     time::{Duration, timeout},
@@ -34,6 +34,7 @@ use crate::{
     reporter::Reporter,
     store::RunDir,
     system::{self, LineReader, NodeSpec, Reading, System},
+    workload::{Answered, Cluster, Load, Workload},
 };
 
 /// How long all nodes together may take to get ready.
@@ -47,6 +48,12 @@ const SETTLE_MORE: Duration = Duration::from_secs(1);
 const STOP_MAX: Duration = Duration::from_secs(2);
 /// Events that wait for the loop; a node that outruns it is slowed down, not lost.
 const QUEUE: usize = 1 << 14;
+/// What has come in is handled together, up to so many at a time, before anything is done about it.
+const BATCH_MAX: usize = 64;
+/// How much longer than an operation may take its end is waited for.
+const ANSWER_MORE: Duration = Duration::from_secs(1);
+/// How long the last reads of all keys may take.
+const READ_ALL_MAX: Duration = Duration::from_secs(10);
 /// What undoes each aspect of a bent machine.
 const RESTORES: [(Aspect, Fault); 3] = [
     (Aspect::Disk, Fault::DiskRestore),
@@ -74,6 +81,8 @@ pub(crate) enum Incoming {
     },
     /// A step that was begun has ended.
     Ended(Box<Ended>),
+    /// A client's operation has ended.
+    Answered(Answered),
 }
 
 /// The state of one node's process.
@@ -137,6 +146,7 @@ pub(crate) struct Controller<'a> {
     pub(crate) machines: BTreeMap<NodeId, Machine>,
     scheduler: Scheduler,
     following: Following,
+    load: Option<Load>,
     steps_begun: u64,
     steps_open: usize,
     pub(crate) operations: u32,
@@ -166,9 +176,12 @@ impl<'a> Controller<'a> {
             started: started.to_owned(),
             timing: system.timing(plan)?,
             defects: plan.defects.clone(),
-            events: events_of(system, plan.nodes).into_iter().map(str::to_owned).collect(),
+            events: events_of(system, plan.nodes, plan.workload.as_ref())
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
             checks: plan.checks.clone(),
-            extra: Map::new(),
+            extra: plan.workload.iter().map(in_header).collect(),
         };
         let writer = Writer::create(&dir.history(), &header).map_err(Failure::harness)?;
         let hint = plan.seed ^ u64::from(std::process::id()).wrapping_mul(0x9e37_79b9);
@@ -189,6 +202,7 @@ impl<'a> Controller<'a> {
             machines: BTreeMap::new(),
             scheduler: Scheduler::new(plan.steps.clone(), &node_ids, plan.seed),
             following: Following::new(&node_ids, system.events().contains(&"leader-known")),
+            load: None,
             steps_begun: 0,
             steps_open: 0,
             operations: 0,
@@ -210,6 +224,7 @@ impl<'a> Controller<'a> {
         }
         if !self.interrupted {
             self.phase("run")?;
+            self.start_load();
             self.scheduler.begin(self.clock.now_ns());
             let done = |c: &Self| c.interrupted || c.scheduler.all_ended();
             self.until(done, self.plan.time.0).await?;
@@ -222,6 +237,7 @@ impl<'a> Controller<'a> {
             // A run that stopped in the middle of an election would show nothing about its end.
             self.await_leader().await?;
         }
+        self.end_load().await?;
         Ok(if self.interrupted { RunEnd::Interrupted } else { RunEnd::Complete })
     }
 
@@ -244,6 +260,57 @@ impl<'a> Controller<'a> {
             let changed = |c: &Self| c.interrupted || c.following.calm_since_ns() != since_ns;
             self.until(changed, Duration::from_nanos(until_ns - now_ns)).await?;
         }
+    }
+
+    /// The clients of the workload begin to ask.
+    fn start_load(&mut self) {
+        let Some(workload) = &self.plan.workload else { return };
+        let cluster = Cluster {
+            system: self.system,
+            nodes: self.plan.node_ids(),
+            network: Arc::clone(&self.network),
+            run: self.dir.name(),
+        };
+        let (now_ns, sender) = (self.clock.now_ns(), self.sender.clone());
+        self.load = Some(Load::start(workload, cluster, self.plan.seed, now_ns, sender));
+    }
+
+    /// The clients stop asking, and then every key is read once more, from every node.
+    async fn end_load(&mut self) -> Result<(), Failure> {
+        let Some(load) = &mut self.load else { return Ok(()) };
+        load.stop();
+        let time = load.op_timeout() + ANSWER_MORE;
+        let quiet = |load: &Load| load.is_quiet();
+        self.until(|c| c.load.as_ref().is_none_or(quiet), time).await?;
+        if !self.interrupted {
+            self.phase("final-reads")?;
+            let up = self.nodes_where(|state| state.process.is_some() && *state.ready.borrow());
+            let now_ns = self.clock.now_ns();
+            self.load.as_mut().map(|load| load.read_all(&up, now_ns)).unwrap_or_default();
+            let read = |c: &Self| c.load.as_ref().is_none_or(Load::has_read_all);
+            self.until(|c| c.interrupted || read(c), READ_ALL_MAX).await?;
+        }
+        // What is still open has no end in the history.
+        self.load = None;
+        Ok(())
+    }
+
+    /// Writes down what clients ask now, and then lets them ask.
+    fn ask_due(&mut self) -> Result<(), Failure> {
+        let Some(load) = &mut self.load else { return self.flush() };
+        for op in load.due(self.clock.now_ns(), &mut self.operations) {
+            let record = Record::new(self.clock.now_ns(), Body::Op(op));
+            self.writer.push(&record);
+            self.scheduler.observe(&record);
+            self.reporter.record(&record);
+        }
+        self.writer.flush().map_err(Failure::harness)?;
+        load.send();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        self.writer.flush().map_err(Failure::harness)
     }
 
     /// Waits for a leader, as long as the check of that does: a run that stopped in the middle of an
@@ -272,19 +339,29 @@ impl<'a> Controller<'a> {
     ) -> Result<bool, Failure> {
         let end_ns = self.clock.now_ns() + u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2);
         loop {
+            // Taken first: a step that is due at the very end is still begun.
+            let now_ns = self.clock.now_ns();
+            // What was seen is in the file before anything is done because of it.
+            self.flush()?;
             self.begin_due()?;
+            self.ask_due()?;
             if done(self) {
                 return Ok(true);
             }
-            let now_ns = self.clock.now_ns();
             if now_ns >= end_ns {
                 return Ok(false);
             }
-            let wake_ns = self.scheduler.next_due_ns().map_or(end_ns, |due| due.min(end_ns));
+            let asks_ns = self.load.as_ref().and_then(Load::next_due_ns);
+            let due_ns = self.scheduler.next_due_ns().into_iter().chain(asks_ns).min();
+            let wake_ns = due_ns.map_or(end_ns, |due| due.min(end_ns));
             let wait = Duration::from_nanos(wake_ns.saturating_sub(now_ns));
             tokio::select! {
                 incoming = self.receiver.recv() => {
                     self.handle(incoming.expect("we hold a sender ourselves"))?;
+                    for _ in 1..BATCH_MAX {
+                        let Ok(incoming) = self.receiver.try_recv() else { break };
+                        self.handle(incoming)?;
+                    }
                 }
                 signal = interrupted(&mut self.interrupt), if !self.interrupted => {
                     self.interrupted = true;
@@ -302,6 +379,15 @@ impl<'a> Controller<'a> {
                 self.handle_output(node, inc, output, read_ns)
             }
             Incoming::Ended(ended) => self.handle_ended(*ended),
+            Incoming::Answered(answered) => {
+                // Nobody waits for one that comes after the end of the workload.
+                let Some(load) = &mut self.load else { return Ok(()) };
+                let now_ns = self.clock.now_ns();
+                let record = Record::new(now_ns, Body::Op(load.ended(answered, now_ns)));
+                self.writer.push(&record);
+                self.seen(&record);
+                Ok(())
+            }
         }
     }
 
@@ -363,8 +449,7 @@ impl<'a> Controller<'a> {
                 if !ours {
                     return self.bad_line(node, inc, line, "it speaks for somebody else");
                 }
-                let text = std::str::from_utf8(line).expect("JSON is UTF-8");
-                self.writer.append_lines([text]).map_err(Failure::harness)?;
+                self.writer.push_line(line);
                 self.seen(&record);
                 if let Body::Node(NodeRecord { event: Event::Failpoint { point, act }, .. }) =
                     &record.body
@@ -378,7 +463,7 @@ impl<'a> Controller<'a> {
             Reading::Translated(records) => {
                 state.keep(line)?;
                 for record in records {
-                    self.writer.append(&record).map_err(Failure::harness)?;
+                    self.writer.push(&record);
                     self.seen(&record);
                 }
                 Ok(())
@@ -699,7 +784,7 @@ impl<'a> Controller<'a> {
         let work = async {
             while self.nodes.values().any(|state| state.process.is_some()) {
                 let incoming = self.receiver.recv().await.expect("we hold a sender ourselves");
-                let handled = self.handle(incoming);
+                let handled = self.handle(incoming).and_then(|()| self.flush());
                 if first_error.is_ok() {
                     *first_error = handled;
                 }
@@ -741,6 +826,12 @@ impl<'a> Controller<'a> {
         let tail = lines[lines.len().saturating_sub(STDERR_LINES)..].join("\n");
         (!tail.is_empty()).then_some(tail)
     }
+}
+
+/// What the clients did, for whoever judges their operations.
+fn in_header(workload: &Workload) -> (String, Value) {
+    let workload = serde_json::to_value(workload).expect("a workload is plain data");
+    ("workload".to_owned(), workload)
 }
 
 /// Waits until somebody asks the run to stop. Never returns when nobody can.

@@ -1,6 +1,6 @@
 //! The controller as what faults act on.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use usurper_history::{Body, NodeId, control::Command};
@@ -8,7 +8,10 @@ use usurper_nemesis::{
     Bending, Damage, Exit, Host, HostError, Network, Operating, Process, Starting,
 };
 
-use crate::{act, controller::Controller, machine::control_name, system};
+use crate::{act, controller::Controller, machine::control_name, system, workload::Reads};
+
+/// How long an operation that a step asks for may take.
+const OPERATION_MAX: Duration = Duration::from_secs(2);
 
 impl Host for Controller<'_> {
     fn process(&self, node: NodeId) -> Option<Process> {
@@ -89,9 +92,17 @@ impl Host for Controller<'_> {
         self.operations += 1;
         let invoked = act::invoke(self.operations, node, f, &value);
         self.record(Body::Op(invoked.clone())).map_err(|failure| failure.error)?;
-        let server = self.network.server(node);
-        let operation = system::Operation { f, value };
-        let operating = self.system.operate(server, &self.dir.name(), operation);
-        Ok(Box::pin(async move { act::complete(invoked, operating.await) }))
+        let mut client = self.system.client(system::ClientOptions {
+            server: self.system.client_address(&self.network, node),
+            run: self.dir.name(),
+            kind: None,
+            reads: Reads::default(),
+            sessions: false,
+        });
+        Ok(Box::pin(async move {
+            let operation = system::Operation { f, key: None, value: Some(value) };
+            let operated = client.operate(&operation, OPERATION_MAX).await;
+            act::complete(invoked, operated)
+        }))
     }
 }

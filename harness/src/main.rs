@@ -29,6 +29,7 @@ mod stored;
 mod suite;
 mod summary;
 mod system;
+mod workload;
 
 use std::process::ExitCode;
 

@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use usurper_checks::{CHECKS, CheckInfo};
-use usurper_history::{NodeId, Timing};
+use usurper_history::{NodeId, OPERATIONS, Timing};
 use usurper_nemesis::{
     Block, Fault, GeneratorOptions, Majority, Mix, RateOptions, Schedule, Step, TimeSpan, Wire,
     generate, generate_rates,
@@ -20,6 +20,7 @@ use crate::{
     failure::Failure,
     scenario::{Scenario, Source},
     system::{self, System},
+    workload::{Workload, WorkloadArgs},
 };
 
 /// A run before it runs.
@@ -55,6 +56,9 @@ pub(crate) struct Plan {
     /// The faults that the machine could not do and that may be left out, each with the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) skip: BTreeMap<Fault, String>,
+    /// What clients do meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) workload: Option<Workload>,
     pub(crate) steps: Schedule,
 }
 
@@ -75,6 +79,7 @@ pub(crate) struct Wishes {
     pub(crate) settle: Option<TimeSpan>,
     pub(crate) params: BTreeMap<String, String>,
     pub(crate) checks: Vec<String>,
+    pub(crate) workload: WorkloadArgs,
 }
 
 const DEFAULT_TIME: TimeSpan = TimeSpan::millis(12_000);
@@ -139,7 +144,12 @@ impl Plan {
         let mut params = scenario.params;
         params.extend(wishes.params.clone());
         let nodes = wishes.nodes.unwrap_or(scenario.nodes);
-        let mut checks = checks_of(&events_of(system, nodes), &wishes.checks)?;
+        let workload = Workload::resolve(scenario.workload, &wishes.workload)?;
+        let mut checks = checks_of(
+            &events_of(system, nodes, workload.as_ref()),
+            workload.as_ref(),
+            &wishes.checks,
+        )?;
         for (check, options) in scenario.checks {
             let options = serde_json::to_value(options).expect("TOML is a subset of JSON here");
             checks.insert(check, options);
@@ -161,6 +171,7 @@ impl Plan {
             node_params: scenario.node_params,
             checks,
             skip: BTreeMap::new(),
+            workload,
             steps: scenario.steps,
         })
     }
@@ -174,7 +185,9 @@ impl Plan {
         let nodes = wishes.nodes.unwrap_or(3);
         let time = wishes.time.unwrap_or(DEFAULT_TIME);
         let node_ids: Vec<_> = NodeId::all(nodes).collect();
-        let advance = system.has_client();
+        let workload = Workload::resolve(None, &wishes.workload)?;
+        // Where clients write, nodes differ without that.
+        let advance = system.supports(Fault::Advance) && workload.is_none();
         // Of one node there is no link to cut.
         let possible = |family: &Mix| nodes > 1 || !family.needs_peers();
         let points: Vec<_> =
@@ -214,8 +227,13 @@ impl Plan {
             limitations: BTreeMap::new(),
             params: wishes.params.clone(),
             node_params: BTreeMap::new(),
-            checks: checks_of(&events_of(system, nodes), &wishes.checks)?,
+            checks: checks_of(
+                &events_of(system, nodes, workload.as_ref()),
+                workload.as_ref(),
+                &wishes.checks,
+            )?,
             skip: BTreeMap::new(),
+            workload,
             steps,
         };
         match wishes.settle {
@@ -281,6 +299,9 @@ impl Plan {
                 return Err(Failure::usage(error).with_hint("leave out `kinds`"));
             }
         }
+        if let Some(workload) = &self.workload {
+            workload.validate(system)?;
+        }
         system.timing(self)?;
         Ok(())
     }
@@ -308,20 +329,39 @@ fn find_check(name: &str) -> Result<(), Failure> {
     }
 }
 
-/// The events that a cluster of this size can emit: a node alone has nobody to exchange heartbeats
-/// with.
-pub(crate) fn events_of(system: &dyn System, nodes: u8) -> Vec<&'static str> {
+/// What the history of a cluster of this size can tell: a node alone has nobody to exchange heartbeats
+/// with, and operations need clients.
+pub(crate) fn events_of(
+    system: &dyn System,
+    nodes: u8,
+    workload: Option<&Workload>,
+) -> Vec<&'static str> {
     let alone = |event: &str| nodes == 1 && event == "heartbeat";
-    system.events().iter().copied().filter(|event| !alone(event)).collect()
+    let told = system.events().iter().copied().filter(|event| !alone(event));
+    told.chain(workload.map(|_| OPERATIONS)).collect()
 }
 
-/// Judged by only when asked for: nothing can be seen by it without clients that use sessions, it
-/// asks less than `linearizable` and not of every object, or it is about another family of protocols.
-const WHEN_ASKED: &[&str] =
-    &["agreement", "duplicate-apply", "lost-acknowledged-write", "sequential", "stale-read"];
+/// Whether the clients of a run let a check see anything, and it asks what no other check does; if not,
+/// it is judged by when asked for.
+fn sees(check: &str, workload: Option<&Workload>) -> bool {
+    match check {
+        "duplicate-apply" => workload.is_some_and(|workload| workload.sessions),
+        // About one family of protocols; or less than `linearizable` asks, and not of every object.
+        "agreement"
+        | "best-candidate"
+        | "lost-acknowledged-write"
+        | "sequential"
+        | "stale-read" => false,
+        _ => true,
+    }
+}
 
-/// The checks to judge by: those asked for, or all that the events allow.
-fn checks_of(events: &[&str], asked: &[String]) -> Result<Map<String, Value>, Failure> {
+/// The checks to judge by: those asked for, or all that the events and the workload allow.
+fn checks_of(
+    events: &[&str],
+    workload: Option<&Workload>,
+    asked: &[String],
+) -> Result<Map<String, Value>, Failure> {
     let mut checks = Map::new();
     for name in asked {
         find_check(name)?;
@@ -329,7 +369,7 @@ fn checks_of(events: &[&str], asked: &[String]) -> Result<Map<String, Value>, Fa
     }
     if asked.is_empty() {
         let fed = |check: &&CheckInfo| check.needs.iter().all(|event| events.contains(event));
-        for check in CHECKS.iter().filter(fed).filter(|check| !WHEN_ASKED.contains(&check.name)) {
+        for check in CHECKS.iter().filter(fed).filter(|check| sees(check.name, workload)) {
             checks.insert(check.name.to_owned(), Value::Object(Map::new()));
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use usurper_history::NodeId;
 use usurper_nemesis::{Schedule, ScheduleError, TimeSpan};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, workload::Workload};
 
 /// Every shipped scenario: its name and its text. The build script lists the folder `scenarios`.
 const SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
@@ -47,6 +47,9 @@ pub(crate) struct Scenario {
     /// Options of checks that differ from the defaults.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) checks: BTreeMap<String, BTreeMap<String, toml::Value>>,
+    /// What clients do meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) workload: Option<Workload>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) steps: Schedule,
     /// Where it was read, so that a step that cannot run is shown with its line.

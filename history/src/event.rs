@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    fields::plain,
     id::{EntryId, NodeId, Zxid},
-    vocabulary::{plain_fields, vocabulary},
+    vocabulary::{Field, plain_fields, vocabulary},
 };
 
 /// What a node is in its protocol.
@@ -23,6 +24,16 @@ pub enum Role {
 }
 
 impl Role {
+    const ALL: [Self; 7] = [
+        Self::Looking,
+        Self::Follower,
+        Self::PreCandidate,
+        Self::Candidate,
+        Self::Leader,
+        Self::Learner,
+        Self::Observer,
+    ];
+
     /// The name as it stands in a history.
     pub fn name(self) -> &'static str {
         match self {
@@ -71,20 +82,28 @@ pub struct Persisted {
     pub extra: Map<String, Value>,
 }
 
-plain_fields!(
-    NodeId,
-    Vec<NodeId>,
-    Vec<Link>,
-    Role,
-    Zxid,
-    EntryId,
-    Persisted,
-    OpType,
-    Phase,
-    Outcome,
-    Effect,
-    Trigger
-);
+plain_fields!(Vec<NodeId>, Vec<Link>, Zxid, Persisted, OpType, Phase, Outcome, Effect, Trigger);
+
+impl Field for NodeId {
+    fn quick(text: &str) -> Option<Self> {
+        plain(text)?.parse().ok()
+    }
+}
+
+impl Field for Role {
+    fn quick(text: &str) -> Option<Self> {
+        let name = plain(text)?;
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+impl Field for EntryId {
+    fn quick(text: &str) -> Option<Self> {
+        let (term, index) =
+            text.strip_prefix("{\"term\":")?.strip_suffix('}')?.split_once(",\"index\":")?;
+        Some(Self { term: term.parse().ok()?, index: index.parse().ok()? })
+    }
+}
 
 vocabulary! {
     /// An event of a node, in the order of the catalogue (section D).
@@ -446,8 +465,8 @@ pub struct FaultRecord {
 vocabulary! {
     /// What the harness itself saw or did.
     HarnessEvent {
-        /// The run entered a phase: `provision`, `start`, `ready`, `run`, `heal`, `settle`, `stop`
-        /// or `end`.
+        /// The run entered a phase: `provision`, `start`, `ready`, `run`, `heal`, `settle`,
+        /// `final-reads`, `stop` or `end`.
         "phase" => Phase {
             "phase" => phase: String,
         }

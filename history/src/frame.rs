@@ -87,6 +87,18 @@ kinds! {
     44 "append" Append
     /// Raft: how far the follower's log agrees, or that it does not.
     45 "append-reply" AppendReply
+    /// Raft: a piece of a snapshot, in place of entries that the leader has no more.
+    46 "snapshot" Snapshot
+    /// Raft: how much of the snapshot has come.
+    47 "snapshot-reply" SnapshotReply
+    /// Raft: the leader tells a follower to campaign at once.
+    50 "timeout-now" TimeoutNow
+    /// Raft: a follower asks its leader to hand over.
+    51 "transfer" Transfer
+    /// Raft: a follower asks its leader which index a read must wait for.
+    52 "read-request" ReadRequest
+    /// Raft: that index, or that there is none.
+    53 "read-reply" ReadReply
 }
 
 impl fmt::Display for Kind {

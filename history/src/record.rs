@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::{
     event::{Event, FaultRecord, HarnessEvent, NodeRecord, OpRecord},
     fields::Fields,
-    vocabulary::{put, take},
+    vocabulary::{put, take, take_name},
 };
 
 /// One line of a history: an instant, and what happened then.
@@ -57,18 +57,26 @@ impl Record {
     /// Whatever makes it not a record of this format version.
     pub fn parse(line: &[u8]) -> Result<Self, ParseError> {
         let text = std::str::from_utf8(line).map_err(ParseError::Utf8)?;
-        let mut fields: Fields<'_> = serde_json::from_str(text).map_err(ParseError::Json)?;
+        if let Some(fields) = Fields::scan(text)
+            && let Ok(record) = Self::from_fields(fields)
+        {
+            return Ok(record);
+        }
+        Self::from_fields(serde_json::from_str(text).map_err(ParseError::Json)?)
+    }
+
+    fn from_fields(mut fields: Fields<'_>) -> Result<Self, ParseError> {
         let t = take(&mut fields, "record", "t")?;
-        let kind: String = take(&mut fields, "record", "record")?;
-        let body = match kind.as_str() {
+        let kind = take_name(&mut fields, "record", "record")?;
+        let body = match &*kind {
             "node" => Body::Node(take_node(&mut fields)?),
             "op" => Body::Op(take_op(&mut fields)?),
             "fault" => Body::Fault(take_fault(&mut fields)?),
             "harness" => {
-                let name: String = take(&mut fields, "harness", "event")?;
+                let name = take_name(&mut fields, "harness", "event")?;
                 Body::Harness(HarnessEvent::take(&name, &mut fields)?)
             }
-            _ => return Err(ParseError::UnknownRecord(kind)),
+            _ => return Err(ParseError::UnknownRecord(kind.into_owned())),
         };
         let extra = fields.into_map().map_err(ParseError::Json)?;
         Ok(Self { t, body, extra })
@@ -89,7 +97,7 @@ impl Record {
 }
 
 fn take_node(fields: &mut Fields<'_>) -> Result<NodeRecord, ParseError> {
-    let name: String = take(fields, "node", "event")?;
+    let name = take_name(fields, "node", "event")?;
     Ok(NodeRecord {
         node: take(fields, &name, "node")?,
         inc: take(fields, &name, "inc")?,

@@ -95,6 +95,21 @@ fn check(lines: &str, expected: &str) {
 }
 
 #[test]
+fn what_is_pushed_is_written_with_the_next_flush_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.jsonl");
+    let (header, records) = history(3, 3);
+    let mut writer = Writer::create(&path, &header).unwrap();
+    let before = fs::read(&path).unwrap();
+    writer.push(&records[0]);
+    writer.push_line(records[1].to_line().as_bytes());
+    assert_eq!(fs::read(&path).unwrap(), before);
+    writer.append(&records[2]).unwrap();
+    writer.flush().unwrap();
+    assert_eq!(read(&fs::read(&path).unwrap()).unwrap().1, records);
+}
+
+#[test]
 fn a_bad_line_in_the_middle_is_an_error_with_its_number() {
     let good = r#"{"t":1,"record":"harness","event":"phase","phase":"run"}"#;
     check(&format!("{good}\n{good}\n"), "2 records, torn: None");

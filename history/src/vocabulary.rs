@@ -4,15 +4,25 @@
 //! can search a history with grep or jq. serde's tagged and flattened enums would buffer every line
 //! twice and lose unknown fields; this table does neither.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, de::DeserializeOwned, ser::SerializeMap};
 use serde_json::{Map, Value};
 
-use crate::{fields::Fields, record::ParseError};
+use crate::{
+    fields::{Fields, plain},
+    record::ParseError,
+};
 
 /// A value that can stand in a field of an event. An absent one is not written at all.
 pub(crate) trait Field: Serialize + DeserializeOwned {
     fn is_absent(&self) -> bool {
         false
+    }
+
+    /// The value of a JSON text, where that is easily told. `None` leaves it to the JSON parser.
+    fn quick(_text: &str) -> Option<Self> {
+        None
     }
 }
 
@@ -21,15 +31,38 @@ macro_rules! plain_fields {
 }
 pub(crate) use plain_fields;
 
-plain_fields!(bool, i32, u32, u64, String, Value, Vec<String>);
+plain_fields!(i32, Value, Vec<String>, Map<String, Value>);
 
-impl Field for Map<String, Value> {}
+/// Fields whose text in JSON is that in Rust.
+macro_rules! parsed_fields {
+    ($($type:ty),*) => {
+        $(impl Field for $type {
+            fn quick(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
+        })*
+    };
+}
+
+parsed_fields!(bool, u32, u64);
+
+impl Field for String {
+    fn quick(text: &str) -> Option<Self> {
+        plain(text).map(str::to_owned)
+    }
+}
 
 impl<T: Field> Field for Option<T> {
     fn is_absent(&self) -> bool {
         self.is_none()
     }
+
+    fn quick(text: &str) -> Option<Self> {
+        if text == NULL { Some(None) } else { T::quick(text).map(Some) }
+    }
 }
+
+const NULL: &str = "null";
 
 /// Writes one field, unless it is absent.
 pub(crate) fn put<M: SerializeMap, T: Field>(
@@ -46,15 +79,35 @@ pub(crate) fn take<T: Field>(
     of: &str,
     key: &str,
 ) -> Result<T, ParseError> {
-    let (text, wrong) = match fields.remove(key) {
-        Some(value) => (value.get(), true),
-        // Only an optional field can be made from nothing.
-        None => ("null", false),
-    };
-    serde_json::from_str(text).map_err(|source| {
-        let (of, key) = (of.to_owned(), key.to_owned());
-        if wrong { ParseError::Field { of, key, source } } else { ParseError::Missing { of, key } }
-    })
+    let found = fields.remove(key);
+    // Only an optional field can be made from nothing.
+    let text = found.unwrap_or(NULL);
+    if let Some(value) = T::quick(text) {
+        return Ok(value);
+    }
+    serde_json::from_str(text).map_err(|source| wrong(of, key, found, source))
+}
+
+/// Takes a name out of a line, borrowed from it unless it holds an escape.
+pub(crate) fn take_name<'a>(
+    fields: &mut Fields<'a>,
+    of: &str,
+    key: &str,
+) -> Result<Cow<'a, str>, ParseError> {
+    let found = fields.remove(key);
+    if let Some(name) = found.and_then(plain) {
+        return Ok(Cow::Borrowed(name));
+    }
+    let name = serde_json::from_str(found.unwrap_or(NULL)).map(Cow::Owned);
+    name.map_err(|source| wrong(of, key, found, source))
+}
+
+fn wrong(of: &str, key: &str, found: Option<&str>, source: serde_json::Error) -> ParseError {
+    let (of, key) = (of.to_owned(), key.to_owned());
+    match found {
+        Some(_) => ParseError::Field { of, key, source },
+        None => ParseError::Missing { of, key },
+    }
 }
 
 macro_rules! vocabulary {

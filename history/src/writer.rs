@@ -21,8 +21,9 @@ pub struct WriteError {
 
 /// Appends records to a history.
 ///
-/// Each call is one `write` to the file with no buffer of ours in between, so a killed writer has
-/// lost nothing and can tear at most its last line. Records are in the order in which they were
+/// What is pushed is in memory until the next flush, which is one `write` to the file: whoever lets
+/// something happen that depends on a record has to flush before. What was flushed survives the death
+/// of the writer, which can tear at most its last line. Records are in the order in which they were
 /// handed over; [`sort_file`] brings a finished history into the order of time.
 #[derive(Debug)]
 pub struct Writer {
@@ -45,12 +46,40 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Appends one record.
+    /// Appends one record, and what was pushed before it.
     ///
     /// # Errors
     /// When the file cannot be written, for example because the disk is full.
     pub fn append(&mut self, record: &Record) -> Result<(), WriteError> {
-        self.append_lines([record.to_line().as_str()])
+        self.push(record);
+        self.flush()
+    }
+
+    /// Takes a record that is written with the next flush.
+    pub fn push(&mut self, record: &Record) {
+        serde_json::to_writer(&mut self.buffer, record)
+            .expect("records hold nothing that JSON cannot, and memory takes every byte");
+        self.buffer.push(b'\n');
+    }
+
+    /// Takes a line that is known to be a record, byte for byte.
+    pub fn push_line(&mut self, line: &[u8]) {
+        self.buffer.extend_from_slice(line);
+        self.buffer.push(b'\n');
+    }
+
+    /// Writes what was pushed, in one `write`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn flush(&mut self) -> Result<(), WriteError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let written = self.file.write_all(&self.buffer);
+        // What could not be written now is not tried again: a part of it may stand there.
+        self.buffer.clear();
+        written.map_err(|source| WriteError { path: self.path.clone(), source })
     }
 
     /// Appends lines that are known to be records, byte for byte, in one `write`.
@@ -61,14 +90,8 @@ impl Writer {
         &mut self,
         lines: impl IntoIterator<Item = &'a str>,
     ) -> Result<(), WriteError> {
-        self.buffer.clear();
-        for line in lines {
-            self.buffer.extend_from_slice(line.as_bytes());
-            self.buffer.push(b'\n');
-        }
-        self.file
-            .write_all(&self.buffer)
-            .map_err(|source| WriteError { path: self.path.clone(), source })
+        lines.into_iter().for_each(|line| self.push_line(line.as_bytes()));
+        self.flush()
     }
 
     /// Flushes the file to the disk.

@@ -9,7 +9,7 @@ use usurper_history::{
     frame::{Frame, Kind},
 };
 
-pub use crate::protocol::{Reply, Request};
+pub use crate::protocol::{Reply, Request, SessionOp};
 use crate::wire::{Hello, Stream, StreamError, to_json};
 
 /// What became of an operation, in Jepsen's words.
@@ -17,6 +17,8 @@ use crate::wire::{Hello, Stream, StreamError, to_json};
 pub enum Outcome {
     /// It was done.
     Ok(Value),
+    /// It was looked at, and the answer is no: a compare-and-set met another value.
+    No(String),
     /// It was certainly not done.
     Fail(String),
     /// It may have been done, or may be yet. The connection cannot be used any more.
@@ -39,6 +41,7 @@ pub struct Client {
     inc: u32,
     serial: u64,
     broken: bool,
+    leader_hint: Option<NodeId>,
 }
 
 impl Client {
@@ -52,7 +55,7 @@ impl Client {
             .await
             .map_err(|reason| ConnectError { address, reason })?;
         let (node, inc) = (welcome.id, welcome.inc);
-        Ok(Self { stream, node, inc, serial: 0, broken: false })
+        Ok(Self { stream, node, inc, serial: 0, broken: false, leader_hint: None })
     }
 
     /// The node that answered, and its incarnation.
@@ -60,9 +63,14 @@ impl Client {
         (self.node, self.inc)
     }
 
-    /// An operation before this one had an unknown outcome; the next ones would, too.
+    /// Nothing can be asked over this connection any more.
     pub fn is_broken(&self) -> bool {
         self.broken
+    }
+
+    /// Whom the node named when it refused the last operation: somebody else leads.
+    pub fn leader_hint(&self) -> Option<NodeId> {
+        self.leader_hint
     }
 
     /// Asks for `f` and waits for the answer.
@@ -73,21 +81,31 @@ impl Client {
         value: Option<Value>,
         timeout: Duration,
     ) -> Outcome {
+        let (f, key) = (f.to_owned(), key.map(str::to_owned));
+        self.ask(Request { serial: 0, f, key, value, session: None }, timeout).await
+    }
+
+    /// Asks as the request says, under the next serial of this connection, and waits for the answer.
+    pub async fn ask(&mut self, request: Request, timeout: Duration) -> Outcome {
+        let not_sent = |error: &str| Outcome::Fail(error.to_owned());
+        self.leader_hint = None;
         if self.broken {
-            return Outcome::Fail("not sent: the connection is broken".to_owned());
+            return not_sent("not sent: the connection is broken");
+        }
+        if self.stream.reader.is_closed() {
+            self.broken = true;
+            return not_sent("not sent: the node has closed the connection");
         }
         self.serial += 1;
-        let request = Request {
-            serial: self.serial,
-            f: f.to_owned(),
-            key: key.map(str::to_owned),
-            value,
-            session: None,
-        };
+        let request = Request { serial: self.serial, ..request };
         let outcome = match tokio::time::timeout(timeout, self.exchange(&request)).await {
             Ok(Ok(Reply { ok: true, value, .. })) => Outcome::Ok(value.unwrap_or(Value::Null)),
             Ok(Ok(Reply { unknown: true, error, .. })) => Outcome::Info(error.unwrap_or_default()),
-            Ok(Ok(Reply { error, .. })) => Outcome::Fail(error.unwrap_or_default()),
+            Ok(Ok(Reply { denied: true, error, .. })) => Outcome::No(error.unwrap_or_default()),
+            Ok(Ok(Reply { error, leader, .. })) => {
+                self.leader_hint = leader;
+                Outcome::Fail(error.unwrap_or_default())
+            }
             // Once a byte may have left, nobody here knows.
             Ok(Err(error)) => Outcome::Info(error.to_string()),
             Err(_) => Outcome::Info(format!("no answer in {timeout:?}")),
@@ -111,5 +129,35 @@ impl Client {
             return Err(StreamError::Unexpected("a reply to another request"));
         }
         Ok(reply)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+    use usurper_history::{NodeId, frame::Kind};
+
+    use super::{Client, Outcome};
+    use crate::wire::{Hello, Stream, Welcome};
+
+    #[tokio::test]
+    async fn what_is_not_sent_over_a_closed_connection_certainly_did_not_happen() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let welcome = async {
+            let mut stream = Stream::new(listener.accept().await.unwrap().0).unwrap();
+            let _hello: Hello = stream.reader.greeting(Kind::Hello).await.unwrap();
+            let welcome = Welcome { id: NodeId(1), inc: 1 }.to_frame().encode();
+            tokio::io::AsyncWriteExt::write_all(&mut stream.writer, &welcome).await.unwrap();
+        };
+        let (client, ()) = tokio::join!(Client::connect(address, "c"), welcome);
+        let mut client = client.unwrap();
+        client.stream.reader.readable().await;
+        let outcome = client.call("write", Some("x"), None, Duration::from_secs(9)).await;
+        let closed = "not sent: the node has closed the connection";
+        assert_eq!(outcome, Outcome::Fail(closed.to_owned()));
+        assert!(client.is_broken());
     }
 }

@@ -81,22 +81,45 @@ pub struct Reply {
     /// Whether it was done, or will be, is not known here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unknown: bool,
+    /// It was looked at, and the answer is no: a compare-and-set met another value, a lock is held.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub denied: bool,
+    /// With a refusal: who should be asked instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<NodeId>,
 }
 
 impl Reply {
     /// It was done.
     pub fn done(serial: u64, value: Value) -> Self {
-        Self { serial, ok: true, value: Some(value), error: None, unknown: false }
+        Self { ok: true, value: Some(value), ..Self::empty(serial) }
     }
 
     /// It was certainly not done.
     pub fn refused(serial: u64, error: impl Into<String>) -> Self {
-        Self { serial, ok: false, value: None, error: Some(error.into()), unknown: false }
+        Self { error: Some(error.into()), ..Self::empty(serial) }
     }
 
     /// It may have been done, or may be yet.
     pub fn unknown(serial: u64, error: impl Into<String>) -> Self {
-        Self { serial, ok: false, value: None, error: Some(error.into()), unknown: true }
+        Self { error: Some(error.into()), unknown: true, ..Self::empty(serial) }
+    }
+
+    /// It was looked at and changed nothing: the answer is no.
+    pub fn denied(serial: u64, error: impl Into<String>) -> Self {
+        Self { error: Some(error.into()), denied: true, ..Self::empty(serial) }
+    }
+
+    fn empty(serial: u64) -> Self {
+        Self {
+            serial,
+            ok: false,
+            value: None,
+            error: None,
+            unknown: false,
+            denied: false,
+            leader: None,
+        }
     }
 }
 
@@ -120,6 +143,8 @@ pub enum Input<M, T> {
         client: ClientId,
         request: Request,
     },
+    /// Requests that came together, in their order. A system may do them together.
+    Requests(Vec<(ClientId, Request)>),
 }
 
 /// An event with the part of its envelope that only the system knows, as it was at that moment.
@@ -137,6 +162,12 @@ pub enum Output<M, T> {
     Event(Stamped),
     /// Appends a record to the log, without making it durable.
     Write(Vec<u8>),
+    /// Replaces the whole log by these records, durably, and then emits these events (all `persist`).
+    /// After a crash there are either the old records or the new ones.
+    Rewrite {
+        records: Vec<Vec<u8>>,
+        persisted: Vec<Stamped>,
+    },
     /// Makes everything written so far durable, and then emits these events (all `persist`).
     Sync(Vec<Stamped>),
     Send {

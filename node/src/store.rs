@@ -5,14 +5,20 @@
 //! *watermark*: how many bytes were synced. Opened after a power failure, it is cut back to there.
 //!
 //! ```text
-//! log        8 magic `USURPLOG`   1 version   1 node   2 length   … cluster   4 CRC-32 of all that
+//! log        8 magic `USURPLOG`   1 version   1 node   2 length   … cluster   8 generation
+//!            4 CRC-32 of all that
 //!            then records:  4 length   4 CRC-32 of the length and the payload   … payload
-//! watermark  8 bytes of the log that are durable   4 CRC-32 of that
+//! watermark  8 bytes of the log that are durable   8 generation   4 CRC-32 of that
 //! ```
 //!
 //! Integers are big-endian. A record that the end of the file cuts off was being written when the
 //! process died, and is dropped; any other damage refuses to start, because going on from it could
-//! forget a promise.
+//! forget a promise. Version 1 had no generations; its logs are of generation 0.
+//!
+//! A log that has grown long is *rewritten*: the records that replace it go into a new file, which is
+//! synced and then renamed over the old one. Two files cannot be renamed at once, so both name the
+//! generation of the log: a log that is one generation ahead of its watermark was renamed when the
+//! process died, and all of it was durable by then.
 
 use std::{
     fs::{self, File},
@@ -28,8 +34,10 @@ use crate::machine::Disk;
 
 /// The file of the log within the data directory.
 pub const LOG_FILE: &str = "log";
+/// What a rewritten log is called until it is whole.
+const NEW_LOG_FILE: &str = "log.new";
 const MAGIC: &[u8; 8] = b"USURPLOG";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// The bytes before the payload of a record.
 const PREFIX_BYTES: usize = 8;
 /// A longer record is refused.
@@ -75,6 +83,9 @@ pub enum Before {
 #[derive(Debug)]
 pub struct Store {
     disk: Arc<Disk>,
+    directory: PathBuf,
+    node: NodeId,
+    cluster: String,
     log: File,
     log_path: PathBuf,
     watermark: File,
@@ -82,6 +93,8 @@ pub struct Store {
     /// Bytes of the log, and how many of them are durable.
     length: u64,
     durable: u64,
+    /// How often the log was rewritten.
+    generation: u64,
     /// A write or a sync failed; where what cannot become durable any more begins.
     hole: Option<u64>,
 }
@@ -106,17 +119,35 @@ impl Store {
         };
         let log = open(&log_path).map_err(at("open", &log_path))?;
         let watermark = open(&watermark_path).map_err(at("open", &watermark_path))?;
-        let (length, durable) = (0, 0);
-        let mut store =
-            Self { disk, log, log_path, watermark, watermark_path, length, durable, hole: None };
+        // A rewriting that did not come to its end.
+        match fs::remove_file(directory.join(NEW_LOG_FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(at("remove", &directory.join(NEW_LOG_FILE))(error));
+            }
+            _ => {}
+        }
+        let mut store = Self {
+            disk,
+            directory: directory.to_owned(),
+            node: owner.node,
+            cluster: owner.cluster.to_owned(),
+            log,
+            log_path,
+            watermark,
+            watermark_path,
+            length: 0,
+            durable: 0,
+            generation: 0,
+            hole: None,
+        };
         let bytes = fs::read(&store.log_path).map_err(at("read", &store.log_path))?;
-        store.durable = store.read_watermark()?;
+        (store.durable, store.generation) = store.read_watermark()?;
         if store.durable == 0 {
             // Nothing was ever made durable, not even the header. There can be no record, then.
-            if bytes.len() > header(owner).len() {
+            if bytes.len() > store.header().len() {
                 return Err(store.corrupt(0, "it has records, but its watermark is gone"));
             }
-            store.create(owner, directory)?;
+            store.create()?;
             return Ok((store, Vec::new()));
         }
         let records = store.recover(bytes, owner, before)?;
@@ -128,13 +159,31 @@ impl Store {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&mut self, payload: &[u8]) -> Result<(), StoreError> {
-        assert!(payload.len() <= RECORD_BYTES_MAX, "a record of {} bytes", payload.len());
-        let length = u32::try_from(payload.len()).expect("bounded above").to_be_bytes();
-        let mut record = Vec::with_capacity(PREFIX_BYTES + payload.len());
-        record.extend_from_slice(&length);
-        record.extend_from_slice(&checksum(&[&length, payload]));
-        record.extend_from_slice(payload);
-        self.append(&record)
+        self.append(&record(payload))
+    }
+
+    /// Replaces all records by these, durably: a crash at any moment leaves all of the old ones, as
+    /// far as they were durable, or all of the new ones.
+    ///
+    /// # Errors
+    /// When a file cannot be written, synced or renamed. The node has to stop then, as after a sync
+    /// that failed; the old log is still whole.
+    pub fn rewrite(&mut self, records: &[Vec<u8>]) -> Result<(), StoreError> {
+        let path = self.directory.join(NEW_LOG_FILE);
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(true);
+        let file = options.open(&path).map_err(at("create", &path))?;
+        self.generation += 1;
+        let mut length = 0;
+        for bytes in std::iter::once(self.header()).chain(records.iter().map(|it| record(it))) {
+            self.disk.write_all_at(&file, &bytes, length).map_err(at("write", &path))?;
+            length += bytes.len() as u64;
+        }
+        self.disk.sync(&file).map_err(at("sync", &path))?;
+        fs::rename(&path, &self.log_path).map_err(at("rename", &path))?;
+        self.sync_directory()?;
+        (self.log, self.length, self.hole) = (file, length, None);
+        self.mark(length)
     }
 
     /// Makes everything written so far durable.
@@ -148,9 +197,14 @@ impl Store {
             self.hole.get_or_insert(self.durable);
             return Err(at("sync", &self.log_path)(error));
         }
-        self.durable = self.hole.unwrap_or(self.length);
-        let length = self.durable.to_be_bytes();
-        let bytes = [&length[..], &checksum(&[&length])].concat();
+        self.mark(self.hole.unwrap_or(self.length))
+    }
+
+    /// Notes how much of the log is durable.
+    fn mark(&mut self, durable: u64) -> Result<(), StoreError> {
+        self.durable = durable;
+        let numbers = [durable, self.generation].map(u64::to_be_bytes).concat();
+        let bytes = [&numbers[..], &checksum(&[&numbers])].concat();
         self.watermark.write_all_at(&bytes, 0).map_err(at("write", &self.watermark_path))
     }
 
@@ -161,26 +215,39 @@ impl Store {
         Ok(())
     }
 
-    fn create(&mut self, owner: Owner<'_>, directory: &Path) -> Result<(), StoreError> {
+    fn create(&mut self) -> Result<(), StoreError> {
         self.log.set_len(0).map_err(at("create", &self.log_path))?;
-        self.append(&header(owner))?;
+        self.append(&self.header())?;
         self.sync()?;
-        // The names of the files have to survive, too.
-        File::open(directory).and_then(|dir| dir.sync_all()).map_err(at("sync", directory))
+        self.sync_directory()
     }
 
-    fn read_watermark(&self) -> Result<u64, StoreError> {
+    /// The names of the files have to survive, too.
+    fn sync_directory(&self) -> Result<(), StoreError> {
+        let synced = File::open(&self.directory).and_then(|dir| dir.sync_all());
+        synced.map_err(at("sync", &self.directory))
+    }
+
+    /// How much of the log is durable, and of which generation.
+    fn read_watermark(&self) -> Result<(u64, u64), StoreError> {
         let path = &self.watermark_path;
         let bytes = fs::read(path).map_err(at("read", path))?;
-        match <[u8; 12]>::try_from(bytes) {
-            Ok(bytes) if checksum(&[&bytes[..8]]) == bytes[8..] => Ok(u64_at(&bytes)),
-            Err(bytes) if bytes.is_empty() => Ok(0),
-            _ => Err(StoreError::Corrupt {
-                path: path.clone(),
-                at: 0,
-                reason: "the watermark does not match its checksum",
-            }),
+        if bytes.is_empty() {
+            return Ok((0, 0));
         }
+        match bytes.split_last_chunk::<4>() {
+            Some((numbers, sum)) if *sum == checksum(&[numbers]) => match numbers.len() {
+                8 => return Ok((u64_at(numbers), 0)),
+                16 => return Ok((u64_at(numbers), u64_at(&numbers[8..]))),
+                _ => {}
+            },
+            _ => {}
+        }
+        Err(StoreError::Corrupt {
+            path: path.clone(),
+            at: 0,
+            reason: "the watermark does not match its checksum",
+        })
     }
 
     fn recover(
@@ -189,13 +256,19 @@ impl Store {
         owner: Owner<'_>,
         before: Before,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let (mut position, generation) = self.check_header(&bytes, owner)?;
+        if generation == self.generation + 1 {
+            self.generation = generation;
+            self.durable = bytes.len() as u64;
+        } else if generation != self.generation {
+            return Err(self.corrupt(8, "its watermark is of another generation"));
+        }
         if (bytes.len() as u64) < self.durable {
             return Err(self.corrupt(bytes.len(), "the file ends before what was synced"));
         }
         if before == Before::PowerFailure {
             bytes.truncate(usize::try_from(self.durable).expect("not longer than the file"));
         }
-        let mut position = self.check_header(&bytes, owner)?;
         let mut records = Vec::new();
         while position < bytes.len() {
             let rest = &bytes[position..];
@@ -220,23 +293,28 @@ impl Store {
         Ok(records)
     }
 
-    /// Checks whose log it is. Returns the length of the header.
-    fn check_header(&self, bytes: &[u8], owner: Owner<'_>) -> Result<usize, StoreError> {
+    /// Checks whose log it is. Returns the length of the header and the generation.
+    fn check_header(&self, bytes: &[u8], owner: Owner<'_>) -> Result<(usize, u64), StoreError> {
         let path = || self.log_path.clone();
         if bytes.get(..8) != Some(MAGIC) {
             return Err(self.corrupt(0, "it does not start like a log"));
         }
-        match bytes.get(8) {
-            Some(&VERSION) => {}
+        let generation_bytes = match bytes.get(8) {
+            Some(&VERSION) => 8,
+            Some(1) => 0,
             found => {
                 let found = found.copied().unwrap_or(0);
                 return Err(StoreError::Version { path: path(), found });
             }
-        }
-        let end = bytes
+        };
+        let name_end = bytes
             .get(10..12)
             .map(|length| 12 + usize::from(u16::from_be_bytes([length[0], length[1]])));
-        let Some((end, sum)) = end.and_then(|end| Some((end, bytes.get(end..end + 4)?))) else {
+        let found = name_end.and_then(|name_end| {
+            let end = name_end + generation_bytes;
+            Some((name_end, end, bytes.get(end..end + 4)?))
+        });
+        let Some((name_end, end, sum)) = found else {
             return Err(self.corrupt(8, "the header is cut off"));
         };
         if sum != checksum(&[&bytes[..end]]) {
@@ -246,12 +324,24 @@ impl Store {
         if node != owner.node {
             return Err(StoreError::Node { path: path(), found: node, expected: owner.node });
         }
-        let cluster = String::from_utf8_lossy(&bytes[12..end]).into_owned();
+        let cluster = String::from_utf8_lossy(&bytes[12..name_end]).into_owned();
         if cluster != owner.cluster {
             let expected = owner.cluster.to_owned();
             return Err(StoreError::Cluster { path: path(), found: cluster, expected });
         }
-        Ok(end + 4)
+        let generation = if generation_bytes == 0 { 0 } else { u64_at(&bytes[name_end..end]) };
+        Ok((end + 4, generation))
+    }
+
+    fn header(&self) -> Vec<u8> {
+        let length = u16::try_from(self.cluster.len()).expect("a cluster id is short");
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&[VERSION, self.node.0]);
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(self.cluster.as_bytes());
+        bytes.extend_from_slice(&self.generation.to_be_bytes());
+        bytes.extend_from_slice(&checksum(&[&bytes]));
+        bytes
     }
 
     fn corrupt(&self, at: usize, reason: &'static str) -> StoreError {
@@ -259,14 +349,15 @@ impl Store {
     }
 }
 
-fn header(owner: Owner<'_>) -> Vec<u8> {
-    let length = u16::try_from(owner.cluster.len()).expect("a cluster id is short");
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend_from_slice(&[VERSION, owner.node.0]);
-    bytes.extend_from_slice(&length.to_be_bytes());
-    bytes.extend_from_slice(owner.cluster.as_bytes());
-    bytes.extend_from_slice(&checksum(&[&bytes]));
-    bytes
+/// A payload as it stands in the file.
+fn record(payload: &[u8]) -> Vec<u8> {
+    assert!(payload.len() <= RECORD_BYTES_MAX, "a record of {} bytes", payload.len());
+    let length = u32::try_from(payload.len()).expect("bounded above").to_be_bytes();
+    let mut record = Vec::with_capacity(PREFIX_BYTES + payload.len());
+    record.extend_from_slice(&length);
+    record.extend_from_slice(&checksum(&[&length, payload]));
+    record.extend_from_slice(payload);
+    record
 }
 
 /// The length of the record that starts `bytes`, or `None` when they end before it does.

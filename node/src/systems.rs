@@ -22,6 +22,8 @@ pub struct SystemInfo {
     pub defects: &'static [DefectInfo],
     pub params: &'static [ParamInfo],
     pub failpoints: &'static [FailpointInfo],
+    /// Whether clients can read and write.
+    pub serves_data: bool,
     /// Names of the events that it can emit.
     pub events: &'static [&'static str],
     timing: TimingOf,
@@ -60,6 +62,7 @@ const SYSTEMS: &[SystemInfo] = &[
         defects: &FLE_DEFECTS,
         params: fle::PARAMS,
         failpoints: fle::FAILPOINTS,
+        serves_data: false,
         events: &[
             "node-start",
             "role-change",
@@ -83,6 +86,7 @@ const SYSTEMS: &[SystemInfo] = &[
         defects: raft::DEFECTS,
         params: raft::PARAMS,
         failpoints: &[],
+        serves_data: true,
         events: &[
             "node-start",
             "role-change",
@@ -98,6 +102,8 @@ const SYSTEMS: &[SystemInfo] = &[
             "commit",
             "apply",
             "truncate",
+            "snapshot",
+            "config",
             "read",
             "conn",
             "defect-hit",

@@ -16,11 +16,13 @@ use tokio::{
 };
 use usurper_history::{
     NodeId,
-    frame::{Frame, FrameError, HEADER_BYTES, Kind},
+    frame::{Frame, FrameError, Kind},
 };
 
 /// How long a connection may take to be made, and to be welcomed.
 pub(crate) const GREETING_TIMEOUT: Duration = Duration::from_secs(1);
+/// What is read at once, if so much is there.
+const READ_BYTES: usize = 1 << 13;
 /// A longer greeting is refused: nobody has been identified yet.
 const GREETING_BYTES_MAX: usize = 4096;
 
@@ -128,6 +130,17 @@ impl FrameReader {
         self.next_within(usize::MAX).await
     }
 
+    /// Whether the other side is known to have ended the stream. What it sent before that stays.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        matches!(self.half.try_read_buf(&mut self.buffer), Ok(0)) && self.buffer.len() == self.taken
+    }
+
+    /// Waits until there is something to read, or the end.
+    #[cfg(test)]
+    pub(crate) async fn readable(&self) {
+        self.half.readable().await.expect("a socket that is open here");
+    }
+
     /// The first frame, which has to be of this kind.
     pub(crate) async fn greeting<T: DeserializeOwned>(
         &mut self,
@@ -153,7 +166,7 @@ impl FrameReader {
             }
             self.buffer.drain(..self.taken);
             self.taken = 0;
-            self.buffer.reserve(HEADER_BYTES);
+            self.buffer.reserve(READ_BYTES);
             if self.half.read_buf(&mut self.buffer).await? == 0 {
                 return Err(StreamError::Closed);
             }

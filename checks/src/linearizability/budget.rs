@@ -2,7 +2,9 @@
 
 /// Says when to stop. The checks read no clock, so the caller brings one.
 ///
-/// It is asked every few hundred steps of a search, well under a millisecond apart.
+/// It is asked every few hundred steps of a search and every few thousand operations of a pass over
+/// them, well under a millisecond apart. The longest work without a look is to sort the operations
+/// of one key.
 pub trait Budget: Sync {
     /// Whether the time is up.
     fn is_spent(&self) -> bool;
@@ -21,5 +23,33 @@ pub struct Unlimited;
 impl Budget for Unlimited {
     fn is_spent(&self) -> bool {
         false
+    }
+}
+
+/// The time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spent;
+
+/// Looks at the budget now and then during a pass over many operations.
+pub(crate) struct Pace<'a> {
+    budget: &'a dyn Budget,
+    steps: u32,
+}
+
+const PACE_STEPS: u32 = 4096;
+
+impl<'a> Pace<'a> {
+    pub(crate) fn new(budget: &'a dyn Budget) -> Self {
+        Self { budget, steps: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn step(&mut self) -> Result<(), Spent> {
+        self.steps += 1;
+        if self.steps < PACE_STEPS {
+            return Ok(());
+        }
+        self.steps = 0;
+        if self.budget.is_spent() { Err(Spent) } else { Ok(()) }
     }
 }

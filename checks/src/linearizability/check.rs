@@ -8,7 +8,7 @@ use std::sync::{
 use super::{
     budget::Budget,
     counterexample::{Bound, Counterexample, Prefix, shrink},
-    decide::{Decision, Means, Why, decide},
+    decide::{Decider, Decision, Means, Why},
     model::{Model, classify},
     operation::{NEVER, Operation, Timed, narrow},
     search::Strategy,
@@ -65,7 +65,7 @@ pub struct Report {
     pub verdict: Verdict,
     pub operations: usize,
     pub keys: usize,
-    /// How many keys are known to be valid. Once one is invalid, no more are begun.
+    /// How many keys are known to be valid, of those that come before an invalid one.
     pub keys_valid: usize,
 }
 
@@ -85,8 +85,11 @@ enum Done {
 /// Checks whether the operations on each key could have taken effect one by one, each at a moment
 /// between its call and its return.
 ///
-/// Positions must be sound: a return after its call, and one operation at a time per process; see
-/// [`Pairing`](super::Pairing) for a history that may not be.
+/// See [`Pairing`](super::Pairing) for a history of which it is not known whether its positions are
+/// sound.
+///
+/// # Panics
+/// If an operation returns before its call, or at [`NEVER`].
 pub fn check<M: Model>(
     model: &M,
     ops: &[Operation<M::Op>],
@@ -100,11 +103,10 @@ pub fn check<M: Model>(
         bytes_max: options.bytes_max / options.threads.max(1),
         shortcuts: options.shortcuts,
         strategy: options.strategy,
-        any_start: false,
     };
     let next = AtomicUsize::new(0);
     // Jobs before the first invalid one are always finished, so threads do not change the verdict.
-    let invalid = AtomicUsize::new(usize::MAX);
+    let mut invalid = AtomicUsize::new(usize::MAX);
     let results = Mutex::new(Vec::with_capacity(keys));
     let work = || loop {
         let at = next.fetch_add(1, Ordering::Relaxed);
@@ -129,6 +131,8 @@ pub fn check<M: Model>(
     }
     let mut results = results.into_inner().expect("no holder panics");
     results.sort_by_key(|(at, _)| *at);
+    // Threads may have gone on beyond the first invalid one.
+    results.truncate(results.iter().filter(|(at, _)| at <= invalid.get_mut()).count());
     let keys_valid = results.iter().filter(|(_, done)| matches!(done, Done::Valid)).count();
     let mut verdict = Verdict::Valid;
     for (_, done) in results {
@@ -149,6 +153,8 @@ fn jobs<O>(ops: &[Operation<O>]) -> Vec<Job> {
     let mut at: super::model::FastMap<u32, usize> = Default::default();
     let mut jobs: Vec<(usize, Job)> = Vec::new();
     for (place, op) in ops.iter().enumerate() {
+        let sound = op.ret.is_none_or(|ret| op.call <= ret && ret < NEVER);
+        assert!(sound, "an operation from {} to {:?}", op.call, op.ret);
         let job = *at.entry(op.key).or_insert_with(|| {
             jobs.push((0, Job { key: op.key, places: Vec::new() }));
             jobs.len() - 1
@@ -169,17 +175,18 @@ fn one<M: Model>(
     explain: bool,
 ) -> Done {
     if means.budget.is_spent() {
-        let verified = Prefix { returns: 0, next: None };
-        return Done::Unknown(Unknown { key: job.key, why: Why::Time, verified });
+        return untouched(job.key);
     }
     let of_key = || job.places.iter().map(|place| &ops[*place as usize]);
-    let (classes, class_of) = classify(of_key().map(|op| &op.op));
+    let classified = classify(of_key().map(|op| &op.op), means.budget);
+    let Ok((classes, class_of)) = classified else { return untouched(job.key) };
     let timed: Vec<Timed> = of_key()
         .zip(class_of)
         .map(|(op, class)| Timed { class, call: op.call, ret: op.ret.unwrap_or(NEVER) })
         .collect();
     let whole = |place: usize| job.places[place] as usize;
-    match decide(model, &classes, &timed, means) {
+    let mut decider = Decider::new(model, &classes, means);
+    match decider.decide(&timed) {
         Decision::Valid => Done::Valid,
         Decision::Unknown { why, reached } => Done::Unknown(Unknown {
             key: job.key,
@@ -197,7 +204,7 @@ fn one<M: Model>(
                     stuck.map(|(at, _)| whole(at)),
                 )));
             }
-            let shrunk = shrink(model, &classes, &timed, stuck, &suspects, means);
+            let shrunk = shrink(&mut decider, &timed, stuck, &suspects);
             let core: Vec<(usize, Bound)> =
                 shrunk.core.iter().map(|(place, bound)| (whole(*place), *bound)).collect();
             let unknown: Vec<usize> =
@@ -214,6 +221,12 @@ fn one<M: Model>(
             }))
         }
     }
+}
+
+/// A key for which there was no time.
+fn untouched(key: u32) -> Done {
+    let verified = Prefix { returns: 0, next: None };
+    Done::Unknown(Unknown { key, why: Why::Time, verified })
 }
 
 fn unexplained(key: u32, stuck: Option<usize>) -> Counterexample {

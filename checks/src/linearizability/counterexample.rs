@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{
     budget::Budget,
-    decide::{Decision, Means, decide},
+    decide::{Decider, Decision},
     model::Model,
     operation::{NEVER, Timed},
 };
@@ -54,19 +54,28 @@ pub struct Prefix {
     pub next: Option<usize>,
 }
 
-/// How an operation stands while the counterexample shrinks.
+/// How an operation stands while the counterexample shrinks; one that is gone is not in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hold {
-    Gone,
+    /// It may take effect at any time, or never.
     Free,
     AfterItsCall,
     Exactly,
+}
+
+/// An operation, by its place in the key's list, and how it stands.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    place: usize,
+    hold: Hold,
 }
 
 /// Looks at the budget that all questions of a shrinking may take together, and one of them. A look
 /// is about a thousand steps of a search; an answer of a shortcut takes none.
 const LOOKS_MAX: u32 = 600;
 const LOOKS_OF_ONE_MAX: u32 = 60;
+/// So few operations are relaxed one by one from the start.
+const FEW: usize = 16;
 
 struct Rationed<'a> {
     budget: &'a dyn Budget,
@@ -80,16 +89,27 @@ impl Budget for Rationed<'_> {
     }
 }
 
+/// What is known of whether some operations have an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Ordered,
+    Refuted,
+    Unknown,
+}
+
 /// A proof that is being shrunk: operations of one key, as places in its list.
-struct Shrink<'a, M: Model> {
-    model: &'a M,
-    classes: &'a [M::Op],
-    ops: &'a [Timed],
-    means: Means<'a>,
-    holds: Vec<Hold>,
+struct Shrink<'s, 'a, M: Model> {
+    decider: &'s mut Decider<'a, M>,
+    ops: &'s [Timed],
+    /// What the proof stands on.
+    held: Vec<Held>,
     /// Whether every answer was a clear one.
     sure: bool,
     looks_left: u32,
+    /// The last question, kept for its memory.
+    asked: Vec<Timed>,
+    /// Marks on places of the key's list; none between two uses.
+    marked: Vec<bool>,
 }
 
 /// What [`shrink`] found, in places of the key's list.
@@ -102,40 +122,30 @@ pub(crate) struct Shrunk {
 
 /// Finds a counterexample in operations of one key that have no order.
 pub(crate) fn shrink<M: Model>(
-    model: &M,
-    classes: &[M::Op],
+    decider: &mut Decider<'_, M>,
     ops: &[Timed],
     stuck: Option<(usize, usize)>,
     suspects: &[usize],
-    means: Means<'_>,
 ) -> Shrunk {
+    // What a shortcut could not decide as a whole, it can seldom decide in part.
+    decider.means.shortcuts &= stuck.is_none();
     let mut shrink = Shrink {
-        model,
-        classes,
+        decider,
         ops,
-        means,
-        holds: vec![Hold::Exactly; ops.len()],
+        held: Vec::new(),
         sure: true,
         looks_left: LOOKS_MAX,
+        asked: Vec::new(),
+        marked: vec![false; ops.len()],
     };
-    for (hold, op) in shrink.holds.iter_mut().zip(ops) {
-        if op.is_pending() {
-            *hold = Hold::AfterItsCall;
-        }
-    }
     let (stuck, verified) = match stuck {
         Some((stuck, verified)) => (Some(stuck), Some(verified)),
-        None => {
-            let first = shrink.first_stuck();
-            (first, first)
-        }
+        None => shrink.first_stuck(),
     };
-    if let Some(stuck) = stuck {
-        shrink.truncate(ops[stuck].ret);
-    }
+    shrink.held = shrink.until(stuck.map_or(u64::MAX, |stuck| ops[stuck].ret));
     let returns_before = |at: usize| ops.iter().filter(|op| op.ret < ops[at].ret).count();
     let prefix = Prefix { returns: verified.map_or(0, returns_before), next: stuck };
-    let since = shrink.leave_out_the_past(stuck);
+    let since = shrink.leave_out_the_past();
     if since.is_none() {
         shrink.try_suspects(suspects);
     }
@@ -143,125 +153,155 @@ pub(crate) fn shrink<M: Model>(
     Shrunk { core: shrink.core(), minimal: shrink.sure, since, prefix }
 }
 
-impl<M: Model> Shrink<'_, M> {
+impl<M: Model> Shrink<'_, '_, M> {
     fn core(&self) -> Vec<(usize, Bound)> {
-        let bound = |hold: &Hold| match hold {
-            Hold::Exactly => Some(Bound::Exactly),
-            Hold::AfterItsCall => Some(Bound::AfterItsCall),
-            Hold::Free | Hold::Gone => None,
+        let bound = |held: &Held| match held.hold {
+            Hold::Exactly => Some((held.place, Bound::Exactly)),
+            Hold::AfterItsCall => Some((held.place, Bound::AfterItsCall)),
+            Hold::Free => None,
         };
-        let held = self.holds.iter().enumerate();
-        let mut core: Vec<(usize, Bound)> =
-            held.filter_map(|(place, hold)| Some((place, bound(hold)?))).collect();
+        let mut core: Vec<(usize, Bound)> = self.held.iter().filter_map(bound).collect();
         core.sort_by_key(|(place, _)| self.ops[*place].call);
         core
     }
 
     fn observes(&self, place: usize) -> bool {
-        self.model.only_observes(&self.classes[self.ops[place].class as usize])
+        self.decider.only_observes(self.ops[place].class)
     }
 
-    /// Whether the operations have no order with these holds. No answer counts as no.
-    fn refuted(&mut self, holds: &[Hold]) -> bool {
-        let mut ops = Vec::new();
-        for (place, (op, hold)) in self.ops.iter().zip(holds).enumerate() {
+    /// An operation that is to hold no more than so; a relaxed observation is gone.
+    fn relaxed(&self, place: usize, hold: Hold) -> Option<Held> {
+        (hold == Hold::Exactly || !self.observes(place)).then_some(Held { place, hold })
+    }
+
+    /// Whether operations have an order if they are held so.
+    fn ask(&mut self, held: &[Held]) -> Answer {
+        self.asked.clear();
+        self.asked.extend(held.iter().map(|Held { place, hold }| {
+            let op = self.ops[*place];
             match hold {
-                Hold::Exactly => ops.push(*op),
-                Hold::Gone => {}
-                _ if self.observes(place) => {}
-                Hold::AfterItsCall => ops.push(Timed { ret: NEVER, ..*op }),
-                Hold::Free => ops.push(Timed { call: 0, ret: NEVER, ..*op }),
+                Hold::Exactly => op,
+                Hold::AfterItsCall => Timed { ret: NEVER, ..op },
+                Hold::Free => Timed { call: 0, ret: NEVER, ..op },
             }
-        }
+        }));
         let budget = Rationed {
-            budget: self.means.budget,
+            budget: self.decider.means.budget,
             looks: AtomicU32::new(0),
             looks_max: self.looks_left.min(LOOKS_OF_ONE_MAX),
         };
-        let means = Means { budget: &budget, ..self.means };
-        let decision = decide(self.model, self.classes, &ops, means);
+        let decision = self.decider.decide_within(&self.asked, &budget);
         self.looks_left = self.looks_left.saturating_sub(budget.looks.into_inner());
         match decision {
-            Decision::Invalid { .. } => true,
-            Decision::Valid => false,
+            Decision::Invalid { .. } => Answer::Refuted,
+            Decision::Valid => Answer::Ordered,
             Decision::Unknown { .. } => {
                 self.sure = false;
-                false
+                Answer::Unknown
             }
         }
     }
 
-    /// Forgets what was called after a position and what returned after it.
-    fn truncate(&mut self, position: u64) {
-        let holds = truncated(self.ops, &self.holds, position);
-        self.holds = holds;
+    fn is_refuted(&mut self, held: &[Held]) -> bool {
+        self.ask(held) == Answer::Refuted
     }
 
-    /// The operation whose return is the first that no order reaches, by bisection.
-    fn first_stuck(&mut self) -> Option<usize> {
+    fn is_over(&self) -> bool {
+        self.looks_left == 0 || self.decider.means.budget.is_spent()
+    }
+
+    /// What is left of the history if it ends right after a position.
+    fn until(&self, position: u64) -> Vec<Held> {
+        let held = |(place, op): (usize, &Timed)| {
+            let whole = op.ret <= position && !op.is_pending();
+            let hold = if whole { Hold::Exactly } else { Hold::AfterItsCall };
+            (op.call <= position).then(|| self.relaxed(place, hold)).flatten()
+        };
+        self.ops.iter().enumerate().filter_map(held).collect()
+    }
+
+    /// What is left of the held operations if the history begins right after a position.
+    fn since(&self, position: u64) -> Vec<Held> {
+        let held = |held: &Held| {
+            let op = self.ops[held.place];
+            if op.ret <= position {
+                None
+            } else if op.call <= position {
+                self.relaxed(held.place, Hold::Free)
+            } else {
+                Some(*held)
+            }
+        };
+        self.held.iter().filter_map(held).collect()
+    }
+
+    /// An operation whose return no order reaches, and one before whose return there is an order,
+    /// by bisection; they are the same one unless an answer was missing.
+    fn first_stuck(&mut self) -> (Option<usize>, Option<usize>) {
+        let ops = self.ops;
         let mut returns: Vec<usize> =
-            (0..self.ops.len()).filter(|place| !self.ops[*place].is_pending()).collect();
-        returns.sort_unstable_by_key(|place| self.ops[*place].ret);
-        let (mut low, mut high) = (0, returns.len());
+            (0..ops.len()).filter(|place| !ops[*place].is_pending()).collect();
+        returns.sort_unstable_by_key(|place| ops[*place].ret);
+        // So many returns have an order; what is asked lies between the other two.
+        let (mut ordered, mut low, mut high) = (0, 0, returns.len());
         while low < high {
-            if self.means.budget.is_spent() {
-                return None;
+            if self.is_over() {
+                self.sure = false;
+                break;
             }
             let middle = low + (high - low) / 2;
-            let holds = truncated(self.ops, &self.holds, self.ops[returns[middle]].ret);
-            if self.refuted(&holds) {
-                high = middle;
-            } else {
-                low = middle + 1;
+            let held = self.until(ops[returns[middle]].ret);
+            match self.ask(&held) {
+                Answer::Refuted => high = middle,
+                Answer::Ordered => {
+                    low = middle + 1;
+                    ordered = low;
+                }
+                Answer::Unknown => low = middle + 1,
             }
         }
-        returns.get(low).copied()
+        (returns.get(high).copied(), returns.get(ordered).copied())
     }
 
-    /// Finds the shortest stretch before the stuck return that has no order whatever came before.
+    /// Finds the shortest stretch of what is held that has no order whatever came before.
     ///
     /// What is called after everything left out has returned comes after it in any order, so an
     /// arbitrary state stands for all of it. What was open at the cut may come at any time.
-    fn leave_out_the_past(&mut self, stuck: Option<usize>) -> Option<u64> {
-        let stuck = stuck?;
-        self.model.states(self.classes)?;
-        self.means.any_start = true;
-        let mut calls: Vec<u64> = self.ops.iter().map(|op| op.call).collect();
-        calls.retain(|call| *call <= self.ops[stuck].ret);
+    fn leave_out_the_past(&mut self) -> Option<u64> {
+        if !self.decider.start_anywhere() {
+            return None;
+        }
+        let mut calls: Vec<u64> = self.held.iter().map(|held| self.ops[held.place].call).collect();
         calls.sort_unstable();
-        let cut = |back: usize| calls[calls.len() - back] - 1;
-        let mut back = 1;
-        let mut shortest = None;
-        loop {
-            if calls[calls.len() - back] > 0 {
-                let holds = since(self.ops, &self.holds, cut(back));
-                if self.refuted(&holds) {
-                    shortest = Some((back, holds));
-                    break;
+        let cut = |back: usize| calls[calls.len() - back].checked_sub(1);
+        let (sure, mut back) = (self.sure, 1);
+        let (mut low, mut high, mut best) = loop {
+            if let Some(position) = cut(back) {
+                let held = self.since(position);
+                if self.is_refuted(&held) {
+                    break (back / 2, back, held);
                 }
             }
-            if back == calls.len() || self.looks_left == 0 || self.means.budget.is_spent() {
-                break;
+            if back == calls.len() || self.is_over() {
+                self.decider.start_initially();
+                self.sure = sure;
+                return None;
             }
             back = (back * 2).min(calls.len());
-        }
-        let Some((mut high, mut best)) = shortest else {
-            self.means.any_start = false;
-            return None;
         };
-        let mut low = high / 2;
-        while low + 1 < high {
+        while low + 1 < high && !self.is_over() {
             let middle = low + (high - low) / 2;
-            let holds = since(self.ops, &self.holds, cut(middle));
-            if self.refuted(&holds) {
-                (high, best) = (middle, holds);
+            let Some(position) = cut(middle) else { break };
+            let held = self.since(position);
+            if self.is_refuted(&held) {
+                (high, best) = (middle, held);
             } else {
                 low = middle;
             }
         }
-        self.sure = true; // a longer stretch than need be costs time, not truth
-        self.holds = best;
-        Some(cut(high))
+        self.sure = sure; // a longer stretch than need be costs time, not truth
+        self.held = best;
+        cut(high)
     }
 
     /// Relaxes everything but the suspects at once, if that still proves it.
@@ -269,34 +309,31 @@ impl<M: Model> Shrink<'_, M> {
         if suspects.is_empty() {
             return;
         }
-        let mut holds = self.holds.clone();
-        let mut suspect = vec![false; holds.len()];
-        suspects.iter().for_each(|place| suspect[*place] = true);
-        for (hold, suspect) in holds.iter_mut().zip(suspect) {
-            if *hold != Hold::Gone && !suspect {
-                *hold = Hold::Free;
-            }
-        }
-        if self.refuted(&holds) {
-            self.holds = holds;
+        self.mark(suspects, true);
+        let held = |held: &Held| match self.marked[held.place] {
+            true => Some(*held),
+            false => self.relaxed(held.place, Hold::Free),
+        };
+        let held: Vec<Held> = self.held.iter().filter_map(held).collect();
+        self.mark(suspects, false);
+        if self.is_refuted(&held) {
+            self.held = held;
         }
     }
 
     /// Relaxes ever smaller groups of operations, down to single ones. What could not be relaxed
     /// cannot be later either, when even more is relaxed, so one pass is enough.
     fn relax_all(&mut self) {
-        let mut size = self.core().len().next_power_of_two();
+        let few = self.core().len() <= FEW;
+        let mut size = if few { 1 } else { self.core().len().next_power_of_two() / 2 };
         loop {
             let core: Vec<usize> = self.core().into_iter().map(|(place, _)| place).collect();
             for places in core.chunks(size) {
-                if self.looks_left == 0 || self.means.budget.is_spent() {
+                if self.is_over() {
                     self.sure = false;
                     return;
                 }
-                // The whole core relaxed is no proof.
-                if places.len() < core.len() || size == 1 {
-                    self.relax(places);
-                }
+                self.relax(places);
             }
             if size == 1 {
                 return;
@@ -306,41 +343,36 @@ impl<M: Model> Shrink<'_, M> {
     }
 
     fn relax(&mut self, places: &[usize]) {
-        let with = |to: Hold| {
-            let mut holds = self.holds.clone();
-            places.iter().for_each(|place| holds[*place] = to);
-            holds
+        self.mark(places, true);
+        let with = |hold: Hold| -> Vec<Held> {
+            let held = |held: &Held| match self.marked[held.place] {
+                true => self.relaxed(held.place, hold),
+                false => Some(*held),
+            };
+            self.held.iter().filter_map(held).collect()
         };
-        let (free, after) = (with(Hold::Free), with(Hold::AfterItsCall));
-        if self.refuted(&free) {
-            self.holds = free;
-        } else if let [place] = places
-            && self.holds[*place] == Hold::Exactly
-            && !self.observes(*place)
-            && self.refuted(&after)
+        let free = with(Hold::Free);
+        let after = match places {
+            [place] if self.is_exact(*place) && !self.observes(*place) => {
+                Some(with(Hold::AfterItsCall))
+            }
+            _ => None,
+        };
+        self.mark(places, false);
+        if self.is_refuted(&free) {
+            self.held = free;
+        } else if let Some(after) = after
+            && self.is_refuted(&after)
         {
-            self.holds = after;
+            self.held = after;
         }
     }
-}
 
-/// What is left of a history that ends right after a position.
-fn truncated(ops: &[Timed], holds: &[Hold], position: u64) -> Vec<Hold> {
-    let hold = |(op, hold): (&Timed, &Hold)| match hold {
-        _ if op.call > position => Hold::Gone,
-        Hold::Exactly if op.ret > position => Hold::AfterItsCall,
-        hold => *hold,
-    };
-    ops.iter().zip(holds).map(hold).collect()
-}
+    fn mark(&mut self, places: &[usize], mark: bool) {
+        places.iter().for_each(|place| self.marked[*place] = mark);
+    }
 
-/// What is left of a history that begins right after a position.
-fn since(ops: &[Timed], holds: &[Hold], position: u64) -> Vec<Hold> {
-    let hold = |(op, hold): (&Timed, &Hold)| match hold {
-        Hold::Gone => Hold::Gone,
-        _ if op.ret <= position => Hold::Gone,
-        _ if op.call <= position => Hold::Free,
-        hold => *hold,
-    };
-    ops.iter().zip(holds).map(hold).collect()
+    fn is_exact(&self, place: usize) -> bool {
+        self.held.iter().any(|held| held.place == place && held.hold == Hold::Exactly)
+    }
 }

@@ -1,7 +1,7 @@
 //! Decides one key: by the model's shortcut, or by a search.
 
 use super::{
-    budget::Budget,
+    budget::{Budget, Spent},
     model::{Machine, Model, Shortcut},
     operation::Timed,
     plan::Plan,
@@ -40,6 +40,12 @@ pub enum Why {
     Concurrency,
 }
 
+impl From<Spent> for Why {
+    fn from(_: Spent) -> Self {
+        Self::Time
+    }
+}
+
 /// What a decision may spend, and how.
 #[derive(Clone, Copy)]
 pub(crate) struct Means<'a> {
@@ -48,43 +54,84 @@ pub(crate) struct Means<'a> {
     /// Off, every key is searched.
     pub(crate) shortcuts: bool,
     pub(crate) strategy: Strategy,
-    /// The past is left out: the object may start in any state.
-    pub(crate) any_start: bool,
 }
 
-/// Decides operations of one key; what equal operations are is in `classes`.
-pub(crate) fn decide<M: Model>(
-    model: &M,
-    classes: &[M::Op],
-    ops: &[Timed],
-    means: Means<'_>,
-) -> Decision {
-    if means.shortcuts && !means.any_start {
-        match model.shortcut(classes, ops) {
-            Shortcut::Valid => return Decision::Valid,
-            Shortcut::Invalid { suspects } => return Decision::Invalid { stuck: None, suspects },
-            Shortcut::Inapplicable => {}
-        }
+/// Decides operations of one key, and others made from the same classes. It remembers what the
+/// model said, so that many small questions cost little.
+pub(crate) struct Decider<'a, M: Model> {
+    pub(crate) model: &'a M,
+    pub(crate) classes: &'a [M::Op],
+    pub(crate) means: Means<'a>,
+    machine: Machine<'a, M>,
+    plan: Plan,
+    /// Where the past is left out: every state that the object may start in.
+    starts: Option<Vec<u32>>,
+}
+
+impl<'a, M: Model> Decider<'a, M> {
+    /// Equal operations are one class; operations name theirs by its place in `classes`.
+    pub(crate) fn new(model: &'a M, classes: &'a [M::Op], means: Means<'a>) -> Self {
+        let machine = Machine::new(model, classes);
+        Self { model, classes, means, machine, plan: Plan::default(), starts: None }
     }
-    let mut machine = Machine::new(model, classes);
-    let plan = Plan::new(ops, |class| machine.only_observes(class));
-    let initial = if means.any_start { machine.any_state() } else { None };
-    let initial = initial.unwrap_or_else(|| vec![machine.initial()]);
-    let (budget, bytes_max, way) = (means.budget, means.bytes_max, means.strategy);
-    let ending = match plan.slots {
-        0..=64 => search::<1, M>(&mut machine, &plan, &initial, budget, bytes_max, way),
-        65..=128 => search::<2, M>(&mut machine, &plan, &initial, budget, bytes_max, way),
-        129..=256 => search::<4, M>(&mut machine, &plan, &initial, budget, bytes_max, way),
-        257..=OPEN_MAX => search::<16, M>(&mut machine, &plan, &initial, budget, bytes_max, way),
-        _ => return Decision::Unknown { why: Why::Concurrency, reached: None },
-    };
-    let op = |level: u32| plan.levels.get(level as usize).map(|level| level.op as usize);
-    match ending {
-        Ending::Found => Decision::Valid,
-        Ending::Refuted { level, verified } => {
-            Decision::Invalid { stuck: op(level).zip(op(verified)), suspects: Vec::new() }
+
+    /// Lets the object start in any state, if the model can name them all.
+    pub(crate) fn start_anywhere(&mut self) -> bool {
+        self.starts = self.machine.any_state();
+        self.starts.is_some()
+    }
+
+    /// Lets the object start as the model says.
+    pub(crate) fn start_initially(&mut self) {
+        self.starts = None;
+    }
+
+    pub(crate) fn only_observes(&self, class: u32) -> bool {
+        self.machine.only_observes(class)
+    }
+
+    pub(crate) fn decide(&mut self, ops: &[Timed]) -> Decision {
+        let budget = self.means.budget;
+        self.decide_within(ops, budget)
+    }
+
+    /// Decides within another budget than usual.
+    pub(crate) fn decide_within(&mut self, ops: &[Timed], budget: &dyn Budget) -> Decision {
+        let unknown = |why| Decision::Unknown { why, reached: None };
+        if self.means.shortcuts && self.starts.is_none() {
+            match self.model.shortcut(self.classes, ops, budget) {
+                Shortcut::Valid => return Decision::Valid,
+                Shortcut::Invalid { suspects } => {
+                    return Decision::Invalid { stuck: None, suspects };
+                }
+                Shortcut::OutOfTime => return unknown(Why::Time),
+                Shortcut::Inapplicable => {}
+            }
         }
-        Ending::OutOfTime { level } => Decision::Unknown { why: Why::Time, reached: op(level) },
-        Ending::OutOfMemory { level } => Decision::Unknown { why: Why::Memory, reached: op(level) },
+        let Means { bytes_max, strategy, .. } = self.means;
+        let kinds = self.machine.kinds();
+        if let Err(why) = self.plan.make(ops, kinds, OPEN_MAX, bytes_max / 4, budget) {
+            return unknown(why);
+        }
+        let initially = [self.machine.initial()];
+        let starts = self.starts.as_deref().unwrap_or(&initially);
+        let (machine, plan) = (&mut self.machine, &self.plan);
+        let ending = match plan.slots {
+            0..=64 => search::<1, M>(machine, plan, starts, budget, bytes_max, strategy),
+            65..=128 => search::<2, M>(machine, plan, starts, budget, bytes_max, strategy),
+            129..=256 => search::<4, M>(machine, plan, starts, budget, bytes_max, strategy),
+            _ => search::<16, M>(machine, plan, starts, budget, bytes_max, strategy),
+        };
+        let op = |level: u32| plan.levels.get(level as usize).map(|level| level.op as usize);
+        match ending {
+            Ending::Found => Decision::Valid,
+            Ending::Refuted { level, verified } => {
+                Decision::Invalid { stuck: op(level).zip(op(verified)), suspects: Vec::new() }
+            }
+            Ending::OutOfTime { level } => Decision::Unknown { why: Why::Time, reached: op(level) },
+            Ending::OutOfMemory { level } => {
+                Decision::Unknown { why: Why::Memory, reached: op(level) }
+            }
+        }
     }
 }

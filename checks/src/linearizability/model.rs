@@ -6,7 +6,10 @@ use std::{
     hash::{BuildHasherDefault, Hash, Hasher},
 };
 
-use super::operation::{Timed, narrow};
+use super::{
+    budget::{Budget, Pace, Spent},
+    operation::{Timed, narrow},
+};
 
 /// A sequential object.
 ///
@@ -35,11 +38,24 @@ pub trait Model: Sync {
     /// compare-and-sets. A search linearizes such operations as soon as it can.
     fn only_observes(&self, op: &Self::Op) -> bool;
 
+    /// The part of the state that this operation looks at and changes; none if that is all of it.
+    ///
+    /// Operations on different parts must commute: in either order both are right, and leave the
+    /// same state, or neither order is. A search then puts off what another part can do without.
+    fn part(&self, _op: &Self::Op) -> Option<u64> {
+        None
+    }
+
+    /// About how many bytes a state holds beside itself, shared ones included.
+    fn heap_bytes(&self, _state: &Self::State) -> usize {
+        0
+    }
+
     /// A few words for a person: `write 3`.
     fn describe(&self, op: &Self::Op) -> String;
 
     /// Decides without a search, where this model and these operations allow it.
-    fn shortcut(&self, _classes: &[Self::Op], _ops: &[Timed]) -> Shortcut {
+    fn shortcut(&self, _classes: &[Self::Op], _ops: &[Timed], _budget: &dyn Budget) -> Shortcut {
         Shortcut::Inapplicable
     }
 
@@ -57,6 +73,8 @@ pub enum Shortcut {
     Inapplicable,
     /// There is an order.
     Valid,
+    /// The budget was spent.
+    OutOfTime,
     /// There is none.
     Invalid {
         /// Places in the list of operations that are enough to show it, roughly.
@@ -95,56 +113,80 @@ pub(crate) fn mix(hash: u64, word: u64) -> u64 {
     mixed ^ (mixed >> 29)
 }
 
+/// A number for a value, equal for equal ones.
+pub(crate) fn hash(value: &impl Hash) -> u64 {
+    let mut mixer = Mixer::default();
+    value.hash(&mut mixer);
+    mixer.finish()
+}
+
 pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<Mixer>>;
 
 /// Equal operations get one number.
 pub(crate) fn classify<'a, O: Clone + Eq + Hash + 'a>(
     ops: impl Iterator<Item = &'a O>,
-) -> (Vec<O>, Vec<u32>) {
+    budget: &dyn Budget,
+) -> Result<(Vec<O>, Vec<u32>), Spent> {
     let mut classes = Vec::new();
-    let mut numbers: FastMap<O, u32> = FastMap::default();
-    let of = ops
-        .map(|op| {
-            if let Some(number) = numbers.get(op) {
-                return *number;
-            }
-            let number = narrow(classes.len());
+    let mut numbers: FastMap<&O, u32> = FastMap::default();
+    let mut of = Vec::with_capacity(ops.size_hint().0);
+    let mut pace = Pace::new(budget);
+    for op in ops {
+        pace.step()?;
+        of.push(*numbers.entry(op).or_insert_with(|| {
             classes.push(op.clone());
-            numbers.insert(op.clone(), number);
-            number
-        })
-        .collect();
-    (classes, of)
+            narrow(classes.len() - 1)
+        }));
+    }
+    Ok((classes, of))
 }
 
 /// A model with its states numbered and its steps remembered.
 pub(crate) struct Machine<'a, M: Model> {
     model: &'a M,
     classes: &'a [M::Op],
+    /// What the model says of each class.
+    kinds: Vec<Kind>,
     arena: M::Arena,
     states: Vec<M::State>,
     numbers: FastMap<M::State, u32>,
+    heap_bytes: usize,
     /// A row per state while there are few of them, so that a step is one look-up.
     rows: Vec<u32>,
     /// Beyond, a cache of fixed size: a forgotten step is done again.
     cache: Vec<(u32, u32, u32)>,
+    /// A measure of the time that steps took which were not remembered.
+    pub(crate) worked: usize,
+}
+
+/// What a search wants to know of a class.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) observes: bool,
+    pub(crate) part: Option<u64>,
 }
 
 const ROWS_WORDS_MAX: usize = 1 << 20;
 const CACHE_BITS: u32 = 16;
 const UNKNOWN: u32 = u32::MAX;
 const WRONG: u32 = u32::MAX - 1;
+/// To copy so much of a state takes about as long as a step that is remembered.
+const WORK_BYTES: usize = 64;
 
 impl<'a, M: Model> Machine<'a, M> {
     pub(crate) fn new(model: &'a M, classes: &'a [M::Op]) -> Self {
+        let kind = |op| Kind { observes: model.only_observes(op), part: model.part(op) };
         Self {
             model,
             classes,
+            kinds: classes.iter().map(kind).collect(),
             arena: M::Arena::default(),
             states: Vec::new(),
             numbers: FastMap::default(),
+            heap_bytes: 0,
             rows: Vec::new(),
             cache: Vec::new(),
+            worked: 0,
         }
     }
 
@@ -159,13 +201,18 @@ impl<'a, M: Model> Machine<'a, M> {
         Some(states.into_iter().map(|state| self.number(state)).collect())
     }
 
+    pub(crate) fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+
+    #[inline]
     pub(crate) fn only_observes(&self, class: u32) -> bool {
-        self.model.only_observes(&self.classes[class as usize])
+        self.kinds[class as usize].observes
     }
 
     /// About how many bytes the states take.
     pub(crate) fn bytes(&self) -> usize {
-        self.states.len() * (2 * size_of::<M::State>() + 24) + self.rows.len() * 4
+        self.states.len() * (2 * size_of::<M::State>() + 24) + self.heap_bytes + self.rows.len() * 4
     }
 
     fn number(&mut self, state: M::State) -> u32 {
@@ -173,6 +220,7 @@ impl<'a, M: Model> Machine<'a, M> {
             return *number;
         }
         let number = narrow(self.states.len());
+        self.heap_bytes += self.model.heap_bytes(&state);
         self.states.push(state.clone());
         self.numbers.insert(state, number);
         if self.states.len() * self.classes.len() <= ROWS_WORDS_MAX {
@@ -204,6 +252,7 @@ impl<'a, M: Model> Machine<'a, M> {
             }
         }
         let from = self.states[state as usize].clone();
+        self.worked += self.model.heap_bytes(&from) / WORK_BYTES;
         let next = self.model.step(&mut self.arena, &from, &self.classes[class as usize]);
         let next = next.map(|next| self.number(next));
         let word = next.unwrap_or(WRONG);

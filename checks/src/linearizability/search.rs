@@ -117,9 +117,9 @@ impl<M: Model> Shared<'_, '_, M> {
         Some(next)
     }
 
-    /// The groups of which something is available at a level.
-    fn groups_at(&self, depth: u32) -> u32 {
-        narrow(self.plan.groups.partition_point(|group| group.from[0] <= depth))
+    /// Steps that were taken beside those that a turn counts.
+    fn beside(&self, sets_compared: usize) -> usize {
+        sets_compared / STEP_COMPARISONS + self.machine.worked
     }
 }
 
@@ -183,8 +183,8 @@ impl<const W: usize> DepthFirst<W> {
     fn turn<M: Model>(&mut self, shared: &mut Shared<'_, '_, M>) -> Turn {
         let plan = shared.plan;
         let mut steps = 0;
-        let compared = self.tried.compared;
-        while steps + (self.tried.compared - compared) / STEP_COMPARISONS < TURN_STEPS {
+        let beside = shared.beside(self.tried.compared);
+        while steps + shared.beside(self.tried.compared) - beside < TURN_STEPS {
             steps += 1;
             let Some(frame) = self.frames.last_mut() else {
                 let Some(root) = self.roots.pop() else { return Turn::Refuted };
@@ -196,9 +196,9 @@ impl<const W: usize> DepthFirst<W> {
             let (config, depth, choice) = (frame.config, frame.level, frame.next);
             frame.next += 1;
             let level = &plan.levels[depth as usize];
-            let changing = plan.changing(level);
+            let (changing, groups) = (plan.changing(level), plan.groups_at(level));
             let known = narrow(changing.len());
-            let all = known + shared.groups_at(depth);
+            let all = known + narrow(groups.len());
             if choice > 2 * all {
                 self.frames.pop();
                 continue;
@@ -215,7 +215,10 @@ impl<const W: usize> DepthFirst<W> {
                 let child = match changing.get(at as usize) {
                     Some(open) if *open == level.target || config.has(open.slot) => None,
                     Some(open) => shared.after(&config, level, *open),
-                    None => shared.after_unknown(&config, depth, level, at - known, Supply::Once),
+                    None => {
+                        let group = groups[(at - known) as usize];
+                        shared.after_unknown(&config, depth, level, group, Supply::Once)
+                    }
                 };
                 child.filter(|child| {
                     let right = child.has(level.target.slot)
@@ -286,10 +289,10 @@ impl<const W: usize> BreadthFirst<W> {
     fn turn<M: Model>(&mut self, shared: &mut Shared<'_, '_, M>) -> Turn {
         let plan = shared.plan;
         let mut steps = 0;
-        let compared = self.before.compared + self.after.compared;
+        let beside = shared.beside(self.before.compared + self.after.compared);
         loop {
-            let comparisons = self.before.compared + self.after.compared - compared;
-            if steps + comparisons / STEP_COMPARISONS >= TURN_STEPS {
+            let now_beside = shared.beside(self.before.compared + self.after.compared);
+            if steps + now_beside - beside >= TURN_STEPS {
                 return Turn::Goes;
             }
             let Some(level) = plan.levels.get(self.level as usize) else { return Turn::Found };
@@ -331,16 +334,23 @@ impl<const W: usize> BreadthFirst<W> {
                     }
                 }
             }
-            for group in 0..shared.groups_at(self.level) {
+            for group in plan.groups_at(level) {
                 steps += 1;
                 if let Some(next) =
-                    shared.after_unknown(&config, self.level, level, group, self.supply)
+                    shared.after_unknown(&config, self.level, level, *group, self.supply)
                 {
                     self.add(shared, next);
                 }
             }
         }
     }
+}
+
+/// The searches that are still in the race; those that took too much memory are out of it.
+struct Race<const W: usize> {
+    depth: Option<DepthFirst<W>>,
+    exact: Option<BreadthFirst<W>>,
+    relaxed: Option<BreadthFirst<W>>,
 }
 
 /// Searches an order of what `plan` holds, from any of the initial states.
@@ -355,16 +365,13 @@ pub(crate) fn search<const W: usize, M: Model>(
     strategy: Strategy,
 ) -> Ending {
     let mut shared = Shared { machine, plan, usages: Usages::new() };
-    let roots: Vec<Config<W>> = initial.iter().map(|state| Config::new(*state)).collect();
-    let breadth = |supply| BreadthFirst::new(roots.clone(), supply);
-    let searches_breadth = strategy != Strategy::DepthFirst;
-    let relaxes = strategy == Strategy::Both && !plan.groups.is_empty();
-    let mut exact = searches_breadth.then(|| breadth(Supply::Once));
-    let mut relaxed = relaxes.then(|| breadth(Supply::Unlimited));
-    let mut depth = (strategy != Strategy::BreadthFirst).then(|| DepthFirst::new(roots.clone()));
-    let mut verified = 0;
+    let roots = || initial.iter().map(|state| Config::new(*state)).collect::<Vec<Config<W>>>();
+    let breadth = |supply| BreadthFirst::new(roots(), supply);
+    let depth = (strategy != Strategy::BreadthFirst).then(|| DepthFirst::new(roots()));
+    let mut race = Race { depth, exact: None, relaxed: None };
+    let (mut verified, mut turns) = (0, 0_u64);
     loop {
-        if let Some(search) = &mut depth {
+        if let Some(search) = &mut race.depth {
             let turn = search.turn(&mut shared);
             verified = verified.max(search.deepest);
             match turn {
@@ -374,10 +381,17 @@ pub(crate) fn search<const W: usize, M: Model>(
             }
             // A set doubles when it grows: leave room for the old and the new one.
             if search.bytes() * 3 > bytes_max {
-                depth = None;
+                race.depth = None;
             }
         }
-        if let Some(search) = &mut exact {
+        // Most histories are decided in the first turn, so the others enter late.
+        if turns == 0 && strategy != Strategy::DepthFirst {
+            race.exact = Some(breadth(Supply::Once));
+            let relaxes = strategy == Strategy::Both && !plan.groups.is_empty();
+            race.relaxed = relaxes.then(|| breadth(Supply::Unlimited));
+        }
+        turns += 1;
+        if let Some(search) = &mut race.exact {
             let turn = search.turn(&mut shared);
             verified = verified.max(search.level);
             match turn {
@@ -386,19 +400,20 @@ pub(crate) fn search<const W: usize, M: Model>(
                 Turn::Goes => {}
             }
             if search.bytes() * 3 > bytes_max {
-                exact = None;
+                race.exact = None;
             }
         }
-        if let Some(search) = &mut relaxed {
+        if let Some(search) = &mut race.relaxed {
             match search.turn(&mut shared) {
-                Turn::Found => relaxed = None,
+                Turn::Found => race.relaxed = None,
                 Turn::Refuted => return Ending::Refuted { level: search.level, verified },
-                Turn::Goes if search.bytes() * 3 > bytes_max => relaxed = None,
+                Turn::Goes if search.bytes() * 3 > bytes_max => race.relaxed = None,
                 Turn::Goes => {}
             }
         }
         let common = shared.usages.bytes() + shared.machine.bytes();
-        if (depth.is_none() && exact.is_none() && relaxed.is_none()) || common > bytes_max / 2 {
+        let nobody = race.depth.is_none() && race.exact.is_none() && race.relaxed.is_none();
+        if nobody || common > bytes_max / 2 {
             return Ending::OutOfMemory { level: verified };
         }
         if budget.is_spent() {

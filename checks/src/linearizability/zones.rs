@@ -20,7 +20,11 @@
 //! An operation of unknown outcome is in its block if something depends on it, and then never
 //! returned; if nothing does, it did not happen, which takes nothing from anybody.
 
-use super::{model::Shortcut, operation::Timed};
+use super::{
+    budget::{Budget, Pace, Spent},
+    model::Shortcut,
+    operation::Timed,
+};
 
 /// What an operation does to a register. Values are numbers below a given count; 0 is the initial
 /// one.
@@ -67,9 +71,27 @@ fn ret(op: &Timed) -> u64 {
     op.ret.saturating_add(1)
 }
 
+/// Why a pass over the operations ended early.
+enum Stop {
+    Spent,
+    /// Places of operations which show that there is no order.
+    Conflict(Vec<usize>),
+}
+
+impl From<Spent> for Stop {
+    fn from(_: Spent) -> Self {
+        Self::Spent
+    }
+}
+
+fn conflict<T>(suspects: impl Into<Vec<usize>>) -> Result<T, Stop> {
+    Err(Stop::Conflict(suspects.into()))
+}
+
 struct Zones<'a> {
     ops: &'a [Timed],
     accesses: &'a [Access],
+    pace: Pace<'a>,
     clusters: Vec<Cluster>,
     /// The reads of each value, flat.
     reads: Vec<usize>,
@@ -79,7 +101,12 @@ struct Zones<'a> {
 /// Decides a register whose written values differ; elsewhere it does not apply.
 ///
 /// There are as many accesses as operations.
-pub(crate) fn zones(values: usize, accesses: &[Access], ops: &[Timed]) -> Shortcut {
+pub(crate) fn zones(
+    values: usize,
+    accesses: &[Access],
+    ops: &[Timed],
+    budget: &dyn Budget,
+) -> Shortcut {
     let cluster = Cluster { writer: NOBODY, taker: NOBODY, needed: false };
     let mut clusters = vec![cluster; values];
     for (place, access) in accesses.iter().enumerate() {
@@ -91,17 +118,25 @@ pub(crate) fn zones(values: usize, accesses: &[Access], ops: &[Timed]) -> Shortc
             cluster.writer = place;
         }
     }
-    let mut zones = Zones { ops, accesses, clusters, reads: Vec::new(), reads_from: Vec::new() };
-    zones.collect_reads();
-    let verdict = zones.find_needed().and_then(|()| zones.blocks()).and_then(conflict);
-    match verdict {
-        Err(suspects) => Shortcut::Invalid { suspects: zones.with_writers(suspects) },
+    let (pace, reads, reads_from) = (Pace::new(budget), Vec::new(), Vec::new());
+    let mut zones = Zones { ops, accesses, pace, clusters, reads, reads_from };
+    match zones.decide() {
+        Err(Stop::Spent) => Shortcut::OutOfTime,
+        Err(Stop::Conflict(suspects)) => {
+            Shortcut::Invalid { suspects: zones.with_writers(suspects) }
+        }
         Ok(()) if accesses.contains(&Access::Unusable) => Shortcut::Inapplicable,
         Ok(()) => Shortcut::Valid,
     }
 }
 
 impl Zones<'_> {
+    fn decide(&mut self) -> Result<(), Stop> {
+        self.collect_reads()?;
+        self.find_needed()?;
+        self.blocks().and_then(overlap)
+    }
+
     fn is_read(&self, place: usize) -> Option<u32> {
         match self.accesses[place] {
             Access::Reads(value) if !self.ops[place].is_pending() => Some(value),
@@ -109,9 +144,10 @@ impl Zones<'_> {
         }
     }
 
-    fn collect_reads(&mut self) {
+    fn collect_reads(&mut self) -> Result<(), Spent> {
         let mut from = vec![0; self.clusters.len() + 1];
         for place in 0..self.ops.len() {
+            self.pace.step()?;
             if let Some(value) = self.is_read(place) {
                 from[value as usize + 1] += 1;
             }
@@ -122,6 +158,7 @@ impl Zones<'_> {
         self.reads = vec![0; from[from.len() - 1] as usize];
         let mut at = from.clone();
         for place in 0..self.ops.len() {
+            self.pace.step()?;
             if let Some(value) = self.is_read(place) {
                 let at = &mut at[value as usize];
                 self.reads[*at as usize] = place;
@@ -129,6 +166,7 @@ impl Zones<'_> {
             }
         }
         self.reads_from = from;
+        Ok(())
     }
 
     fn reads(&self, value: u32) -> &[usize] {
@@ -136,10 +174,10 @@ impl Zones<'_> {
         &self.reads[from as usize..to as usize]
     }
 
-    /// Marks the values that must have been there, and joins what compare-and-sets join. An error
-    /// is a list of suspects.
-    fn find_needed(&mut self) -> Result<(), Vec<usize>> {
+    /// Marks the values that must have been there, and joins what compare-and-sets join.
+    fn find_needed(&mut self) -> Result<(), Stop> {
         for place in 0..self.ops.len() {
+            self.pace.step()?;
             let pending = self.ops[place].is_pending();
             match self.accesses[place] {
                 Access::Reads(value) | Access::Writes(value) if !pending => {
@@ -153,7 +191,7 @@ impl Zones<'_> {
     }
 
     /// A value must have been there, because of an operation; and so must what led to it.
-    fn need(&mut self, value: u32, mut because: usize) -> Result<(), Vec<usize>> {
+    fn need(&mut self, value: u32, mut because: usize) -> Result<(), Stop> {
         let mut value = value;
         loop {
             let cluster = &mut self.clusters[value as usize];
@@ -162,21 +200,21 @@ impl Zones<'_> {
                 return Ok(());
             }
             if cluster.writer == NOBODY {
-                return Err(vec![because]);
+                return conflict([because]);
             }
             cluster.needed = true;
             because = cluster.writer;
             let Access::Moves(from, _) = self.accesses[because] else { return Ok(()) };
             let source = &mut self.clusters[from as usize];
             if source.taker != NOBODY {
-                return Err(vec![because, source.taker]);
+                return conflict([because, source.taker]);
             }
             source.taker = because;
             value = from;
         }
     }
 
-    fn blocks(&self) -> Result<Vec<Block>, Vec<usize>> {
+    fn blocks(&mut self) -> Result<Vec<Block>, Stop> {
         let mut blocks = Vec::new();
         let mut joined = 0;
         for root in 0..super::operation::narrow(self.clusters.len()) {
@@ -199,11 +237,11 @@ impl Zones<'_> {
             Some(Access::Moves(..)) if cluster.needed => Some(cluster.writer),
             _ => None,
         };
-        Err(self.clusters.iter().filter_map(circle).collect())
+        conflict(self.clusters.iter().filter_map(circle).collect::<Vec<usize>>())
     }
 
     /// Walks from a value that was written to those that compare-and-sets made of it.
-    fn block(&self, root: u32) -> Result<(Block, usize), Vec<usize>> {
+    fn block(&mut self, root: u32) -> Result<(Block, usize), Stop> {
         let mut block = Block { root, f: (u64::MAX, NOBODY), s: (0, NOBODY) };
         if root == 0 {
             block.f = (0, NOBODY);
@@ -211,6 +249,7 @@ impl Zones<'_> {
         let (mut value, mut length) = (root, 0);
         loop {
             length += 1;
+            self.pace.step()?;
             let cluster = self.clusters[value as usize];
             if cluster.writer != NOBODY {
                 self.place(&mut block, &[cluster.writer])?;
@@ -227,12 +266,12 @@ impl Zones<'_> {
     }
 
     /// Adds operations to the end of a block; among themselves they have no order.
-    fn place(&self, block: &mut Block, places: &[usize]) -> Result<(), Vec<usize>> {
+    fn place(&self, block: &mut Block, places: &[usize]) -> Result<(), Stop> {
         let latest = block.s;
         for place in places {
             let op = &self.ops[*place];
             if ret(op) < latest.0 {
-                return Err(vec![*place, latest.1]);
+                return conflict([*place, latest.1]);
             }
             block.f = block.f.min((ret(op), *place));
             block.s = block.s.max((call(op), *place));
@@ -264,8 +303,8 @@ impl Zones<'_> {
 }
 
 /// Looks for two blocks that each would have to come before the other.
-fn conflict(blocks: Vec<Block>) -> Result<(), Vec<usize>> {
-    let suspects = |a: &Block, b: &Block| Err(vec![a.f.1, a.s.1, b.f.1, b.s.1]);
+fn overlap(blocks: Vec<Block>) -> Result<(), Stop> {
+    let suspects = |a: &Block, b: &Block| conflict([a.f.1, a.s.1, b.f.1, b.s.1]);
     let (mut forward, backward): (Vec<Block>, Vec<Block>) =
         blocks.into_iter().partition(|block| block.f.0 < block.s.0);
     forward.sort_unstable_by_key(|block| (block.f.0, block.root));

@@ -11,7 +11,7 @@
 
 use super::text::TextOp;
 use crate::linearizability::{
-    FastMap, Shortcut, Timed, narrow,
+    Budget, FastMap, Shortcut, Timed, narrow,
     zones::{Access, zones},
 };
 
@@ -96,7 +96,7 @@ impl<'a> Alphabet<'a> {
         })
     }
 
-    pub(super) fn decide(mut self) -> Shortcut {
+    pub(super) fn decide(mut self, budget: &dyn Budget) -> Shortcut {
         if let Err(suspects) = self.spell() {
             return Shortcut::Invalid { suspects };
         }
@@ -109,7 +109,7 @@ impl<'a> Alphabet<'a> {
         let mut blamed: Suspects = self.nodes.iter().skip(1).map(|node| node.get).collect();
         for choice in 0..choices {
             let Some((values, accesses)) = self.accesses(&candidates, choice) else { continue };
-            match zones(values, &accesses, self.ops) {
+            match zones(values, &accesses, self.ops, budget) {
                 Shortcut::Invalid { suspects } if choices == 1 => blamed = suspects,
                 Shortcut::Invalid { suspects } => blamed.extend(suspects),
                 other => return other,

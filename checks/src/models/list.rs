@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::value::Value;
 use crate::linearizability::{
-    Model, Shortcut, Timed, narrow,
+    Budget, Model, Shortcut, Timed, narrow,
     pieces::{Pieces, Suspects},
     zones::{Access, zones},
 };
@@ -27,6 +27,8 @@ pub struct ListChains {
     links: Vec<(u32, Value, usize)>,
     children: HashMap<(u32, Value), u32>,
 }
+
+const LINK_BYTES: usize = 128;
 
 impl Model for List {
     type Op = ListOp;
@@ -72,6 +74,11 @@ impl Model for List {
         matches!(op, ListOp::Read(_))
     }
 
+    /// One link and the way to find it again.
+    fn heap_bytes(&self, _: &u32) -> usize {
+        LINK_BYTES
+    }
+
     fn describe(&self, op: &ListOp) -> String {
         match op {
             ListOp::Append(value) => format!("append {value}"),
@@ -83,7 +90,7 @@ impl Model for List {
         }
     }
 
-    fn shortcut(&self, classes: &[ListOp], ops: &[Timed]) -> Shortcut {
+    fn shortcut(&self, classes: &[ListOp], ops: &[Timed], budget: &dyn Budget) -> Shortcut {
         let mut pieces = Pieces::new();
         let mut appends: HashMap<&Value, (u32, u32)> = HashMap::new();
         for op in ops {
@@ -108,7 +115,7 @@ impl Model for List {
             access_of[*class as usize] = pieces.access(*number);
         }
         let accesses: Vec<Access> = ops.iter().map(|op| access_of[op.class as usize]).collect();
-        zones(pieces.count(), &accesses, ops)
+        zones(pieces.count(), &accesses, ops, budget)
     }
 }
 

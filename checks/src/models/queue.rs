@@ -51,6 +51,10 @@ impl Model for Queue {
         matches!(op, QueueOp::DequeueEmpty)
     }
 
+    fn heap_bytes(&self, state: &Self::State) -> usize {
+        state.len() * size_of::<Value>()
+    }
+
     fn describe(&self, op: &QueueOp) -> String {
         match op {
             QueueOp::Enqueue(value) => format!("enqueue {value}"),

@@ -2,7 +2,7 @@
 
 use super::value::Value;
 use crate::linearizability::{
-    Model, Shortcut, Timed,
+    Budget, Model, Shortcut, Timed,
     zones::{Access, zones},
 };
 
@@ -87,7 +87,7 @@ impl Model for Register {
         }
     }
 
-    fn shortcut(&self, classes: &[RegisterOp], ops: &[Timed]) -> Shortcut {
+    fn shortcut(&self, classes: &[RegisterOp], ops: &[Timed], budget: &dyn Budget) -> Shortcut {
         let mut numbers = super::value_numbers(&self.initial);
         let access_of: Vec<Access> = classes
             .iter()
@@ -103,7 +103,7 @@ impl Model for Register {
             })
             .collect();
         let accesses: Vec<Access> = ops.iter().map(|op| access_of[op.class as usize]).collect();
-        zones(numbers.count(), &accesses, ops)
+        zones(numbers.count(), &accesses, ops, budget)
     }
 
     fn states(&self, classes: &[RegisterOp]) -> Option<Vec<Value>> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::value::Value;
-use crate::linearizability::Model;
+use crate::linearizability::{Model, hash};
 
 /// A set, empty at first.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,6 +52,20 @@ impl Model for Set {
 
     fn only_observes(&self, op: &SetOp) -> bool {
         matches!(op, SetOp::Contains { .. } | SetOp::ReadAll(_))
+    }
+
+    /// Elements come and go without each other.
+    fn part(&self, op: &SetOp) -> Option<u64> {
+        match op {
+            SetOp::Add(value) | SetOp::Remove(value) | SetOp::Contains { value, .. } => {
+                Some(hash(value))
+            }
+            SetOp::ReadAll(_) => None,
+        }
+    }
+
+    fn heap_bytes(&self, state: &Self::State) -> usize {
+        state.len() * 2 * size_of::<Value>()
     }
 
     fn describe(&self, op: &SetOp) -> String {

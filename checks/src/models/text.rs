@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::alphabet::Alphabet;
-use crate::linearizability::{Model, Shortcut, Timed, narrow};
+use crate::linearizability::{Budget, Model, Shortcut, Timed, narrow};
 
 /// One text, empty at first.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +27,8 @@ pub struct Chains {
     links: Vec<Link>,
     children: HashMap<(u32, Arc<str>), u32>,
 }
+
+const LINK_BYTES: usize = 96;
 
 #[derive(Debug)]
 struct Link {
@@ -88,6 +90,11 @@ impl Model for Text {
         matches!(op, TextOp::Get(_))
     }
 
+    /// One link and the way to find it again.
+    fn heap_bytes(&self, _: &u32) -> usize {
+        LINK_BYTES
+    }
+
     fn describe(&self, op: &TextOp) -> String {
         match op {
             TextOp::Get(text) => format!("get {}", shown(text)),
@@ -96,9 +103,9 @@ impl Model for Text {
         }
     }
 
-    fn shortcut(&self, classes: &[TextOp], ops: &[Timed]) -> Shortcut {
+    fn shortcut(&self, classes: &[TextOp], ops: &[Timed], budget: &dyn Budget) -> Shortcut {
         match Alphabet::new(classes, ops) {
-            Some(alphabet) => alphabet.decide(),
+            Some(alphabet) => alphabet.decide(budget),
             None => Shortcut::Inapplicable,
         }
     }

@@ -80,6 +80,8 @@ impl Check for CannotRejoin {
             } else {
                 self.strangers.remove(&node.node);
             }
+        } else if !timeline.changed() {
+            return;
         }
         let topology = timeline.topology_changed();
         for node in timeline.members() {

@@ -12,7 +12,8 @@
 //! only the faults, are looked at, so that a machine that was too slow excuses the cluster.
 //!
 //! Excused is a leader that steps down once somebody has accepted an epoch above its own, before its
-//! reign or out of its reach: in Zab such a node can never follow it, so it has to begin anew.
+//! reign or out of its reach: in Zab such a node can never follow it, so it has to begin anew. Excused
+//! is also a leader that has told, by its phase `transfer`, that it hands over.
 //!
 //! What it cannot see: a disruption at the time of a fault that would explain it, too.
 
@@ -63,6 +64,8 @@ struct Reign {
     /// The latest heartbeat that each node accepted.
     heard: BTreeMap<NodeId, Mark>,
     excused: bool,
+    /// It was asked to hand over: whoever leads next was told to, perhaps much later.
+    hands_over: bool,
 }
 
 fn make(header: &Header, options: &Options) -> Box<dyn Check> {
@@ -111,6 +114,7 @@ impl Check for Disruption {
                     connected: BTreeMap::new(),
                     heard: BTreeMap::new(),
                     excused: self.accepted > tenure.term,
+                    hands_over: false,
                 });
             }
         }
@@ -141,18 +145,27 @@ impl Disruption {
                     reign.heard.insert(node.node, now);
                 }
             }
+            Event::RoleChange {
+                from: Role::Leader, to: Role::Leader, phase: Some(phase), ..
+            } if phase == "transfer" => {
+                if let Some(reign) = &mut self.reign {
+                    reign.hands_over |= reign.leader == node.node;
+                }
+            }
             Event::RoleChange { from: Role::Leader, to, reason, .. } if *to != Role::Leader => {
                 let own = self.reign.take_if(|reign| reign.leader == node.node);
                 if let Some(reign) = own {
                     let how = format!("gave up ({reason})");
-                    if !reign.excused {
+                    if !reign.excused && !reign.hands_over {
                         self.judge(&reign, now, self.timeout_ns / 2, &how, None);
                     }
                 }
             }
             Event::LeaderElected { in_term, established: true, .. } => {
                 let newer = |reign: &mut Reign| reign.leader != node.node && *in_term > reign.term;
-                if let Some(reign) = self.reign.take_if(newer) {
+                if let Some(reign) = self.reign.take_if(newer)
+                    && !reign.hands_over
+                {
                     let how = format!("was replaced by {} in {} {in_term}", node.node, self.word);
                     self.judge(&reign, now, self.timeout_ns, &how, Some(node.node));
                 }

@@ -1,7 +1,8 @@
 //! `double-vote` (S3): a node gives its one vote of a term to one candidate, across restarts.
 //!
 //! Rule: per node and term there is one beneficiary of what a node can do only once. In Raft that is
-//! its vote (`vote-cast` that is no prevote, `persist` of a `vote`). In Zab and `fle` votes are changed
+//! its vote (`vote-cast` that is no prevote, `persist` of a `vote`, or of a `hard-state` for somebody).
+//! In Zab and `fle` votes are changed
 //! freely, and what is given once is the acceptance of an epoch: `persist` of `accepted-epoch` for a
 //! leader, `ack` of kind `ackepoch`, and what `node-start` found.
 //!
@@ -62,8 +63,9 @@ impl Check for DoubleVote {
             }
             Event::NodeStart { persisted, .. } => persisted.vote.zip(persisted.term),
             Event::Persist { what, value: Some(term), bound_to: Some(whom), ok: true, .. } => {
-                let final_act = if self.epochs { "accepted-epoch" } else { "vote" };
-                (what == final_act).then_some((*whom, *term))
+                let final_acts: &[&str] =
+                    if self.epochs { &["accepted-epoch"] } else { &["vote", "hard-state"] };
+                final_acts.contains(&what.as_str()).then_some((*whom, *term))
             }
             Event::Ack { to, kind, in_term, .. } if self.epochs && kind == "ackepoch" => {
                 Some((*to, *in_term))

@@ -88,6 +88,9 @@ impl Check for MutualFollow {
     }
 
     fn observe(&mut self, line: u64, record: &Record, timeline: &Timeline) {
+        if !timeline.changed() {
+            return;
+        }
         let now = Mark { t: record.t, line };
         let mut edges = BTreeMap::new();
         for node in timeline.members() {

@@ -72,19 +72,19 @@ impl Check for ZombieLeader {
 
     fn observe(&mut self, line: u64, record: &Record, timeline: &Timeline) {
         let now = Mark { t: record.t, line };
-        if let Body::Node(node) = &record.body {
-            match &node.event {
-                Event::NodeStart { persisted, .. } => {
-                    if let Some(config) = &persisted.config {
-                        self.configs.insert(node.node, config.clone());
-                    }
-                }
-                Event::Config { voters, .. } => {
-                    self.configs.insert(node.node, voters.clone());
-                }
-                _ => {}
+        let config = match &record.body {
+            Body::Node(node) => match &node.event {
+                Event::NodeStart { persisted, .. } => persisted.config.as_ref(),
+                Event::Config { voters, .. } => Some(voters),
+                _ => None,
             }
+            .map(|config| (node.node, config.clone())),
+            _ => None,
+        };
+        if config.is_none() && !timeline.changed() {
+            return;
         }
+        self.configs.extend(config);
         let topology = timeline.topology_changed();
         for leader in timeline.members() {
             let lonely = self.lonely_reach(*leader, timeline);

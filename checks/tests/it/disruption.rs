@@ -37,6 +37,22 @@ fn a_leader_that_is_replaced_is_rejected() {
 }
 
 #[test]
+fn a_leader_that_hands_over_is_not_disrupted() {
+    let replaced = "3300 n2 elected 2\n5000 phase stop";
+    steady(&format!("3250 n3 phase transfer\n3290 n3 role follower\n{replaced}"), "valid");
+    steady(&format!("3250 n3 phase transfer\n{replaced}"), "valid");
+    // Another phase, and another node's word, excuse nothing.
+    for other in ["n3 phase steady", "n2 phase transfer"] {
+        steady(
+            &format!("3250 {other}\n{replaced}"),
+            "invalid
+             - n3 led epoch 1 and was replaced by n2 in epoch 2 although n1 and n2 followed it and \
+               nothing was broken between them",
+        );
+    }
+}
+
+#[test]
 fn silence_is_a_cause() {
     steady("3510 n2 elected 2\n5000 phase stop", "valid");
     steady("3260 n3 role looking\n5000 phase stop", "valid");

@@ -62,3 +62,26 @@ fn votes_of_fast_election_may_be_changed_and_those_of_raft_may_not() {
     );
     check_transcript("double-vote", Transcript::of("paxos", 3, text), "valid");
 }
+
+#[test]
+fn a_vote_that_was_stored_counts_as_one_that_was_cast() {
+    let text = |whom: &str| {
+        format!(
+            "0 boot
+             100 n3 elected 1
+             200 n1 persist hard-state 2 for n3
+             300 spawn n1
+             300 n1 start 2
+             400 n1 persist hard-state 2 for {whom}
+             500 phase stop"
+        )
+    };
+    let raft = |text: &str| Transcript::of("raft", 3, text);
+    check_transcript("double-vote", raft(&text("n3")), "valid");
+    check_transcript(
+        "double-vote",
+        raft(&text("n2")),
+        "invalid
+         - n1 voted for n3 and then n2 as leader of term 2",
+    );
+}

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail loudly, as tests do")]
 
 mod agreement;
+mod best_candidate;
+mod both_ways;
 mod cannot_rejoin;
 mod commit_overreach;
 mod config_safety;

@@ -20,6 +20,7 @@
 //! 46 n2 sends vote-resp n1 1     a granted message of an election
 //! 47 n2 commit 1.2               (also `by n1 n2`)
 //! 48 n2 apply 1.2:b              (also `state x`, `op 7.1` for the first of session 7)
+//! 50 n2 stands 1.3 2             it votes for itself in round 2, with its last zxid
 //! 50 n2 votes n1 2               an event that no check but completeness looks at
 //! 50 n2 accepts n3 2            it stores that it accepts n3 for this epoch
 //! 50 n2 acks n3 2               it tells n3 so
@@ -211,6 +212,12 @@ impl Transcript {
             }
             ["seems", role] => self.state(node).role = (*role).to_owned(),
             ["role", role] => self.role(t, node, role),
+            // Of a leader.
+            ["phase", phase] => {
+                let fields =
+                    json!({"from": "leader", "to": "leader", "phase": phase, "reason": "test"});
+                self.event(t, node, "role-change", fields);
+            }
             ["knows", "none", term] => {
                 self.event(t, node, "leader-known", json!({"in-term": number(term)}));
             }
@@ -334,6 +341,14 @@ impl Transcript {
                 self.event(t, node, "apply", fields);
             }
             ["found", found @ ..] => self.found(t, node, found),
+            ["stands", zxid, round] => {
+                let (epoch, counter) = zxid.split_once('.').unwrap();
+                let fields = json!({
+                    "candidate": node, "in-term": number(round), "prevote": false,
+                    "zxid": {"epoch": number(&epoch), "counter": number(&counter)},
+                });
+                self.event(t, node, "vote-cast", fields);
+            }
             ["votes", candidate, term] => {
                 let fields =
                     json!({"candidate": candidate, "in-term": number(term), "prevote": false});

@@ -39,6 +39,24 @@ pub(crate) fn compare<M: Model>(
     expected
 }
 
+/// Checks one history in every way, but for its counterexample.
+pub(crate) fn compare_verdicts<M: Model>(model: &M, ops: &[Operation<M::Op>], expected: bool) {
+    for (shortcuts, strategy) in &WAYS[..3] {
+        let options = Options {
+            shortcuts: *shortcuts,
+            strategy: *strategy,
+            counterexample: false,
+            ..Options::default()
+        };
+        let valid = match check(model, ops, options, &Unlimited).verdict {
+            Verdict::Valid => true,
+            Verdict::Invalid(_) => false,
+            Verdict::Unknown(unknown) => panic!("{unknown:?}, {options:?}: {ops:#?}"),
+        };
+        assert_eq!(valid, expected, "{options:?}: {ops:#?}");
+    }
+}
+
 /// How an operation of a counterexample is asked about.
 fn relaxed<M: Model>(
     model: &M,

@@ -2,13 +2,14 @@
 
 mod compare;
 mod exhaustive;
+mod kinds;
 mod limits;
 mod objects;
 mod oracle;
 mod random;
-mod register_kinds;
 mod registers;
 mod scatter;
+mod small;
 
 /// How many times more than usual to try: `USURPER_ORACLE_FACTOR`.
 fn factor() -> usize {

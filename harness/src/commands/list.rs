@@ -12,6 +12,7 @@ use crate::{
     output,
     scenario::Scenario,
     system,
+    workload::Kind,
 };
 
 pub(crate) fn list(args: &ListArgs) -> Result<Status, Failure> {
@@ -25,6 +26,7 @@ pub(crate) fn list(args: &ListArgs) -> Result<Status, Failure> {
         What::Faults => faults(args)?,
         What::Checks => checks(args)?,
         What::Events => events(args)?,
+        What::Workloads => workloads(args),
     };
     match args.output {
         ListOutput::Json => {
@@ -177,7 +179,7 @@ fn checks(args: &ListArgs) -> Result<Vec<Value>, Failure> {
     let system = args.system.as_deref().map(system::find).transpose()?;
     let told = |need: &&str| {
         system.is_none_or(|system| match *need {
-            OPERATIONS => system.has_client(),
+            OPERATIONS => !system.workloads().is_empty(),
             event => system.events().contains(&event),
         })
     };
@@ -192,6 +194,28 @@ fn checks(args: &ListArgs) -> Result<Vec<Value>, Failure> {
         })
     });
     Ok(rows.collect())
+}
+
+fn workloads(args: &ListArgs) -> Vec<Value> {
+    let all = system::all();
+    let rows = Kind::ALL.iter().filter_map(|kind| {
+        let takes = all.iter().filter(|system| system.workloads().contains(kind));
+        let systems: Vec<_> = takes.map(|system| system.name()).collect();
+        let shown = args.system.as_deref().is_none_or(|wanted| systems.contains(&wanted));
+        let share = |(name, share): &(&str, u32)| match kind {
+            Kind::Lock => (*name).to_owned(),
+            _ => format!("{name} {share}"),
+        };
+        shown.then(|| {
+            json!({
+                "name": kind.name(),
+                "summary": kind.summary(),
+                "operations": kind.operations().iter().map(share).collect::<Vec<_>>(),
+                "systems": systems,
+            })
+        })
+    });
+    rows.collect()
 }
 
 fn options_of(check: &CheckInfo) -> Vec<String> {

@@ -292,6 +292,7 @@ fn scenario_text(runs: &Runs, args: &ShrinkArgs, confirmed: &Confirmed) -> Resul
         params: plan.params.clone(),
         node_params: plan.node_params.clone(),
         checks: options.collect(),
+        workload: plan.workload.clone(),
         steps: smallest.steps.clone(),
         source: crate::scenario::Source::default(),
     };

@@ -9,12 +9,14 @@ use std::{net::SocketAddr, path::PathBuf, process::Command};
 use anyhow::anyhow;
 use serde_json::Value;
 use usurper_checks::formats::{ETCD_EVENTS, EtcdLog};
-use usurper_history::{NodeId, OpType, Timing};
-use usurper_nemesis::{Fault, Stream, TimeSpan, Wire};
+use usurper_history::{NodeId, Timing};
+use usurper_nemesis::{Fault, Network, Stream, TimeSpan, Wire};
 use usurper_node::{DefectInfo, ParamInfo};
 
-use super::{Launch, LineReader, NodeSpec, Operated, Operating, Operation, Reading, System};
-use crate::{failure::Failure, plan::Plan};
+use super::{
+    Client, ClientOptions, Launch, LineReader, NodeSpec, Reading, System, etcd_client::EtcdClient,
+};
+use crate::{failure::Failure, plan::Plan, workload::Kind};
 
 const CLIENT_PORT: u16 = 2379;
 
@@ -62,11 +64,15 @@ impl System for Etcd {
 
     fn supports(&self, fault: Fault) -> bool {
         // These need a node that plays along: its disk, its clocks, its failpoints are bent by
-        // itself. A client of etcd's own that logs entries is not there yet.
+        // itself. `advance` logs on one node what the others lack, which etcd never does.
         let plays_along = fault.aspect().is_some()
             || matches!(
                 fault,
-                Fault::Power | Fault::DiskFlip | Fault::DiskTruncate | Fault::Advance
+                Fault::Power
+                    | Fault::DiskFlip
+                    | Fault::DiskTruncate
+                    | Fault::Advance
+                    | Fault::Transfer
             );
         !plays_along && !fault.needs_frames()
     }
@@ -75,8 +81,16 @@ impl System for Etcd {
         Wire::Bytes
     }
 
-    fn has_client(&self) -> bool {
-        false
+    fn workloads(&self) -> &'static [Kind] {
+        &Kind::ALL
+    }
+
+    fn has_serializable_reads(&self) -> bool {
+        true
+    }
+
+    fn client_address(&self, network: &Network, node: NodeId) -> SocketAddr {
+        SocketAddr::new(network.block().ip(node).into(), CLIENT_PORT)
     }
 
     fn timing(&self, plan: &Plan) -> Result<Timing, Failure> {
@@ -135,9 +149,8 @@ impl System for Etcd {
         Box::new(LogReader::new(node, inc))
     }
 
-    fn operate(&self, _: SocketAddr, _: &str, operation: Operation) -> Operating {
-        let error = Some(format!("etcd has no client operation `{}` here", operation.f));
-        Box::pin(std::future::ready(Operated { op_type: OpType::Fail, value: None, error }))
+    fn client(&self, options: ClientOptions) -> Box<dyn Client> {
+        Box::new(EtcdClient::new(options))
     }
 }
 

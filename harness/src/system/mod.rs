@@ -1,16 +1,26 @@
 //! The one seam between the harness and what is under test.
 
+mod base64;
 mod etcd;
+mod etcd_client;
 mod reference;
+mod reference_client;
 
-use std::{ffi::OsString, future::Future, net::SocketAddr, path::Path, path::PathBuf, pin::Pin};
+use std::{
+    ffi::OsString, future::Future, net::SocketAddr, path::Path, path::PathBuf, pin::Pin,
+    time::Duration,
+};
 
 use serde_json::Value;
 use usurper_history::{Clock, NodeId, OpType, Record, Timing, control::Command};
 use usurper_nemesis::{Bending, Fault, Network, Stream, Wire};
 use usurper_node::{DefectInfo, FailpointInfo, ParamInfo};
 
-use crate::{failure::Failure, plan::Plan};
+use crate::{
+    failure::Failure,
+    plan::Plan,
+    workload::{Kind, Reads},
+};
 
 /// A system under test: how to start a node of it, what its output means, what can be done to it.
 pub(crate) trait System: Sync {
@@ -36,8 +46,24 @@ pub(crate) trait System: Sync {
     }
     /// What its nodes send each other, as far as the network can tell.
     fn wire(&self) -> Wire;
-    /// Whether [`System::operate`] works.
-    fn has_client(&self) -> bool;
+    /// What clients can ask for; nothing where it serves no data.
+    fn workloads(&self) -> &'static [Kind] {
+        &[]
+    }
+    /// Whether an operation that carries a session's number is done only once.
+    fn has_sessions(&self) -> bool {
+        false
+    }
+    /// Whether a client can ask for reads of a node's own copy.
+    fn has_serializable_reads(&self) -> bool {
+        false
+    }
+    /// Where a node answers clients.
+    fn client_address(&self, network: &Network, node: NodeId) -> SocketAddr {
+        network.server(node)
+    }
+    /// A client that has not connected yet.
+    fn client(&self, options: ClientOptions) -> Box<dyn Client>;
     /// The timeouts in force, from which liveness bounds derive.
     fn timing(&self, plan: &Plan) -> Result<Timing, Failure>;
     /// Refuses to run where the system's program is missing.
@@ -46,8 +72,6 @@ pub(crate) trait System: Sync {
     fn launch(&self, spec: &NodeSpec<'_>) -> Result<Launch, Failure>;
     /// A reader of one incarnation's output.
     fn reader(&self, node: NodeId, inc: u32) -> Box<dyn LineReader + Send>;
-    /// Does one client operation of a run, without retry and in bounded time.
-    fn operate(&self, server: SocketAddr, run: &str, operation: Operation) -> Operating;
 }
 
 /// Everything that a start of a node depends on.
@@ -95,22 +119,67 @@ pub(crate) trait LineReader {
     fn read(&mut self, line: &[u8], now_ns: u64) -> Reading;
 }
 
+/// Whom a client asks, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientOptions {
+    pub(crate) server: SocketAddr,
+    /// The run's name: a node of another run does not answer.
+    pub(crate) run: String,
+    /// What the keys are; none for what the harness itself asks.
+    pub(crate) kind: Option<Kind>,
+    pub(crate) reads: Reads,
+    pub(crate) sessions: bool,
+}
+
+/// A client of one node.
+///
+/// It connects when it has something to ask and no connection, and asks once: no retry, and no
+/// connection that is made again behind an operation's back. What became of an operation is
+/// classified here and nowhere else.
+pub(crate) trait Client: Send {
+    /// Does one operation, connecting included, in no more than `timeout`.
+    fn operate<'a>(&'a mut self, operation: &'a Operation, timeout: Duration) -> Operating<'a>;
+}
+
 /// One client operation.
 #[derive(Clone, Debug)]
 pub(crate) struct Operation {
     pub(crate) f: &'static str,
-    pub(crate) value: Value,
+    pub(crate) key: Option<String>,
+    pub(crate) value: Option<Value>,
 }
 
 /// What became of a client operation; never `invoke`.
 #[derive(Clone, Debug)]
 pub(crate) struct Operated {
+    /// `fail` without an error is the system's plain no.
     pub(crate) op_type: OpType,
+    /// What came back, where that says more than what was asked.
     pub(crate) value: Option<Value>,
     pub(crate) error: Option<String>,
+    /// Whom a refusal named as the leader.
+    pub(crate) leader: Option<NodeId>,
+    /// The session that the operation was done in, and its number there.
+    pub(crate) session: Option<(u64, u64)>,
 }
 
-pub(crate) type Operating = Pin<Box<dyn Future<Output = Operated> + Send>>;
+impl Operated {
+    pub(crate) fn new(op_type: OpType) -> Self {
+        Self { op_type, value: None, error: None, leader: None, session: None }
+    }
+
+    /// It was certainly not done.
+    pub(crate) fn fail(error: impl Into<String>) -> Self {
+        Self { error: Some(error.into()), ..Self::new(OpType::Fail) }
+    }
+
+    /// It may have been done, or may be yet.
+    pub(crate) fn info(error: impl Into<String>) -> Self {
+        Self { error: Some(error.into()), ..Self::new(OpType::Info) }
+    }
+}
+
+pub(crate) type Operating<'a> = Pin<Box<dyn Future<Output = Operated> + Send + 'a>>;
 
 /// Every system, in the order in which they are listed.
 pub(crate) fn all() -> Vec<&'static dyn System> {

@@ -1,14 +1,17 @@
 //! The reference systems: usurper itself, started again as a node.
 
-use std::{net::SocketAddr, sync::LazyLock, time::Duration};
+use std::sync::LazyLock;
 
 use anyhow::{Context, anyhow};
-use usurper_history::{NodeId, OpType, Record, Timing, control::Command};
+use usurper_history::{NodeId, Record, Timing, control::Command};
 use usurper_nemesis::{Bending, Fault, Stream, Wire};
-use usurper_node::{DefectInfo, FailpointInfo, ParamInfo, SystemInfo, client, machine, store};
+use usurper_node::{DefectInfo, FailpointInfo, ParamInfo, SystemInfo, machine, store};
 
-use super::{Launch, LineReader, NodeSpec, Operated, Operating, Operation, Reading, System};
-use crate::{failure::Failure, plan::Plan};
+use super::{
+    Client, ClientOptions, Launch, LineReader, NodeSpec, Reading, System,
+    reference_client::ReferenceClient,
+};
+use crate::{failure::Failure, plan::Plan, workload::Kind};
 
 /// One of the systems that `usurper node` can be.
 pub(super) struct Reference(&'static SystemInfo);
@@ -41,8 +44,8 @@ impl System for Reference {
         self.0.params
     }
 
-    fn supports(&self, _: Fault) -> bool {
-        true
+    fn supports(&self, fault: Fault) -> bool {
+        fault != Fault::Transfer || self.0.name == "raft"
     }
 
     fn failpoints(&self) -> &'static [FailpointInfo] {
@@ -63,8 +66,12 @@ impl System for Reference {
         Wire::Frames
     }
 
-    fn has_client(&self) -> bool {
-        true
+    fn workloads(&self) -> &'static [Kind] {
+        if self.0.serves_data { &Kind::ALL } else { &[] }
+    }
+
+    fn has_sessions(&self) -> bool {
+        self.0.serves_data
     }
 
     fn timing(&self, plan: &Plan) -> Result<Timing, Failure> {
@@ -129,8 +136,8 @@ impl System for Reference {
         Box::new(EventLines)
     }
 
-    fn operate(&self, server: SocketAddr, run: &str, operation: Operation) -> Operating {
-        Box::pin(operate(server, run.to_owned(), operation))
+    fn client(&self, options: ClientOptions) -> Box<dyn Client> {
+        Box::new(ReferenceClient::new(options))
     }
 }
 
@@ -142,28 +149,6 @@ impl LineReader for EventLines {
         match Record::parse(line) {
             Ok(record) => Reading::Record(Box::new(record)),
             Err(error) => Reading::Bad(error.to_string()),
-        }
-    }
-}
-
-/// How long a client waits for an answer.
-const OPERATION_MAX: Duration = Duration::from_secs(2);
-
-/// One command over a connection of its own.
-async fn operate(server: SocketAddr, run: String, operation: Operation) -> Operated {
-    let failed =
-        |error: String| Operated { op_type: OpType::Fail, value: None, error: Some(error) };
-    let mut client = match client::Client::connect(server, &run).await {
-        Ok(client) => client,
-        Err(error) => return failed(error.to_string()),
-    };
-    match client.call(operation.f, None, Some(operation.value), OPERATION_MAX).await {
-        client::Outcome::Ok(value) => {
-            Operated { op_type: OpType::Ok, value: Some(value), error: None }
-        }
-        client::Outcome::Fail(error) => failed(error),
-        client::Outcome::Info(error) => {
-            Operated { op_type: OpType::Info, value: None, error: Some(error) }
         }
     }
 }

@@ -53,6 +53,11 @@ fn docs_list_every_fault() {
 }
 
 #[test]
+fn docs_list_every_workload() {
+    up_to_date("workloads.md", &table("workloads"));
+}
+
+#[test]
 fn docs_explain_every_source_that_is_named() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/catalogue.md");
     let page = fs::read_to_string(page).unwrap();

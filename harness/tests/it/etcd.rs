@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use serde_json::Value;
 
-use crate::support::Place;
+use crate::support::{Place, records, with};
 
 /// Whether etcd can be run here. Where it must be, its absence is a failure.
 fn installed() -> bool {
@@ -35,6 +35,19 @@ fn a_paused_etcd_leader_is_replaced_and_follows_when_it_wakes() {
         ];
         ended.expect(0, applied);
         assert_eq!(leaders_of_logs(&place), leaders_of_run(&place));
+    }
+}
+
+#[test]
+fn clients_of_etcd_read_and_write_while_its_leaders_are_lost() {
+    if installed() {
+        let place = Place::new();
+        place.usurper("run etcd/register-under-faults").expect(0, &["verdict    valid"]);
+        let records = records(&place.only_run());
+        for f in ["read", "write", "cas"] {
+            let done = with(&records, &[("f", f.into()), ("type", "ok".into())]);
+            assert!(!done.is_empty(), "no {f} was done");
+        }
     }
 }
 

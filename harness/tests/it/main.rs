@@ -30,3 +30,5 @@ mod support;
 mod usage;
 #[cfg(test)]
 mod validate;
+#[cfg(test)]
+mod workload;

@@ -37,6 +37,7 @@ mod resume;
 mod signal;
 mod terminate;
 mod throttle;
+mod transfer;
 mod wait;
 mod wipe;
 
@@ -312,6 +313,7 @@ impl Fault {
             }
             Self::Heal => &heal::INFO,
             Self::Advance => &advance::INFO,
+            Self::Transfer => &transfer::INFO,
             Self::Wait => &wait::INFO,
             Self::Power => &power::INFO,
             Self::Wipe => &wipe::INFO,
@@ -360,6 +362,7 @@ impl Fault {
             | Self::Primaries => &partition::Partition,
             Self::Heal => &heal::Heal,
             Self::Advance => &advance::Advance,
+            Self::Transfer => &transfer::Transfer,
             Self::Wait => &wait::Wait,
             Self::Power => &power::Power,
             Self::Wipe => &wipe::Wipe,

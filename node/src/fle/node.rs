@@ -95,6 +95,11 @@ impl Protocol for Fle {
             Input::Connected(peer) => self.repair(peer),
             Input::Disconnected(peer) => self.lose(peer),
             Input::Request { client, request } => self.serve(client, &request),
+            Input::Requests(requests) => {
+                for (client, request) in requests {
+                    self.serve(client, &request);
+                }
+            }
         }
         if answer {
             self.fence();

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use usurper_history::EntryId;
 
+use super::config::Config;
+
 /// What an entry does when it is applied. Values are JSON as text, because an entry's bytes, and so
 /// its digest, must not depend on how a value was spelled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +16,19 @@ pub enum Command {
     /// A client's operation: `f`, its key and its value. `session` with the number of the
     /// operation in it: a second entry with the same pair is answered from the first.
     Operate { session: Option<(u64, u64)>, f: Function, key: String, value: String },
+    /// Puts this configuration in force, as soon as the entry is in a log.
+    Configure(Config),
+}
+
+impl Command {
+    /// About how many bytes its entry takes in a message.
+    pub(crate) fn bytes(&self) -> usize {
+        64 + match self {
+            Self::Noop | Self::Register => 0,
+            Self::Configure(config) => 8 * config.members().len(),
+            Self::Operate { key, value, .. } => key.len() + value.len(),
+        }
+    }
 }
 
 /// What a client can ask of the state machine through the log.
@@ -27,6 +42,12 @@ pub enum Function {
     Append,
     /// Adds a number to a counter.
     Advance,
+    /// Takes a lock that is free. The answer is the fencing token: larger than any before.
+    Acquire,
+    /// Gives a lock back. The value is the token with which it was taken.
+    Release,
+    /// Removes a key.
+    Delete,
 }
 
 /// One place of the log.
@@ -45,16 +66,14 @@ impl Entry {
 
     /// About how many bytes it takes in a message.
     pub(crate) fn bytes(&self) -> usize {
-        64 + match &self.command {
-            Command::Noop | Command::Register => 0,
-            Command::Operate { key, value, .. } => key.len() + value.len(),
-        }
+        self.command.bytes()
     }
 
-    /// `client` or `noop`, as the `append` event has it.
+    /// `client`, `noop` or `config`, as the `append` event has it.
     pub(crate) fn kind(&self) -> &'static str {
         match self.command {
             Command::Noop => "noop",
+            Command::Configure(_) => "config",
             Command::Register | Command::Operate { .. } => "client",
         }
     }

@@ -1,9 +1,15 @@
-//! What a `raft` node must not forget: its term, its vote in it, and its log.
+//! What a `raft` node must not forget: its term, its vote in it, its snapshot and its log.
+
+use std::mem;
 
 use serde::{Deserialize, Serialize};
-use usurper_history::NodeId;
+use usurper_history::{EntryId, NodeId};
 
-use super::{command::Entry, log::Log};
+use super::{
+    command::Entry,
+    log::Log,
+    snapshot::{Content, Snapshot},
+};
 use crate::protocol::RecoverError;
 
 /// One durable change, as a record of the store.
@@ -14,6 +20,12 @@ pub(crate) enum Change {
     Append(Vec<Entry>),
     /// The log ends before this index.
     Truncate(u64),
+    /// The next bytes of a snapshot.
+    Piece(Vec<u8>),
+    /// The pieces are a snapshot, and the log begins after this place.
+    Snapshot {
+        base: EntryId,
+    },
 }
 
 /// The term, and whom the node voted for in it.
@@ -28,6 +40,8 @@ pub(crate) struct HardState {
 pub(crate) struct Durable {
     pub(crate) hard: HardState,
     pub(crate) log: Log,
+    pub(crate) snapshot: Option<(Snapshot, Content)>,
+    pieces: Vec<u8>,
 }
 
 impl Durable {
@@ -41,6 +55,12 @@ impl Durable {
             durable.apply(change)?;
         }
         let (term, last) = (durable.hard.term, durable.log.last());
+        if let Some((snapshot, _)) = &durable.snapshot
+            && last.index < snapshot.last.index
+        {
+            let snapshot = snapshot.last;
+            return Err(contradiction(format!("the log ends at {last}, before {snapshot}")));
+        }
         if last.term > term {
             return Err(contradiction(format!("the log ends at {last}, but the term is {term}")));
         }
@@ -67,6 +87,16 @@ impl Durable {
                 }
             }
             Change::Truncate(from) => self.log.truncate(from),
+            Change::Piece(piece) => self.pieces.extend(piece),
+            Change::Snapshot { base } => {
+                let (snapshot, content) = Snapshot::from_bytes(mem::take(&mut self.pieces))?;
+                if base.index > snapshot.last.index {
+                    let last = snapshot.last;
+                    return Err(contradiction(format!("the log begins after {base}, not {last}")));
+                }
+                self.log = Log::after(base);
+                self.snapshot = Some((snapshot, content));
+            }
         }
         Ok(())
     }

@@ -9,12 +9,15 @@
 //! - A vote is granted once per term, first come, to a log that is at least as up to date, and
 //!   while no leader of the term is known.
 //! - A node that campaigns has no leader, and so no lease to honour.
+//! - A node that lost its disk does not know what it has promised: it neither votes nor campaigns, and
+//!   only takes entries, until it is replaced by one with another id.
 
 use std::collections::BTreeMap;
 
 use usurper_history::{Event, NodeId};
 
 use super::{
+    config::Tally,
     durable::HardState,
     message::Message,
     node::Raft,
@@ -39,10 +42,14 @@ impl Raft {
             return;
         }
         if term > self.hard.term {
+            if self.has(Defect::LeaderIgnoresHigherTerm) && matches!(self.state, State::Leader(_)) {
+                self.hit(Defect::LeaderIgnoresHigherTerm, "a message of a higher term");
+                return;
+            }
             self.meet_higher_term(from, &message);
         }
         match message {
-            Message::VoteRequest { term, prevote, last } => {
+            Message::VoteRequest { term, prevote, last, .. } => {
                 self.on_vote_request(from, term, prevote, last);
             }
             Message::VoteReply { term, prevote, granted } => {
@@ -58,17 +65,34 @@ impl Raft {
                 self.on_heartbeat(from, term, commit, context);
             }
             Message::HeartbeatReply { context, .. } => self.on_heartbeat_reply(from, context),
+            Message::Snapshot { last, offset, piece, done, .. } => {
+                self.on_snapshot(from, last, offset, &piece, done);
+            }
+            Message::SnapshotReply { last, received, .. } => {
+                self.on_snapshot_reply(from, last, received);
+            }
+            Message::TimeoutNow { .. } => self.on_timeout_now(),
+            Message::Transfer { to, .. } => self.on_transfer(to),
+            Message::ReadRequest { context, .. } => self.on_read_request(from, context),
+            Message::ReadReply { context, index, .. } => self.on_read_reply(context, index),
         }
     }
 
     /// Why a request for a vote gets no answer at all.
     fn why_ignored(&mut self, from: NodeId, message: &Message) -> Option<&'static str> {
-        let Message::VoteRequest { term, prevote, .. } = *message else { return None };
-        if term > self.hard.term && self.in_lease() {
+        let Message::VoteRequest { term, prevote, forced, .. } = *message else { return None };
+        if term > self.hard.term && !forced && self.in_lease() {
             if matches!(self.state, State::PreCandidate(_) | State::Candidate(_)) {
                 self.hit(Defect::CampaignerKeepsLeader, "a campaign in the lease of nobody");
             }
             return Some("in the lease of a leader");
+        }
+        if self.abstains {
+            return Some("this node has lost its disk");
+        }
+        if self.has(Defect::LearnerRefusesVote) && !self.config().is_voter(self.id) {
+            self.hit(Defect::LearnerRefusesVote, &format!("a request of {from}"));
+            return Some("this node has no vote");
         }
         if term < self.hard.term && prevote && self.has(Defect::DropLowTermPrevote) {
             self.hit(Defect::DropLowTermPrevote, &format!("a prevote of {from}"));
@@ -86,6 +110,7 @@ impl Raft {
             _ => {
                 self.leader.is_some()
                     && self.now.since(self.quiet_since) < self.options.election_timeout
+                    || self.now < self.silent_until
             }
         };
         on && heard && !self.has(Defect::NoCheckquorum)
@@ -99,7 +124,8 @@ impl Raft {
                 self.note_heartbeat("rejected", Some(from), *theirs, from, *commit, "a lower term");
                 self.answer_lower_leader(from);
             }
-            Message::Append { .. } => self.answer_lower_leader(from),
+            Message::Append { .. } | Message::Snapshot { .. } => self.answer_lower_leader(from),
+            Message::TimeoutNow { .. } => self.late_timeout_now(),
             Message::VoteRequest { prevote: true, .. } => {
                 self.send(from, Message::VoteReply { term, prevote: true, granted: false });
             }
@@ -126,7 +152,7 @@ impl Raft {
         match message {
             Message::VoteRequest { prevote: true, .. }
             | Message::VoteReply { prevote: true, granted: true, .. } => {}
-            Message::Append { .. } | Message::Heartbeat { .. } => {
+            Message::Append { .. } | Message::Heartbeat { .. } | Message::Snapshot { .. } => {
                 self.step_down(term, Some(from), "a leader of a higher term");
             }
             _ => self.step_down(term, None, "a higher term"),
@@ -152,6 +178,10 @@ impl Raft {
     pub(super) fn follow(&mut self, leader: NodeId) -> bool {
         match self.state {
             State::Leader(_) => return false,
+            State::Candidate(_) if self.has(Defect::CandidateIgnoresLeader) => {
+                self.hit(Defect::CandidateIgnoresLeader, "a leader of this term speaks");
+                return false;
+            }
             State::Follower => {
                 self.restart_timer();
                 self.know(Some(leader));
@@ -181,6 +211,10 @@ impl Raft {
             up_to_date = false;
         }
         if !(free && up_to_date) {
+            if self.has(Defect::RefusedVoteResetsTimer) {
+                self.hit(Defect::RefusedVoteResetsTimer, "a vote that was refused");
+                self.restart_timer();
+            }
             self.send(from, Message::VoteReply { term: own_term, prevote, granted: false });
             return;
         }
@@ -217,8 +251,13 @@ impl Raft {
     pub(super) fn election_timeout(&mut self) {
         match self.state {
             State::Leader(_) => self.check_quorum(),
+            // A learner, or a node that was removed: nobody waits for its campaign.
+            _ if !self.may_campaign() => {
+                self.know(None);
+                self.restart_timer();
+            }
             _ if self.options.prevote => self.campaign_for_prevotes(),
-            _ => self.campaign(),
+            _ => self.campaign(false),
         }
     }
 
@@ -226,13 +265,16 @@ impl Raft {
     /// replaced: it steps down, so that its followers can elect one that they all reach.
     fn check_quorum(&mut self) {
         self.set(Timer::Election, self.now + self.options.election_timeout);
-        let quorum = self.quorum();
+        self.limit_catch_up();
+        let State::Leader(leading) = &self.state else { return };
+        let active = |node| leading.progress.get(&node).is_some_and(|progress| progress.active);
+        let has_quorum = self.in_force().is_quorum(|node| node == self.id || active(node));
         let State::Leader(leading) = &mut self.state else { return };
-        let active = leading.progress.values().filter(|progress| progress.active).count() + 1;
         for progress in leading.progress.values_mut() {
             progress.active = false;
         }
-        if active >= quorum || !self.options.check_quorum {
+        if has_quorum || !self.options.check_quorum {
+            self.give_up_transfer();
             return;
         }
         for defect in [Defect::NoCheckquorum, Defect::LeaseWithoutCheckquorum] {
@@ -247,18 +289,22 @@ impl Raft {
     fn campaign_for_prevotes(&mut self) {
         self.enter(State::PreCandidate(BTreeMap::from([(self.id, true)])), "no leader is heard");
         self.give_up_leader();
-        if self.quorum() == 1 {
-            self.campaign();
+        if self.is_alone() {
+            self.campaign(false);
             return;
         }
-        let term = self.hard.term + 1;
-        self.ask_all(&Message::VoteRequest { term, prevote: true, last: self.log.last() });
+        let (term, last) = (self.hard.term + 1, self.log.last());
+        self.ask_all(&Message::VoteRequest { term, prevote: true, forced: false, last });
     }
 
-    fn campaign(&mut self) {
+    /// Raises the term and asks for votes; `forced` if the leader asked for it.
+    pub(super) fn campaign(&mut self, forced: bool) {
         let term = self.hard.term + 1;
         self.enter_term(term, "campaign");
-        self.enter(State::Candidate(BTreeMap::from([(self.id, true)])), "campaign");
+        let reason = if forced { "the leader hands over" } else { "campaign" };
+        let again = matches!(self.state, State::Candidate(_));
+        self.enter(State::Candidate(BTreeMap::from([(self.id, true)])), reason);
+        self.forced = forced;
         self.give_up_leader();
         self.emit(Event::VoteCast {
             candidate: self.id,
@@ -269,11 +315,15 @@ impl Raft {
         self.write_hard(HardState { term, vote: Some(self.id) });
         // The own vote counts like any other: once it is durable.
         self.flush();
-        if self.quorum() == 1 {
+        if self.is_alone() {
             self.lead(vec![self.id]);
             return;
         }
-        self.ask_all(&Message::VoteRequest { term, prevote: false, last: self.log.last() });
+        if again && self.has(Defect::CandidateRestartWithoutPoll) {
+            self.hit(Defect::CandidateRestartWithoutPoll, "a second campaign");
+            return;
+        }
+        self.ask_all(&Message::VoteRequest { term, prevote: false, forced, last: self.log.last() });
     }
 
     /// A node that campaigns has no leader. If it kept the old one, it would refuse its rivals in
@@ -287,7 +337,9 @@ impl Raft {
     }
 
     fn ask_all(&mut self, message: &Message) {
-        for peer in self.peers() {
+        let mut peers = self.electorate().counted();
+        peers.remove(&self.id);
+        for peer in peers {
             self.send(peer, message.clone());
         }
     }
@@ -304,30 +356,32 @@ impl Raft {
             return;
         }
         votes.insert(from, granted);
-        let (yes, no) = (Self::tally(votes, true), Self::tally(votes, false));
-        let voters: Vec<_> = votes.iter().filter(|it| *it.1).map(|it| *it.0).collect();
-        if yes >= self.quorum() {
-            if prevote {
-                self.campaign();
-            } else {
-                self.lead(voters);
+        let votes = votes.clone();
+        match self.decide_election(&votes) {
+            Tally::Won if prevote => self.campaign(false),
+            Tally::Won => {
+                let granted = |node: &NodeId| votes.get(node) == Some(&true);
+                self.lead(self.counted().into_iter().filter(granted).collect());
             }
-        } else if no > self.members.len() - self.quorum() {
-            self.step_down(self.hard.term, None, "a quorum refused");
+            Tally::Lost => self.step_down(self.hard.term, None, "a quorum refused"),
+            Tally::Open => {}
         }
     }
 
-    fn lead(&mut self, votes: Vec<NodeId>) {
+    pub(super) fn lead(&mut self, votes: Vec<NodeId>) {
         let next = self.log.last().index + 1;
-        let progress = self.peers().into_iter().map(|peer| (peer, Progress::new(next))).collect();
-        self.enter(State::Leader(Leading { progress, ..Leading::default() }), "elected");
+        let peers = self.receivers().into_iter();
+        let progress = peers.map(|peer| (peer, Progress::new(next))).collect();
+        let leading = Leading { progress, ..Leading::default() };
+        self.enter(State::Leader(Box::new(leading)), "elected");
+        self.led = true;
         self.emit(Event::LeaderElected {
             in_term: self.hard.term,
             established: true,
             votes,
-            how: "votes".to_owned(),
+            how: if self.forced { "transfer" } else { "votes" }.to_owned(),
             round: None,
-            config: None,
+            config: Some(self.config_id().index),
         });
         self.know(Some(self.id));
         self.set(Timer::Election, self.now + self.options.election_timeout);

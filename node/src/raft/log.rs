@@ -1,4 +1,5 @@
-//! The log in memory. Index 0 is before the first entry; it has term 0 and matches everywhere.
+//! The log in memory, after what a snapshot replaced. Index 0 is before the first entry; it has term 0
+//! and matches everywhere.
 
 use usurper_history::EntryId;
 
@@ -6,12 +7,24 @@ use super::command::Entry;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
+    /// The last place before the entries.
+    base: EntryId,
     entries: Vec<Entry>,
 }
 
 impl Log {
     pub(crate) fn last(&self) -> EntryId {
-        self.entries.last().map_or(EntryId::default(), |entry| entry.id)
+        self.entries.last().map_or(self.base, |entry| entry.id)
+    }
+
+    /// A log without entries that goes on after this place.
+    pub(crate) fn after(base: EntryId) -> Self {
+        Self { base, entries: Vec::new() }
+    }
+
+    /// The last place that the log has no entry for any more.
+    pub(crate) fn base(&self) -> EntryId {
+        self.base
     }
 
     pub(crate) fn first(&self) -> Option<EntryId> {
@@ -20,14 +33,14 @@ impl Log {
 
     /// The term at this index, if the log reaches so far.
     pub(crate) fn term(&self, index: u64) -> Option<u64> {
-        if index == 0 {
-            return Some(0);
+        if index == self.base.index {
+            return Some(self.base.term);
         }
         self.get(index).map(|entry| entry.id.term)
     }
 
     pub(crate) fn get(&self, index: u64) -> Option<&Entry> {
-        let place = usize::try_from(index.checked_sub(1)?).ok()?;
+        let place = usize::try_from(index.checked_sub(self.base.index + 1)?).ok()?;
         self.entries.get(place)
     }
 
@@ -55,7 +68,7 @@ impl Log {
 
     /// At most `max` entries from this index on.
     pub(crate) fn from(&self, index: u64, max: usize) -> &[Entry] {
-        let start = usize::try_from(index.saturating_sub(1)).unwrap_or(usize::MAX);
+        let start = self.place(index);
         let start = start.min(self.entries.len());
         &self.entries[start..self.entries.len().min(start.saturating_add(max))]
     }
@@ -74,18 +87,37 @@ impl Log {
 
     /// Drops everything from this index on.
     pub(crate) fn truncate(&mut self, from: u64) {
-        let keep = usize::try_from(from.saturating_sub(1)).unwrap_or(usize::MAX);
-        self.entries.truncate(keep);
+        self.entries.truncate(self.place(from));
+    }
+
+    /// Drops everything up to this index, which the log must reach.
+    pub(crate) fn compact(&mut self, up_to: u64) {
+        self.base = self.id(up_to);
+        self.entries.retain(|entry| entry.id.index > up_to);
+    }
+
+    /// All entries, in batches of about so many bytes at most.
+    pub(crate) fn batches(&self, bytes_max: usize) -> impl Iterator<Item = Vec<Entry>> + '_ {
+        let mut next = self.base.index + 1;
+        std::iter::from_fn(move || {
+            let batch = self.batch(next, usize::MAX, bytes_max).to_vec();
+            next += batch.len() as u64;
+            (!batch.is_empty()).then_some(batch)
+        })
+    }
+
+    fn place(&self, index: u64) -> usize {
+        usize::try_from(index.saturating_sub(self.base.index + 1)).unwrap_or(usize::MAX)
     }
 
     /// The last place at or before `index` whose term is not above `term`: with this a leader and a
-    /// follower skip a whole term of each other's log at a time.
+    /// follower skip a whole term of each other's log at a time. Before the entries nothing is skipped.
     pub(crate) fn last_not_above(&self, index: u64, term: u64) -> EntryId {
         let mut index = index.min(self.last().index);
-        while self.term(index).is_some_and(|own| own > term) {
+        while index > self.base.index && self.term(index).is_some_and(|own| own > term) {
             index -= 1;
         }
-        self.id(index)
+        EntryId { term: self.term(index).unwrap_or(term), index }
     }
 }
 
@@ -134,6 +166,25 @@ mod tests {
         assert_eq!([count(1), count(2 * one), count(9 * one)], [1, 2, 3]);
         assert_eq!(log.batch(1, 2, 9 * one).len(), 2);
         assert_eq!(log.batch(4, 2, 9 * one).len(), 0);
+    }
+
+    #[test]
+    fn a_compacted_log_keeps_its_places() {
+        let mut log = log(&[1, 1, 2, 3]);
+        log.compact(2);
+        assert_eq!(log.base(), EntryId { term: 1, index: 2 });
+        assert_eq!([log.term(1), log.term(2), log.term(3)], [None, Some(1), Some(2)]);
+        assert_eq!(log.from(1, 9).len(), 2);
+        assert_eq!(log.from(4, 9).len(), 1);
+        assert_eq!(log.last_not_above(4, 0).index, 2);
+        assert_eq!(log.last_not_above(1, 0).index, 1);
+        assert_eq!(log.batches(1).count(), 2);
+        assert_eq!(log.batches(1 << 20).count(), 1);
+        log.truncate(4);
+        assert_eq!(log.last(), EntryId { term: 2, index: 3 });
+        log.compact(3);
+        assert_eq!((log.last(), log.first()), (EntryId { term: 2, index: 3 }, None));
+        assert_eq!(log.batches(1).count(), 0);
     }
 
     #[test]

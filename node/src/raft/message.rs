@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use usurper_history::{
-    EntryId,
+    EntryId, NodeId,
     frame::{Frame, Kind},
 };
 
@@ -22,7 +22,8 @@ pub struct Hint {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
     /// A (pre-)candidate asks for a vote in `term`, showing the end of its log.
-    VoteRequest { term: u64, prevote: bool, last: EntryId },
+    /// `forced`: the leader asked for this campaign, so its lease does not stand against it.
+    VoteRequest { term: u64, prevote: bool, forced: bool, last: EntryId },
     /// Granted: `term` is that of the request. Refused: it is the sender's own.
     VoteReply { term: u64, prevote: bool, granted: bool },
     /// Entries that come after `prev`, and how far the leader has committed.
@@ -33,6 +34,18 @@ pub enum Message {
     Heartbeat { term: u64, commit: u64, context: u64 },
     /// `context` is that of the heartbeat.
     HeartbeatReply { term: u64, context: u64 },
+    /// The bytes from `offset` of the snapshot that ends at `last`, and whether they are the last.
+    Snapshot { term: u64, last: EntryId, offset: u64, piece: Vec<u8>, done: bool },
+    /// So many bytes of that snapshot have come.
+    SnapshotReply { term: u64, last: EntryId, received: u64 },
+    /// The leader hands over: campaign at once.
+    TimeoutNow { term: u64 },
+    /// Asks the leader to hand over to this node.
+    Transfer { term: u64, to: NodeId },
+    /// Asks the leader which index a read must wait for. The context is of one attempt.
+    ReadRequest { term: u64, context: u64 },
+    /// That index, or that this leader will not say.
+    ReadReply { term: u64, context: u64, index: Option<u64> },
 }
 
 /// A higher number is a malformed message: it would leave no term or index to go on with.
@@ -50,6 +63,12 @@ impl Message {
             Self::AppendReply { .. } => Kind::AppendReply,
             Self::Heartbeat { .. } => Kind::Heartbeat,
             Self::HeartbeatReply { .. } => Kind::HeartbeatReply,
+            Self::Snapshot { .. } => Kind::Snapshot,
+            Self::SnapshotReply { .. } => Kind::SnapshotReply,
+            Self::TimeoutNow { .. } => Kind::TimeoutNow,
+            Self::Transfer { .. } => Kind::Transfer,
+            Self::ReadRequest { .. } => Kind::ReadRequest,
+            Self::ReadReply { .. } => Kind::ReadReply,
         }
     }
 
@@ -61,20 +80,31 @@ impl Message {
             | Self::Append { term, .. }
             | Self::AppendReply { term, .. }
             | Self::Heartbeat { term, .. }
-            | Self::HeartbeatReply { term, .. } => *term,
+            | Self::HeartbeatReply { term, .. }
+            | Self::Snapshot { term, .. }
+            | Self::SnapshotReply { term, .. }
+            | Self::TimeoutNow { term }
+            | Self::Transfer { term, .. }
+            | Self::ReadRequest { term, .. }
+            | Self::ReadReply { term, .. } => *term,
         }
     }
 
     /// The last log index that it speaks of.
     fn index(&self) -> u64 {
         match self {
-            Self::VoteRequest { last, .. } => last.index,
-            Self::VoteReply { .. } => 0,
+            Self::VoteRequest { last, .. }
+            | Self::Snapshot { last, .. }
+            | Self::SnapshotReply { last, .. } => last.index,
+            Self::VoteReply { .. } | Self::TimeoutNow { .. } | Self::Transfer { .. } => 0,
             Self::Append { prev, entries, .. } => {
                 entries.last().map_or(prev.index, |entry| entry.id.index)
             }
             Self::AppendReply { matched, .. } => *matched,
-            Self::Heartbeat { context, .. } | Self::HeartbeatReply { context, .. } => *context,
+            Self::Heartbeat { context, .. }
+            | Self::HeartbeatReply { context, .. }
+            | Self::ReadRequest { context, .. }
+            | Self::ReadReply { context, .. } => *context,
         }
     }
 
@@ -86,6 +116,9 @@ impl Message {
                 hint.refused.max(hint.place.term).max(hint.place.index)
             }
             Self::Heartbeat { commit, .. } => *commit,
+            Self::Snapshot { last, offset, .. } => last.term.max(*offset),
+            Self::SnapshotReply { last, received, .. } => last.term.max(*received),
+            Self::ReadReply { index: Some(index), .. } => *index,
             _ => 0,
         };
         self.term().max(self.index()).max(more) <= NUMBER_MAX && self.is_in_order()
@@ -121,7 +154,7 @@ impl protocol::Message for Message {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use usurper_history::{EntryId, frame::Frame};
+    use usurper_history::{EntryId, NodeId, frame::Frame};
 
     use super::{Hint, Message};
     use crate::{
@@ -138,8 +171,8 @@ mod tests {
         let append = |entries| Message::Append { term: 4, prev: last, entries, commit: 6 };
         let hint = Hint { refused: 9, place: last };
         vec![
-            Message::VoteRequest { term: 5, prevote: false, last },
-            Message::VoteRequest { term: 5, prevote: true, last },
+            Message::VoteRequest { term: 5, prevote: false, forced: true, last },
+            Message::VoteRequest { term: 5, prevote: true, forced: false, last },
             Message::VoteReply { term: 5, prevote: false, granted: true },
             Message::VoteReply { term: 5, prevote: true, granted: false },
             append(Vec::new()),
@@ -148,6 +181,13 @@ mod tests {
             Message::AppendReply { term: 4, matched: 0, refused: Some(hint) },
             Message::Heartbeat { term: 4, commit: 6, context: 2 },
             Message::HeartbeatReply { term: 4, context: 2 },
+            Message::Snapshot { term: 4, last, offset: 3, piece: vec![1, 2], done: true },
+            Message::SnapshotReply { term: 4, last, received: 5 },
+            Message::TimeoutNow { term: 4 },
+            Message::Transfer { term: 4, to: NodeId(2) },
+            Message::ReadRequest { term: 4, context: 9 },
+            Message::ReadReply { term: 4, context: 9, index: Some(7) },
+            Message::ReadReply { term: 4, context: 9, index: None },
         ]
     }
 

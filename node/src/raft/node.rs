@@ -6,20 +6,22 @@
 //! Whatever changes the term, the vote or the log is written at once and made durable before the
 //! next message or reply leaves, once for all that changed: see [`Raft::flush`].
 
-use std::{collections::BTreeMap, mem, time::Duration};
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Map, Value, json};
-use usurper_history::{Event, NodeId, Persisted, Role};
+use usurper_history::{EntryId, Event, NodeId, Persisted, Role, control::ClockName};
 
 use super::{
-    command::Entry,
+    command::{Command, Entry},
+    config::{Config, Configs, Placed},
     durable::{Change, Durable, HardState},
     log::Log,
     machine::Machine,
     message::Message,
-    options::{Defect, Options},
-    state::{State, Timer},
+    options::{Defect, Options, Reads},
+    snapshot::{Incoming, Snapshot},
+    state::{Forwarded, State, Timer, Waiting},
 };
 use crate::protocol::{
     ClientId, Input, Output, Protocol, RecoverError, Reply, Setup, Stamped, Tick,
@@ -29,12 +31,16 @@ use crate::protocol::{
 #[derive(Debug)]
 pub struct Raft {
     pub(super) id: NodeId,
+    /// Every node that there may be, voter or not: who is listened to.
     pub(super) members: Vec<NodeId>,
     pub(super) options: Options,
     rng: StdRng,
     fresh: bool,
     pub(super) hard: HardState,
     pub(super) log: Log,
+    pub(super) configs: Configs,
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    pub(super) incoming: Option<Incoming>,
     pub(super) state: State,
     /// The leader of this term, once it is known.
     pub(super) leader: Option<NodeId>,
@@ -46,6 +52,25 @@ pub struct Raft {
     pub(super) machine: Machine,
     /// The last context of a heartbeat that confirms reads. Never used twice in an incarnation.
     pub(super) context: u64,
+    /// Commands of requests that came together and are proposed together, and about their bytes.
+    pub(super) gathered: Vec<(Command, Option<Waiting>)>,
+    pub(super) gathered_bytes: usize,
+    /// The last context of a read that the leader was asked for. Never used twice by this node: the
+    /// incarnation is in its upper half.
+    pub(super) read_context: u64,
+    pub(super) forwarded: BTreeMap<u64, Forwarded>,
+    /// A restarted node does not know which leader it had answered: it keeps that one's lease.
+    pub(super) silent_until: Tick,
+    /// This is not its first start, and its disk is empty.
+    pub(super) abstains: bool,
+    /// It has led in this incarnation.
+    pub(super) led: bool,
+    /// The defect `reply-by-index-only`: those who waited for an index when this node was deposed.
+    pub(super) orphans: BTreeMap<u64, Waiting>,
+    /// The leader asked for this node's last campaign.
+    pub(super) forced: bool,
+    /// The defect `transfer-flag-survives-stepdown`.
+    pub(super) stuck_transfer: bool,
     unsynced: Unsynced,
     pub(super) now: Tick,
     outputs: Vec<Output<Message, Timer>>,
@@ -65,11 +90,24 @@ impl Protocol for Raft {
 
     fn recover(setup: &Setup, records: &[Vec<u8>]) -> Result<Self, RecoverError> {
         let options = Options::new(setup)?;
-        let Durable { hard, log } = Durable::recover(records)?;
+        let Durable { hard, log, snapshot, .. } = Durable::recover(records)?;
+        let config = Config::of(options.initial_members.iter().copied());
+        let mut configs = Configs::new(Placed { id: EntryId::default(), config });
+        let (mut applied, mut machine) = (0, Machine::default());
+        let snapshot = snapshot.map(|(snapshot, content)| {
+            applied = snapshot.last.index;
+            machine = Machine::restore(content.state);
+            configs = Configs::new(content.config);
+            Arc::new(snapshot)
+        });
+        for entry in log.from(applied + 1, usize::MAX) {
+            configs.learn(entry);
+        }
         let seed = setup.seed ^ (u64::from(setup.id.0) << 32) ^ (u64::from(setup.inc) << 40);
         Ok(Self {
             id: setup.id,
             members: setup.members.clone(),
+            configs,
             options,
             rng: StdRng::seed_from_u64(seed),
             fresh: records.is_empty(),
@@ -79,10 +117,23 @@ impl Protocol for Raft {
             leader: None,
             quiet_since: Tick(0),
             patience: Duration::ZERO,
-            commit: 0,
-            applied: 0,
-            machine: Machine::default(),
+            snapshot,
+            incoming: None,
+            // Only what is committed is applied, and only what is applied is in a snapshot.
+            commit: applied,
+            applied,
+            machine,
             context: 0,
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            read_context: u64::from(setup.inc) << 32,
+            forwarded: BTreeMap::new(),
+            silent_until: Tick(0),
+            abstains: records.is_empty() && setup.inc > 1,
+            led: false,
+            orphans: BTreeMap::new(),
+            forced: false,
+            stuck_transfer: false,
             unsynced: Unsynced::default(),
             now: Tick(0),
             outputs: Vec::new(),
@@ -99,14 +150,34 @@ impl Protocol for Raft {
             Input::Connected(peer) => self.repair(peer),
             // Silence is what counts, not the connection it comes over.
             Input::Disconnected(_) => {}
-            Input::Request { client, request } => self.serve(client, &request),
+            Input::Request { client, request } => {
+                self.serve(client, &request);
+                self.propose_gathered();
+            }
+            Input::Requests(requests) => {
+                for (client, request) in requests {
+                    self.serve(client, &request);
+                }
+                self.propose_gathered();
+            }
+        }
+        if self.is_snapshot_due() {
+            self.take_snapshot();
         }
         self.flush();
         mem::take(&mut self.outputs)
     }
 
     fn envelope(&self) -> (u64, Role) {
-        (self.hard.term, self.state.role())
+        (self.hard.term, self.role())
+    }
+
+    fn clock(&self) -> ClockName {
+        if self.has(Defect::WallClockTimers) { ClockName::Wall } else { ClockName::Timer }
+    }
+
+    fn retries_failed_sync(&self) -> bool {
+        self.has(Defect::RetryFailedSync)
     }
 }
 
@@ -126,7 +197,17 @@ impl Raft {
         self.commit
     }
 
-    /// The log, from the first entry.
+    /// The place where its log ends.
+    pub fn last(&self) -> EntryId {
+        self.log.last()
+    }
+
+    /// The place after which its log begins; what was before is in a snapshot.
+    pub fn base(&self) -> EntryId {
+        self.log.base()
+    }
+
+    /// The log, from the first entry that it has.
     pub fn entries(&self) -> &[Entry] {
         self.log.from(1, usize::MAX)
     }
@@ -136,22 +217,57 @@ impl Raft {
         self.machine.get(key)
     }
 
+    /// The configuration that is in force here.
+    pub fn config(&self) -> &Config {
+        &self.configs.latest().config
+    }
+
     fn start(&mut self) {
+        let told = self.hard;
+        if self.fresh {
+            // So that the next start can tell a first one from the loss of a disk.
+            self.outputs.push(Output::Write(Change::Hard(told).encode()));
+            self.outputs.push(Output::Sync(Vec::new()));
+        }
+        if self.has(Defect::TermFromLogOnly) {
+            self.hard = HardState { term: self.log.last().term, vote: None };
+        }
         self.emit(Event::NodeStart {
             persisted: Persisted {
                 term: Some(self.hard.term),
                 vote: self.hard.vote,
                 first: self.log.first(),
                 last: Some(self.log.last()),
-                config: Some(self.members.clone()),
+                commit: self.snapshot.as_ref().map(|_| self.commit),
+                applied: self.snapshot.as_ref().map(|_| self.applied),
+                snapshot: self.snapshot.as_ref().map(|snapshot| snapshot.last),
+                config: Some(self.config().voters.iter().copied().collect()),
+                extra: self.more_of_config(),
                 ..Persisted::default()
             },
             fresh: self.fresh,
             defects: self.options.defects.iter().map(|it| it.name().to_owned()).collect(),
             params: self.effective_params(),
         });
+        if self.hard != told {
+            self.hit(Defect::TermFromLogOnly, "start");
+        }
+        if self.has(Defect::WallClockTimers) {
+            self.hit(Defect::WallClockTimers, "start");
+        }
+        if self.abstains && self.has(Defect::AcceptWipedMember) {
+            self.hit(Defect::AcceptWipedMember, "start");
+            self.abstains = false;
+        }
+        if self.options.reads == Reads::Lease && !self.fresh {
+            self.silent_until = self.now + self.options.election_timeout;
+        }
         self.draw_patience();
         self.restart_timer();
+        if self.hard.vote == Some(self.id) && self.has(Defect::ResumeAsLeader) {
+            self.hit(Defect::ResumeAsLeader, "start");
+            self.lead(vec![self.id]);
+        }
     }
 
     /// A new connection may have replaced one that lost what was under way.
@@ -226,7 +342,12 @@ impl Raft {
         self.outputs.push(Output::Write(Change::Append(entries.clone()).encode()));
         self.unsynced.log = true;
         for entry in entries {
+            let role = self.role();
+            let adopted = self.configs.learn(&entry);
             self.log.push(entry);
+            if adopted {
+                self.adopt("append", role);
+            }
         }
     }
 
@@ -245,6 +366,10 @@ impl Raft {
         self.log.truncate(from);
         self.outputs.push(Output::Write(Change::Truncate(from).encode()));
         self.unsynced.log = true;
+        let role = self.role();
+        if self.configs.truncate(from) {
+            self.adopt("revert", role);
+        }
     }
 
     pub(super) fn has_unsynced_entries(&self) -> bool {
@@ -286,18 +411,33 @@ impl Raft {
         }
     }
 
+    /// Replaces the log on disk by one that begins with a snapshot.
+    pub(super) fn rewrite(&mut self, records: Vec<Vec<u8>>, last: EntryId) {
+        let persisted = |what: &str, up_to| Event::Persist {
+            what: what.to_owned(),
+            value: None,
+            bound_to: None,
+            up_to: Some(up_to),
+            zxid: None,
+            ok: true,
+        };
+        let events = [persisted("snapshot", last), persisted("log", self.log.last())];
+        let persisted = events.map(|event| self.stamp(event)).into();
+        self.outputs.push(Output::Rewrite { records, persisted });
+    }
+
     /// Changes the role.
     pub(super) fn enter(&mut self, state: State, reason: &str) {
-        let from = self.state.role();
+        let from = self.role();
         let left = mem::replace(&mut self.state, state);
-        let to = self.state.role();
-        if (from, to) != (Role::Follower, Role::Follower) {
+        let to = self.role();
+        if from != to || matches!(self.state, State::PreCandidate(_) | State::Candidate(_)) {
             let reason = reason.to_owned();
             self.emit(Event::RoleChange { from, to, phase: None, reason });
         }
         if let State::Leader(leading) = left {
             self.cancel(Timer::Beat);
-            self.abandon(leading);
+            self.abandon(*leading);
         }
     }
 
@@ -306,6 +446,7 @@ impl Raft {
         if self.leader != leader {
             self.leader = leader;
             self.emit(Event::LeaderKnown { leader, in_term: self.hard.term });
+            self.refuse_forwarded();
         }
     }
 
@@ -380,15 +521,6 @@ impl Raft {
         self.outputs.push(Output::CancelTimer(timer));
     }
 
-    /// More than half of the configured nodes, whoever of them is alive.
-    pub(super) fn quorum(&self) -> usize {
-        self.members.len() / 2 + 1
-    }
-
-    pub(super) fn peers(&self) -> Vec<NodeId> {
-        self.members.iter().copied().filter(|member| *member != self.id).collect()
-    }
-
     fn effective_params(&self) -> Map<String, Value> {
         self.options.params.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
     }
@@ -402,11 +534,7 @@ impl Raft {
             "last": self.log.last(),
             "commit": self.commit,
             "applied": self.applied,
+            "config": self.config(),
         })
-    }
-
-    /// The answers that granted, or refused, so far.
-    pub(super) fn tally(votes: &BTreeMap<NodeId, bool>, granted: bool) -> usize {
-        votes.values().filter(|vote| **vote == granted).count()
     }
 }

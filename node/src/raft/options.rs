@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use usurper_history::Timing;
+use usurper_history::{NodeId, Timing};
 
 use crate::{
     params::{DefectInfo, OptionError, ParamInfo, Params, nearest},
@@ -44,7 +44,28 @@ pub(crate) const PARAMS: &[ParamInfo] = &[
     ParamInfo {
         name: "reads",
         default: "index",
-        summary: "how a leader serves reads: `index` (a round of heartbeats) or `log` (an entry)",
+        summary: "how a leader serves reads: `index` (a round of heartbeats), `log` (an entry) or `lease` (at \
+                  once, for as long as nobody else can lead if all clocks run equally fast)",
+    },
+    ParamInfo {
+        name: "follower-reads",
+        default: "true",
+        summary: "a follower serves a read by asking its leader for the index",
+    },
+    ParamInfo {
+        name: "initial-members",
+        default: "all",
+        summary: "who votes in the first configuration: `all` nodes, or some, such as `n1,n2,n3`",
+    },
+    ParamInfo {
+        name: "snapshot-after",
+        default: "10000",
+        summary: "entries that are applied before the next snapshot; `never`",
+    },
+    ParamInfo {
+        name: "snapshot-keep",
+        default: "1000",
+        summary: "entries before a snapshot that stay in the log, for followers that are a little behind",
     },
     ParamInfo { name: "batch", default: "64", summary: "entries in one append message at most" },
 ];
@@ -141,6 +162,162 @@ defects! {
         "a leader that no quorum answers goes on leading"
         "catalogue F-034: KAFKA-15489"
         ["zombie-leader"];
+    TransferNoAbort "transfer-no-abort"
+        "a transfer that comes to nothing is never given up, and no proposal is taken meanwhile"
+        "catalogue F-032: hashicorp/raft 413, 493"
+        ["write-outage"];
+    TransferNoCatchup "transfer-no-catchup"
+        "the next leader is told to campaign although it lacks entries"
+        "catalogue F-032: hashicorp/raft 487, redpanda 2606"
+        ["no-leader"];
+    TransferFlagSurvivesStepdown "transfer-flag-survives-stepdown"
+        "a node that was deposed while it handed over takes no proposal when it leads again"
+        "catalogue F-032: hashicorp/raft 493, 696"
+        ["write-outage"];
+    TimeoutNowIgnoresTerm "timeout-now-ignores-term"
+        "a node campaigns at once also when an earlier leader said so"
+        "catalogue F-032"
+        ["disruption"];
+    CandidateIgnoresLeader "candidate-ignores-leader"
+        "a candidate goes on although its term has a leader"
+        "catalogue F-058"
+        ["disruption", "cannot-rejoin"];
+    LeaderIgnoresHigherTerm "leader-ignores-higher-term"
+        "a leader drops what is of a higher term, and goes on leading"
+        "catalogue F-058"
+        ["cannot-rejoin", "stale-leader-heartbeat"];
+    AppendAfterStepDown "append-after-step-down"
+        "a node that led an earlier term puts a client's entry into its log"
+        "catalogue F-058: camunda 5360"
+        ["log-divergence"];
+    ReplyByIndexOnly "reply-by-index-only"
+        "a client is answered when its index is applied, whichever entry is there"
+        "catalogue F-072"
+        ["linearizable"];
+    RefusedVoteResetsTimer "refused-vote-resets-timer"
+        "who refuses a vote waits anew before it campaigns itself"
+        "catalogue F-005: rabbitmq/ra 439"
+        ["no-leader", "election-loop"];
+    CandidateRestartWithoutPoll "candidate-restart-without-poll"
+        "a candidate whose time is over raises the term, and asks nobody"
+        "catalogue F-005: camunda 11665, 11743"
+        ["no-leader", "election-loop"];
+    ResumeAsLeader "resume-as-leader"
+        "a restarted node that had voted for itself leads its term at once"
+        "catalogue F-065: the role was on the disk, and not the votes"
+        ["dual-leaders"];
+    TermFromLogOnly "term-from-log-only"
+        "a restarted node takes its term from its last entry, and has voted for nobody"
+        "catalogue F-050: etcd 10000, NATS 7545"
+        ["term-rollback"];
+    LeaderSelfAckUnsynced "leader-self-ack-unsynced"
+        "a leader counts its own entries before they are durable"
+        "catalogue A.4, F-071: etcd 14370"
+        ["persist-before-ack", "leader-completeness"];
+    NoPrevCheck "no-prev-check"
+        "a follower takes entries after any place that its log reaches"
+        "catalogue F-062: openraft 1795; B.5: the log matching check"
+        ["log-divergence"];
+    NoTailTruncation "no-tail-truncation"
+        "a follower keeps the tail that conflicts with the leader's entries"
+        "catalogue F-062: mofa 1150, 1151"
+        ["state-divergence", "lost-commit"];
+    QuorumIsHalf "quorum-is-half"
+        "half of the voters are enough"
+        "catalogue F-056, F-088: minimum_master_nodes, mirrored queues"
+        ["lost-commit"];
+    WallClockTimers "wall-clock-timers"
+        "timers run on a clock that somebody may set"
+        "catalogue F-082: a step of NTP"
+        ["disruption"];
+    AcceptWipedMember "accept-wiped-member"
+        "a node that lost its disk votes as if it had never promised anything"
+        "catalogue F-033: RethinkDB 5289, redis-raft 2, openraft 2002"
+        ["leader-completeness"];
+    RetryFailedSync "retry-failed-sync"
+        "a sync that failed is tried again, and what it was to save is lost with the power"
+        "catalogue F-075: fsync-gate, PostgreSQL 2018"
+        ["persist-before-ack", "leader-completeness"];
+    LeaseFromResponse "lease-from-response"
+        "the lease runs from the answer to a beat, not from when the beat was sent"
+        "catalogue F-027: sofa-jraft 25, tikv 964"
+        ["linearizable"];
+    LeaseSurvivesTransfer "lease-survives-transfer"
+        "a leader that hands over still answers reads within its lease"
+        "catalogue F-027: etcd 12704, openraft 1747"
+        ["linearizable"];
+    ConfChangeBeforeOwnCommit "conf-change-before-own-commit"
+        "a leader changes the configuration before it has committed an entry of its term"
+        "catalogue F-023: the bug in single-server changes that Ongaro announced in 2015"
+        ["lost-commit", "leader-completeness"];
+    MultiplePendingConf "multiple-pending-conf"
+        "a leader changes the configuration although the change before is not committed"
+        "catalogue F-024: two changes in one log, and majorities that do not meet"
+        ["lost-commit", "leader-completeness"];
+    CampaignWithUnappliedConf "campaign-with-unapplied-conf"
+        "a campaign counts votes by the last configuration that was applied, not by the latest"
+        "catalogue F-024: etcd 7280, 7625, 11284, 12133"
+        ["lost-commit", "leader-completeness"];
+    LearnerRefusesVote "learner-refuses-vote"
+        "a node that does not know that it was promoted refuses to vote"
+        "catalogue F-025: etcd 10998, raft-rs 57"
+        ["no-leader"];
+    NoCatchup "no-catchup"
+        "a new voter counts before it has the log"
+        "catalogue F-051: section 4.2.1 of the thesis, figure 4.4"
+        ["write-outage"];
+    CatchupUnbounded "catchup-unbounded"
+        "a change waits for ever for a new voter that does not catch up"
+        "catalogue A.5, F-051: rounds that start again at the first"
+        ["write-outage"];
+    NoStrictReconfig "no-strict-reconfig"
+        "a change is accepted although those who answer would be no majority after it"
+        "catalogue F-051: etcd 3477"
+        ["no-leader"];
+    CountNonMembers "count-non-members"
+        "whoever grants a vote or has an entry counts, member or not"
+        "catalogue F-073: logcabin 210"
+        ["lost-commit", "dual-leaders"];
+    LearnerCounts "learner-counts"
+        "a learner counts towards the majority of the voters"
+        "catalogue F-073 and B.5: learners receive the log, and do not count"
+        ["lost-commit", "leader-completeness"];
+    JointCountsNewOnly "joint-counts-new-only"
+        "in a joint configuration only the incoming voters count"
+        "catalogue F-059: section 4.3 of the thesis"
+        ["lost-commit", "leader-completeness"];
+    JointCountsOldOnly "joint-counts-old-only"
+        "in a joint configuration only the outgoing voters count"
+        "catalogue F-059: section 4.3 of the thesis"
+        ["lost-commit", "leader-completeness"];
+    ChangeManyAtOnce "change-many-at-once"
+        "several voters are replaced in one step, without a joint configuration"
+        "catalogue F-059: figure 4.2 of the thesis"
+        ["lost-commit", "leader-completeness"];
+    RemovedLeaderCountsSelf "removed-leader-counts-self"
+        "a leader that is being removed counts itself towards the majority of the others"
+        "catalogue A.5: section 4.2.2 of the thesis"
+        ["lost-commit", "leader-completeness"];
+    RemovedLeaderStays "removed-leader-stays"
+        "a leader that has been removed goes on leading"
+        "catalogue A.5: section 4.2.2 of the thesis; logcabin 205"
+        ["config-safety"];
+    SnapshotOverwritesNewer "snapshot-overwrites-newer"
+        "a snapshot that is older than the log is installed all the same"
+        "catalogue F-055: camunda 6092"
+        ["state-divergence", "lost-commit"];
+    SnapshotWithoutConfig "snapshot-without-config"
+        "a snapshot says nothing of the configuration; who installs it keeps an older one"
+        "catalogue F-055: chapter 5 of the thesis"
+        ["lost-commit", "leader-completeness"];
+    SnapshotWithoutSessions "snapshot-without-sessions"
+        "a snapshot has the values and not the sessions, so that a repetition is applied again"
+        "catalogue F-055 and F-044: section 6.3 of the thesis"
+        ["state-divergence"];
+    PurgedPrevIsConflict "purged-prev-is-conflict"
+        "an append after a place that a snapshot covers is taken for a conflict, and the log dropped"
+        "catalogue F-062: openraft 511"
+        ["commit-overreach"];
 }
 
 /// How reads are served.
@@ -148,6 +325,7 @@ defects! {
 pub(crate) enum Reads {
     Index,
     Log,
+    Lease,
 }
 
 #[derive(Clone, Debug)]
@@ -161,6 +339,11 @@ pub(crate) struct Options {
     pub(crate) check_quorum: bool,
     pub(crate) lease: bool,
     pub(crate) reads: Reads,
+    pub(crate) initial_members: BTreeSet<NodeId>,
+    /// `None`: never.
+    pub(crate) snapshot_after: Option<u64>,
+    pub(crate) snapshot_keep: u64,
+    pub(crate) follower_reads: bool,
     pub(crate) batch: usize,
     pub(crate) defects: BTreeSet<Defect>,
     pub(crate) params: Params,
@@ -175,19 +358,45 @@ impl Options {
             "random" => Some(None),
             _ => humantime::parse_duration(text).ok().filter(|it| !it.is_zero()).map(Some),
         })?;
-        let reads = params.read("reads", "`index` or `log`", |text| match text {
+        let (check_quorum, lease) = (switch(&params, "check-quorum")?, switch(&params, "lease")?);
+        let expected = "`index`, `log`, or with `check-quorum` and `lease`: `lease`";
+        let reads = params.read("reads", expected, |text| match text {
             "index" => Some(Reads::Index),
             "log" => Some(Reads::Log),
+            // Nobody keeps it where nobody refuses campaigns.
+            "lease" if check_quorum && lease => Some(Reads::Lease),
             _ => None,
         })?;
+        let initial_members = params.read(
+            "initial-members",
+            "`all`, or nodes of the cluster, such as `n1,n2`",
+            |text| match text {
+                "all" => Some(setup.members.iter().copied().collect()),
+                _ => text
+                    .split(',')
+                    .map(|name| name.trim().parse().ok().filter(|id| setup.members.contains(id)))
+                    .collect(),
+            },
+        )?;
         Ok(Self {
+            initial_members,
+            snapshot_after: params.read(
+                "snapshot-after",
+                "a number above 0, or `never`",
+                |text| match text {
+                    "never" => Some(None),
+                    _ => text.parse().ok().filter(|count| *count > 0).map(Some),
+                },
+            )?,
+            snapshot_keep: params.read("snapshot-keep", "a number", |text| text.parse().ok())?,
             heartbeat,
             election_timeout,
             campaign_after,
             prevote: switch(&params, "prevote")?,
-            check_quorum: switch(&params, "check-quorum")?,
-            lease: switch(&params, "lease")?,
+            check_quorum,
+            lease,
             reads,
+            follower_reads: switch(&params, "follower-reads")?,
             batch: params.read("batch", "a number from 1 to 1024", |text| {
                 text.parse().ok().filter(|count| (1..=1024).contains(count))
             })?,
@@ -288,6 +497,14 @@ mod tests {
             [("prevote", "maybe"), ("reads", "local"), ("batch", "0"), ("campaign-after", "0ms")]
         {
             assert!(options(&[], &[(name, value)]).is_err(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_lease_needs_those_who_keep_it() {
+        assert!(options(&[], &[("reads", "lease")]).is_ok());
+        for name in ["check-quorum", "lease"] {
+            assert!(options(&[], &[("reads", "lease"), (name, "false")]).is_err(), "{name}");
         }
     }
 

@@ -1,6 +1,9 @@
 //! What a leader knows of one follower's log.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
+
+use super::snapshot::Snapshot;
+use crate::protocol::Tick;
 
 /// How many appends may be under way to one follower.
 const INFLIGHT_MAX: usize = 16;
@@ -14,6 +17,8 @@ pub(crate) struct Progress {
     pub(crate) next: u64,
     /// It answered since the quorum was last checked.
     pub(crate) active: bool,
+    /// When it answered last.
+    pub(crate) heard: Tick,
     pub(crate) pace: Pace,
 }
 
@@ -24,11 +29,25 @@ pub(crate) enum Pace {
     /// It is known; appends follow each other without waiting. Holds the last index of each that
     /// was not answered.
     Replicate { inflight: VecDeque<u64> },
+    /// The log does not reach back to what it needs: the snapshot is on its way, from this byte on.
+    Snapshot { snapshot: Arc<Snapshot>, offset: usize, since: Tick },
 }
 
 impl Progress {
     pub(crate) fn new(next: u64) -> Self {
-        Self { matched: 0, next, active: false, pace: Pace::Probe { waiting: false } }
+        Self {
+            matched: 0,
+            next,
+            active: false,
+            heard: Tick(0),
+            pace: Pace::Probe { waiting: false },
+        }
+    }
+
+    /// It answered, whatever it said.
+    pub(crate) fn answered(&mut self, now: Tick) {
+        self.active = true;
+        self.heard = now;
     }
 
     /// Nothing may be sent until an answer comes.
@@ -36,6 +55,7 @@ impl Progress {
         match &self.pace {
             Pace::Probe { waiting } => *waiting,
             Pace::Replicate { inflight } => inflight.len() >= INFLIGHT_MAX,
+            Pace::Snapshot { .. } => true,
         }
     }
 
@@ -53,6 +73,7 @@ impl Progress {
                     inflight.push_back(last);
                 }
             }
+            Pace::Snapshot { .. } => {}
         }
     }
 
@@ -68,7 +89,11 @@ impl Progress {
                 self.next = self.matched + 1;
                 self.pace = Pace::Replicate { inflight: VecDeque::new() };
             }
-            Pace::Probe { .. } => {}
+            Pace::Snapshot { snapshot, .. } if index >= snapshot.last.index => {
+                self.next = self.matched + 1;
+                self.pace = Pace::Replicate { inflight: VecDeque::new() };
+            }
+            Pace::Probe { .. } | Pace::Snapshot { .. } => {}
             Pace::Replicate { inflight } => {
                 while inflight.front().is_some_and(|last| *last <= index) {
                     inflight.pop_front();
@@ -82,6 +107,7 @@ impl Progress {
     /// news: an answer can be older than one that it has given since.
     pub(crate) fn refused(&mut self, refused: u64, hint: u64) -> bool {
         match &mut self.pace {
+            Pace::Snapshot { .. } => return false,
             Pace::Replicate { .. } => {
                 if refused <= self.matched {
                     return false;
@@ -108,7 +134,7 @@ impl Progress {
     pub(crate) fn probe(&mut self) {
         self.next = match self.pace {
             Pace::Probe { .. } => self.next.max(self.matched + 1),
-            Pace::Replicate { .. } => self.matched + 1,
+            Pace::Replicate { .. } | Pace::Snapshot { .. } => self.matched + 1,
         };
         self.pace = Pace::Probe { waiting: false };
     }
@@ -120,7 +146,7 @@ impl Progress {
             Pace::Replicate { inflight } if inflight.len() >= INFLIGHT_MAX => {
                 inflight.pop_front();
             }
-            Pace::Replicate { .. } => {}
+            Pace::Replicate { .. } | Pace::Snapshot { .. } => {}
         }
     }
 }

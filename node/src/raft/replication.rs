@@ -6,13 +6,15 @@
 //! - A leader counts replicas of an entry of its own term only. An earlier one that a majority has
 //!   can still be replaced; it is committed by one of this term that comes after it.
 
+use std::{collections::BTreeMap, mem};
+
 use usurper_history::{EntryId, Event, NodeId};
 
 use super::{
     command::{Command, Entry},
     message::{Hint, Message},
     node::Raft,
-    options::Defect,
+    options::{Defect, Reads},
     state::{State, Timer, Waiting},
 };
 
@@ -34,12 +36,17 @@ impl Raft {
     }
 
     pub(super) fn broadcast_heartbeat(&mut self) {
-        if self.is_mute() || self.members.len() == 1 {
+        let State::Leader(leading) = &self.state else { return };
+        if self.is_mute() || leading.progress.is_empty() {
             return;
+        }
+        if self.options.reads == Reads::Lease {
+            self.note_round();
         }
         let State::Leader(leading) = &self.state else { return };
         // An answer to this beat answers all reads before it, too.
-        let context = leading.reads.keys().next_back().copied().unwrap_or(0);
+        let read = leading.reads.keys().next_back().copied().unwrap_or(0);
+        let context = leading.lease.rounds.back().map_or(read, |(round, _)| *round);
         let known: Vec<_> =
             leading.progress.iter().map(|(peer, progress)| (*peer, progress.matched)).collect();
         let term = self.hard.term;
@@ -68,28 +75,68 @@ impl Raft {
         let last = self.log.last().index;
         let State::Leader(leading) = &mut self.state else { return };
         let Some(progress) = leading.progress.get_mut(&from) else { return };
-        progress.active = true;
+        progress.answered(self.now);
         progress.unblock();
+        self.send_piece_again(from);
+        let State::Leader(leading) = &mut self.state else { return };
+        let Some(progress) = leading.progress.get_mut(&from) else { return };
         if progress.matched < last || progress.is_probing() {
             self.send_append(from);
         }
+        self.extend_lease(from, context);
         self.confirm_reads(from, context);
     }
 
     /// Puts a command at the end of the log and on its way.
     pub(super) fn propose(&mut self, command: Command, waiting: Option<Waiting>) {
-        let index = self.log.last().index + 1;
-        let id = EntryId { term: self.hard.term, index };
-        self.write_entries(vec![Entry { id, command }], "self");
-        if let (State::Leader(leading), Some(waiting)) = (&mut self.state, waiting) {
-            leading.proposals.insert(index, waiting);
+        self.propose_gathered();
+        self.propose_all(vec![(command, waiting)]);
+    }
+
+    /// Takes a command that is proposed together with those that came with it: they share one write,
+    /// one sync and one round of appends.
+    pub(super) fn gather(&mut self, command: Command, waiting: Waiting) {
+        self.gathered_bytes += command.bytes();
+        self.gathered.push((command, Some(waiting)));
+        if self.gathered_bytes >= APPEND_BYTES_MAX {
+            self.propose_gathered();
+        }
+    }
+
+    /// Proposes what was gathered.
+    pub(super) fn propose_gathered(&mut self) {
+        self.gathered_bytes = 0;
+        let gathered = mem::take(&mut self.gathered);
+        if !gathered.is_empty() {
+            self.propose_all(gathered);
+        }
+    }
+
+    fn propose_all(&mut self, commands: Vec<(Command, Option<Waiting>)>) {
+        let first = self.log.last().index + 1;
+        let (mut entries, mut waiting) = (Vec::new(), Vec::new());
+        for (index, (command, client)) in (first..).zip(commands) {
+            entries.push(Entry { id: EntryId { term: self.hard.term, index }, command });
+            waiting.extend(client.map(|client| (index, client)));
+        }
+        self.write_entries(entries, "self");
+        if self.has(Defect::LeaderSelfAckUnsynced) {
+            self.hit(Defect::LeaderSelfAckUnsynced, "an own entry");
+            self.forget_to_sync();
+        }
+        if let State::Leader(leading) = &mut self.state {
+            leading.proposals.extend(waiting);
         }
         self.broadcast_append();
-        self.advance_commit();
+        if self.advance_commit() {
+            self.broadcast_append();
+            self.settle_config();
+        }
     }
 
     fn broadcast_append(&mut self) {
-        for peer in self.peers() {
+        let State::Leader(leading) = &self.state else { return };
+        for peer in leading.progress.keys().copied().collect::<Vec<_>>() {
             self.send_append(peer);
         }
     }
@@ -102,6 +149,10 @@ impl Raft {
         let State::Leader(leading) = &mut self.state else { return };
         let Some(progress) = leading.progress.get_mut(&to) else { return };
         if progress.is_paused() {
+            return;
+        }
+        if progress.next <= self.log.base().index {
+            self.begin_snapshot(to);
             return;
         }
         let prev = self.log.id(progress.next - 1);
@@ -122,13 +173,21 @@ impl Raft {
         if !self.follow(from) {
             return;
         }
+        if prev.index < self.log.base().index && self.has(Defect::PurgedPrevIsConflict) {
+            self.hit(Defect::PurgedPrevIsConflict, "a place that a snapshot covers");
+            let covered = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.last.index);
+            self.truncate(covered + 1, "an unknown place before an append");
+        }
         // What is committed agrees with every leader's log: this append is late.
         if prev.index < self.commit {
             let matched = self.commit;
             self.send(from, Message::AppendReply { term, matched, refused: None });
             return;
         }
-        if !self.log.matches(prev) {
+        let takes_any = self.has(Defect::NoPrevCheck) && prev.index <= self.log.last().index;
+        if takes_any && !self.log.matches(prev) {
+            self.hit(Defect::NoPrevCheck, "a place where the logs differ");
+        } else if !self.log.matches(prev) {
             let place = self.log.last_not_above(prev.index, prev.term);
             let refused = Some(Hint { refused: prev.index, place });
             self.send(from, Message::AppendReply { term, matched: 0, refused });
@@ -157,13 +216,22 @@ impl Raft {
     fn take_entries(&mut self, mut entries: Vec<Entry>, verified: u64) {
         let known = entries.iter().take_while(|entry| self.log.matches(entry.id)).count();
         entries.drain(..known);
+        let own = self.log.last().index;
+        if entries.first().is_some_and(|first| first.id.index <= own)
+            && self.has(Defect::NoTailTruncation)
+        {
+            self.hit(Defect::NoTailTruncation, "a conflict with the leader's log");
+            entries.retain(|entry| entry.id.index > own);
+        }
         if let Some(first) = entries.first() {
             let from = first.id.index;
             assert!(
                 from > self.commit || !self.options.defects.is_empty(),
                 "the committed entry {from} conflicts with the leader's"
             );
-            self.truncate(from, "a conflict with the leader's log");
+            if from <= own {
+                self.truncate(from, "a conflict with the leader's log");
+            }
             self.write_entries(entries, "leader");
         } else if self.log.last().index > verified && self.has(Defect::TruncateOnAnyAppend) {
             self.hit(Defect::TruncateOnAnyAppend, "an append that is shorter than the log");
@@ -187,7 +255,7 @@ impl Raft {
         let last = self.log.last().index;
         let State::Leader(leading) = &mut self.state else { return };
         let Some(progress) = leading.progress.get_mut(&from) else { return };
-        progress.active = true;
+        progress.answered(self.now);
         if let Some(Hint { refused, place }) = refused {
             // Skip what of this log cannot be in the follower's, either.
             let hint = self.log.last_not_above(place.index, place.term).index;
@@ -202,11 +270,14 @@ impl Raft {
         let was_paused = progress.is_paused();
         let news = progress.accepted(matched);
         let behind = progress.next <= last;
+        self.hand_over_to(from);
         if news && self.advance_commit() {
             self.broadcast_append();
+            self.settle_config();
         } else if behind || was_paused {
             self.send_append(from);
         }
+        self.go_on_catching_up();
     }
 
     /// Commits what a quorum has. Whether that is more than before.
@@ -215,14 +286,16 @@ impl Raft {
         self.flush();
         let own = self.log.last().index;
         let State::Leader(leading) = &self.state else { return false };
-        let mut matched: Vec<(u64, NodeId)> =
-            leading.progress.iter().map(|(peer, progress)| (progress.matched, *peer)).collect();
-        matched.push((own, self.id));
-        matched.sort_unstable_by(|one, other| other.cmp(one));
-        let (index, _) = matched[self.quorum() - 1];
+        let mut known: BTreeMap<_, _> =
+            leading.progress.iter().map(|(peer, progress)| (*peer, progress.matched)).collect();
+        known.insert(self.id, own);
+        let matched = |node: NodeId| known.get(&node).copied().unwrap_or(0);
+        let index = self.decide_commit(&matched);
         if index <= self.commit {
             return false;
         }
+        let counted = self.counted();
+        let quorum: Vec<_> = counted.into_iter().filter(|node| matched(*node) >= index).collect();
         if self.log.term(index) != Some(self.hard.term) {
             if !self.has(Defect::CommitOldTermByCount) {
                 return false;
@@ -230,20 +303,18 @@ impl Raft {
             self.hit(Defect::CommitOldTermByCount, "an entry of an earlier term");
         }
         self.commit = index;
-        let mut quorum: Vec<_> = matched.iter().filter(|it| it.0 >= index).map(|it| it.1).collect();
-        quorum.sort_unstable();
         self.emit(Event::Commit {
             up_to: self.log.id(index),
             quorum: Some(quorum),
             learned_from: None,
-            config: None,
+            config: Some(self.config_id().index),
         });
         self.apply();
         self.start_early_reads();
         true
     }
 
-    fn learn_commit(&mut self, index: u64, from: NodeId) {
+    pub(super) fn learn_commit(&mut self, index: u64, from: NodeId) {
         if index <= self.commit || index > self.log.last().index {
             return;
         }
@@ -279,8 +350,12 @@ impl Raft {
                 session,
                 serial,
             });
+            if matches!(entry.command, Command::Configure(_)) {
+                self.note_config("commit", entry.id);
+            }
             self.answer(&entry, answer);
         }
+        self.serve_forwarded();
     }
 
     pub(super) fn note_heartbeat(

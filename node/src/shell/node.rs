@@ -31,7 +31,8 @@ use crate::{
     machine::Machine,
     net,
     protocol::{
-        ClientId, Input, Message, Output, Protocol, RecoverError, Reply, Setup, Stamped, Tick,
+        ClientId, Input, Message, Output, Protocol, RecoverError, Reply, Request, Setup, Stamped,
+        Tick,
     },
     store::{Before, Owner, Store, StoreError},
     wire::{Hello, Stream, StreamError, Welcome, to_json},
@@ -40,7 +41,7 @@ use crate::{
 /// What tasks may have handed over before the loop takes it; then they wait.
 const INCOMING_MAX: usize = 1024;
 /// Inputs that are taken before the timers are looked at again.
-const BATCH_MAX: usize = 64;
+const BATCH_MAX: usize = 256;
 const CLIENTS_MAX: usize = 256;
 /// Strangers' garbage is noted once in this time, and counted in between.
 const BAD_FRAME_INTERVAL: Duration = Duration::from_secs(1);
@@ -138,6 +139,7 @@ pub async fn serve<P: Protocol>(
         stale: false,
         incoming: sender,
         tasks: Vec::new(),
+        requests: Vec::new(),
     };
     node.input(Input::Start)?;
     node.connect(place.listener, &place.peers, setup.seed);
@@ -166,6 +168,8 @@ struct Node<P: Protocol> {
     incoming: mpsc::Sender<Incoming>,
     /// The listener and the dialers.
     tasks: Vec<Task>,
+    /// Requests that came one after the other: the system is handed them together.
+    requests: Vec<(ClientId, Request)>,
 }
 
 struct Installed {
@@ -232,6 +236,7 @@ impl<P: Protocol> Node<P> {
                         let Ok(item) = incoming.try_recv() else { break };
                         self.take(item).await?;
                     }
+                    self.hand_requests()?;
                 }
                 () = machine.clocks.changed() => {}
                 () = tokio::time::sleep(next.unwrap_or(Duration::MAX)), if next.is_some() => {}
@@ -265,8 +270,22 @@ impl<P: Protocol> Node<P> {
         Ok(())
     }
 
-    /// Steps the system, and does what it wants.
+    /// Hands the system the requests that have come.
+    fn hand_requests(&mut self) -> Result<(), ShellError> {
+        match std::mem::take(&mut self.requests) {
+            requests if requests.is_empty() => Ok(()),
+            requests => self.step(Input::Requests(requests)),
+        }
+    }
+
+    /// Hands the system an input, after the requests that came before it.
     fn input(&mut self, input: Input<P::Message, P::Timer>) -> Result<(), ShellError> {
+        self.hand_requests()?;
+        self.step(input)
+    }
+
+    /// Steps the system, and does what it wants.
+    fn step(&mut self, input: Input<P::Message, P::Timer>) -> Result<(), ShellError> {
         let outputs = self.protocol.step(self.now(), input);
         // All events up to the next write are written at once, and then the messages are sent.
         let mut effects = Vec::new();
@@ -288,6 +307,11 @@ impl<P: Protocol> Node<P> {
                 Output::Sync(persisted) => {
                     self.release(&mut effects)?;
                     self.sync(persisted)?;
+                }
+                Output::Rewrite { records, persisted } => {
+                    self.release(&mut effects)?;
+                    let rewritten = self.store.rewrite(&records);
+                    self.persisted(persisted, rewritten)?;
                 }
                 Output::Failpoint { point, term, role } => {
                     if let Some((act, delay)) = self.machine.failpoints.hit(point) {
@@ -325,6 +349,15 @@ impl<P: Protocol> Node<P> {
             self.events.push(Stamped { term, role, event: Event::DefectHit { name, place } });
             synced = self.store.sync();
         }
+        self.persisted(persisted, synced)
+    }
+
+    /// Tells what is durable now, or that it failed to become so.
+    fn persisted(
+        &mut self,
+        persisted: Vec<Stamped>,
+        synced: Result<(), StoreError>,
+    ) -> Result<(), ShellError> {
         for mut stamped in persisted {
             if let Event::Persist { ok, .. } = &mut stamped.event {
                 *ok = synced.is_ok();
@@ -502,7 +535,8 @@ impl<P: Protocol> Node<P> {
             },
             Who::Client => match serde_json::from_slice(&frame.body) {
                 Ok(request) if frame.kind == Kind::Request => {
-                    self.input(Input::Request { client: ClientId(number), request })
+                    self.requests.push((ClientId(number), request));
+                    Ok(())
                 }
                 _ => {
                     let error = StreamError::Unexpected("not a request");

@@ -12,9 +12,11 @@ use usurper_history::{
     control::{DiskError, DiskOp},
 };
 
-use super::{Before, Disk, Owner, Store, StoreError, header};
+use super::{Before, Disk, Owner, Store, StoreError, checksum};
 
 const OWNER: Owner<'static> = Owner { node: NodeId(3), cluster: "run-1" };
+/// With the five letters of the cluster.
+const HEADER_BYTES: usize = 8 + 1 + 1 + 2 + 5 + 8 + 4;
 
 fn open(directory: &Path, before: Before) -> Result<(Store, Vec<String>), StoreError> {
     let (store, records) = Store::open(directory, OWNER, before, Arc::default())?;
@@ -97,7 +99,7 @@ fn a_cut_into_what_was_synced_is_refused() {
     let (directory, path) = two_synced_and_one_written();
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 14]).unwrap();
-    let expected = "`DIR/log` is corrupt at byte 42: the file ends before what was synced";
+    let expected = "`DIR/log` is corrupt at byte 50: the file ends before what was synced";
     assert_eq!(error(directory.path(), Before::Exit), expected);
     assert_eq!(error(directory.path(), Before::PowerFailure), expected);
 }
@@ -106,7 +108,7 @@ fn a_cut_into_what_was_synced_is_refused() {
 fn a_flipped_byte_in_the_middle_is_refused_by_its_place() {
     let (directory, path) = two_synced_and_one_written();
     let mut bytes = fs::read(&path).unwrap();
-    let first = header(OWNER).len();
+    let first = HEADER_BYTES;
     bytes[first + 8] ^= 1;
     fs::write(&path, bytes).unwrap();
     assert_eq!(
@@ -139,9 +141,9 @@ fn a_log_without_its_watermark_is_not_taken_for_a_fresh_one() {
 fn a_log_of_a_later_version_is_refused_by_name() {
     let (directory, path) = two_synced_and_one_written();
     let mut bytes = fs::read(&path).unwrap();
-    bytes[8] = 2;
+    bytes[8] = 3;
     fs::write(&path, bytes).unwrap();
-    assert_eq!(error(directory.path(), Before::Exit), "`DIR/log` has format version 2, expected 1");
+    assert_eq!(error(directory.path(), Before::Exit), "`DIR/log` has format version 3, expected 2");
 }
 
 /// A log with one synced record and a second whose sync failed, and its disk.
@@ -190,6 +192,120 @@ fn a_write_to_a_full_disk_leaves_a_torn_tail_that_is_dropped() {
     assert_eq!(open(directory.path(), Before::Exit).unwrap().1, ["one"]);
 }
 
+/// A log that was rewritten to two records, and a third written since.
+fn rewritten() -> (TempDir, Store) {
+    let (directory, _) = two_synced_and_one_written();
+    let (mut store, _) =
+        Store::open(directory.path(), OWNER, Before::Exit, Arc::default()).unwrap();
+    store.rewrite(&[b"sum".to_vec(), b"three".to_vec()]).unwrap();
+    store.write(b"four").unwrap();
+    (directory, store)
+}
+
+#[test]
+fn a_rewritten_log_has_the_new_records_only() {
+    let (directory, store) = rewritten();
+    drop(store);
+    let copied = copy(directory.path());
+    assert_eq!(open(copied.path(), Before::Exit).unwrap().1, ["sum", "three", "four"]);
+    assert_eq!(open(directory.path(), Before::PowerFailure).unwrap().1, ["sum", "three"]);
+    assert!(!directory.path().join("log.new").exists());
+}
+
+#[test]
+fn a_log_is_rewritten_again_and_again() {
+    let (directory, mut store) = rewritten();
+    store.rewrite(&[b"all".to_vec()]).unwrap();
+    store.write(b"five").unwrap();
+    store.sync().unwrap();
+    drop(store);
+    assert_eq!(open(directory.path(), Before::PowerFailure).unwrap().1, ["all", "five"]);
+}
+
+/// The process dies after the rename: the watermark is still that of the old log.
+#[test]
+fn a_renamed_log_does_not_need_its_watermark() {
+    let (directory, _) = two_synced_and_one_written();
+    let watermark = fs::read(directory.path().join("watermark")).unwrap();
+    let (mut store, _) =
+        Store::open(directory.path(), OWNER, Before::Exit, Arc::default()).unwrap();
+    // Longer and shorter than what the watermark says.
+    for records in [vec![b"one".to_vec()], vec![b"one".to_vec(); 50]] {
+        store.rewrite(&records).unwrap();
+        let generation = store.generation;
+        let copied = copy(directory.path());
+        let old = if generation == 1 {
+            watermark.clone()
+        } else {
+            let numbers = [50_u64, generation - 1].map(u64::to_be_bytes).concat();
+            [&numbers[..], &checksum(&[&numbers])].concat()
+        };
+        fs::write(copied.path().join("watermark"), old).unwrap();
+        let count = records.len();
+        assert_eq!(open(copied.path(), Before::PowerFailure).unwrap().1, vec!["one"; count]);
+        // And its watermark is right from then on.
+        assert_eq!(open(copied.path(), Before::PowerFailure).unwrap().1, vec!["one"; count]);
+    }
+}
+
+#[test]
+fn a_rewriting_that_was_not_renamed_never_happened() {
+    let (directory, _) = two_synced_and_one_written();
+    for torn in [&b""[..], b"USURPLOG", &[7; 200]] {
+        fs::write(directory.path().join("log.new"), torn).unwrap();
+        assert_eq!(open(directory.path(), Before::Exit).unwrap().1, ["one", "two", "three"]);
+    }
+}
+
+#[test]
+fn a_rewriting_on_a_failing_disk_leaves_the_old_log_whole() {
+    for op in [DiskOp::Sync, DiskOp::Write] {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Disk::default());
+        let (mut store, _) =
+            Store::open(directory.path(), OWNER, Before::Exit, Arc::clone(&disk)).unwrap();
+        store.write(b"one").unwrap();
+        store.sync().unwrap();
+        disk.fail(op, DiskError::Io, Some(1));
+        store.rewrite(&[b"sum".to_vec()]).unwrap_err();
+        drop(store);
+        assert_eq!(open(directory.path(), Before::PowerFailure).unwrap().1, ["one"]);
+    }
+}
+
+#[test]
+fn a_watermark_of_a_later_generation_is_refused() {
+    let (directory, store) = rewritten();
+    drop(store);
+    let numbers = [40_u64, 5].map(u64::to_be_bytes).concat();
+    let bytes = [&numbers[..], &checksum(&[&numbers])].concat();
+    fs::write(directory.path().join("watermark"), bytes).unwrap();
+    let expected = "`DIR/log` is corrupt at byte 8: its watermark is of another generation";
+    assert_eq!(error(directory.path(), Before::Exit), expected);
+}
+
+#[test]
+fn a_log_of_version_1_is_read_and_rewritten() {
+    let (directory, path) = two_synced_and_one_written();
+    // The same records after the header that had no generation.
+    let bytes = fs::read(&path).unwrap();
+    let mut old = bytes[..17].to_vec();
+    old[8] = 1;
+    let sum = checksum(&[&old]);
+    old.extend_from_slice(&sum);
+    old.extend_from_slice(&bytes[HEADER_BYTES..]);
+    let length = (old.len() as u64).to_be_bytes();
+    fs::write(&path, &old).unwrap();
+    let watermark = [&length[..], &checksum(&[&length])].concat();
+    fs::write(directory.path().join("watermark"), watermark).unwrap();
+    let (mut store, records) =
+        Store::open(directory.path(), OWNER, Before::PowerFailure, Arc::default()).unwrap();
+    assert_eq!(records.len(), 3);
+    store.rewrite(&[b"sum".to_vec()]).unwrap();
+    drop(store);
+    assert_eq!(open(directory.path(), Before::Exit).unwrap().1, ["sum"]);
+}
+
 fn copy(from: &Path) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     for name in ["log", "watermark"] {
@@ -203,7 +319,9 @@ proptest! {
 
     #[test]
     fn any_flipped_bit_of_what_was_synced_is_noticed(at in any::<prop::sample::Index>(), bit in 0_u8..8) {
-        let (directory, path) = two_synced_and_one_written();
+        let (directory, store) = rewritten();
+        let path = directory.path().join("log");
+        drop(store);
         open(directory.path(), Before::Exit).unwrap();
         let mut bytes = fs::read(&path).unwrap();
         let at = at.index(bytes.len());

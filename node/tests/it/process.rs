@@ -223,8 +223,9 @@ fn flip(log: &mut [u8]) {
 /// The log of another cluster, whole in itself.
 fn rename(log: &mut [u8]) {
     log[12..16].copy_from_slice(b"prod");
-    let sum = crc32fast::hash(&log[..16]);
-    log[16..20].copy_from_slice(&sum.to_be_bytes());
+    // The generation stands between the name and the checksum.
+    let sum = crc32fast::hash(&log[..24]);
+    log[24..28].copy_from_slice(&sum.to_be_bytes());
 }
 
 fn upgrade(log: &mut [u8]) {
@@ -244,7 +245,7 @@ fn the_data_of_another_node_or_a_damaged_log_is_refused() {
     for (edit, expected) in [
         (flip as fn(&mut [u8]), "is corrupt at byte 8: the header does not match"),
         (rename, "belongs to cluster `prod`, not to `test`"),
-        (upgrade, "has format version 2, expected 1"),
+        (upgrade, "has format version 3, expected 2"),
     ] {
         let mut cluster = Cluster::new(3, &[]);
         cluster.start(N2, &[]);

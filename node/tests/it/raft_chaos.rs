@@ -75,19 +75,35 @@ pub(crate) fn run_chaos(sim: &mut Sim) {
         fault(sim);
         for _ in 0..sim.rng.random_range(0..6) {
             let id = server(sim);
-            match sim.rng.random_range(0..5) {
+            match sim.rng.random_range(0..sim.operations) {
                 0 | 1 => {
                     appended += 1;
                     sim.ask(id, "append", LIST, Some(json!(appended)), None);
                 }
                 2 => _ = sim.ask(id, "advance", COUNTER, Some(json!(1)), None),
                 3 => _ = sim.ask(id, "read", COUNTER, None, None),
-                _ => persistent.act(sim),
+                4 => persistent.act(sim),
+                _ => reconfigure(sim, id),
             }
             let wait = sim.rng.random_range(0..10 * MS);
             sim.run_for(wait);
         }
     }
+}
+
+/// Asks for another configuration: one node more or less, or any.
+fn reconfigure(sim: &mut Sim, server: NodeId) {
+    let node = sim.pick();
+    let ids = sim.ids();
+    let some: Vec<_> = ids.into_iter().filter(|_| sim.rng.random_bool(0.5)).collect();
+    let value = match sim.rng.random_range(0..6) {
+        0 | 1 => json!({ "add": [node] }),
+        2 => json!({ "remove": [node] }),
+        3 => json!({ "learn": [node] }),
+        4 => json!({ "voters": some }),
+        _ => json!({ "add": some, "remove": [node], "joint": true }),
+    };
+    sim.ask(server, "reconfigure", "", Some(value), None);
 }
 
 /// Often whoever leads, or thinks so.
@@ -112,7 +128,10 @@ fn fault(sim: &mut Sim) {
         8 => sim.isolate(id),
         9 => halves(sim),
         10 | 11 => sim.cut.clear(),
-        _ => {}
+        _ => {
+            let server = server(sim);
+            sim.ask(server, "transfer", "", Some(json!(other)), None);
+        }
     }
 }
 
@@ -157,7 +176,7 @@ pub(crate) fn run_peace(sim: &mut Sim) -> Result<u64, String> {
     };
     check_promises(sim, &list.value.unwrap())?;
     let commit = sim.raft(leader).unwrap().commit();
-    let behind = sim.ids().into_iter().find(|id| sim.raft(*id).unwrap().commit() != commit);
+    let behind = sim.members().into_iter().find(|id| sim.raft(*id).unwrap().commit() != commit);
     behind.map_or(Ok(took), |id| Err(format!("{id} is behind: {}", sim.describe())))
 }
 
@@ -250,6 +269,12 @@ fn five_nodes_survive_chaos() {
 }
 
 #[test]
+fn leases_survive_chaos() {
+    check_all(3, &[("reads", "lease")]);
+    check_all(5, &[("reads", "lease"), ("prevote", "false")]);
+}
+
+#[test]
 fn plain_raft_survives_chaos() {
     check_all(3, &[("prevote", "false"), ("check-quorum", "false")]);
 }
@@ -284,6 +309,74 @@ fn a_follower_catches_up_with_values_that_fill_many_frames() {
     assert_eq!(sim.raft(behind).unwrap().value("big"), json!(value));
 }
 
+/// A snapshot every few entries, so that whoever was away needs one.
+const SNAPSHOTS: [(&str, &str); 2] = [("snapshot-after", "4"), ("snapshot-keep", "2")];
+
+#[test]
+fn snapshots_survive_chaos() {
+    let mut installed = 0;
+    for seed in seeds() {
+        let mut sim = Sim::new(seed, 3, &[], &SNAPSHOTS);
+        check_run(&mut sim, seed);
+        installed += sim.invariants.installed;
+    }
+    println!("{installed} snapshots installed");
+    assert!(installed > seeds().count() / 10, "only {installed} snapshots");
+}
+
+#[test]
+fn a_changing_configuration_in_snapshots_survives_chaos() {
+    let mut installed = 0;
+    for seed in seeds() {
+        let members = ["n1", "n1,n2", "n1,n2,n3"][usize::try_from(seed % 3).unwrap()];
+        let mut params = SNAPSHOTS.to_vec();
+        params.push(("initial-members", members));
+        let mut sim = Sim::new(seed, 5, &[], &params);
+        sim.operations = 7;
+        check_run(&mut sim, seed);
+        installed += sim.invariants.installed;
+    }
+    println!("{installed} snapshots installed");
+    assert!(installed > seeds().count() / 10, "only {installed} snapshots");
+}
+
+/// The state is longer than a message may be.
+#[test]
+fn a_long_snapshot_comes_in_pieces_in_spite_of_losses() {
+    let mut sim = Sim::new(1, 3, &[], &[("snapshot-after", "10"), ("snapshot-keep", "0")]);
+    sim.start_all();
+    assert!(sim.run_until_or(5_000 * MS, |sim| sim.common_leader().is_some()));
+    let (leader, _) = sim.common_leader().unwrap();
+    let behind = sim.ids().into_iter().find(|id| *id != leader).unwrap();
+    sim.kill(behind, false);
+    let value = "x".repeat((1 << 20) - 2);
+    for index in 0..9 {
+        sim.ask(leader, "write", &format!("big{index}"), Some(json!(value)), None);
+    }
+    sim.run_for(1_000 * MS);
+    assert!(sim.raft(leader).unwrap().base().index >= 10);
+    sim.loss = 100;
+    sim.start(behind);
+    sim.run_for(20_000 * MS);
+    assert_eq!(sim.invariants.installed, 1);
+    assert_eq!(sim.raft(behind).unwrap().value("big0"), json!(value));
+    assert_eq!(sim.invariants.violations, [""; 0]);
+}
+
+#[test]
+fn a_changing_configuration_survives_chaos() {
+    let mut changes = 0;
+    for seed in seeds() {
+        let members = ["n1", "n1,n2", "n1,n2,n3"][usize::try_from(seed % 3).unwrap()];
+        let mut sim = Sim::new(seed, 5, &[], &[("initial-members", members)]);
+        sim.operations = 7;
+        check_run(&mut sim, seed);
+        changes += sim.invariants.configs.len();
+    }
+    println!("{changes} committed configurations");
+    assert!(changes > seeds().count(), "only {changes} changes");
+}
+
 /// In the middle of an upgrade, or for ever.
 #[test]
 fn nodes_with_different_settings_survive_chaos() {
@@ -291,8 +384,12 @@ fn nodes_with_different_settings_survive_chaos() {
         let mut sim = Sim::new(seed, 5, &[], &[("prevote", "false")]);
         // The bound is that of the first node's settings.
         for id in sim.ids().into_iter().skip(1) {
-            for name in ["prevote", "check-quorum", "lease"] {
-                let on = sim.rng.random_bool(0.5);
+            let [prevote, check_quorum, lease] = [0; 3].map(|_| sim.rng.random_bool(0.5));
+            // A node without both of the first never answers a leader of a lower term, because its
+            // own campaign would depose it; one that has the lease of others would not hear of it.
+            let prevote = prevote || !check_quorum;
+            let settings = [("prevote", prevote), ("check-quorum", check_quorum), ("lease", lease)];
+            for (name, on) in settings {
                 sim.set_param(id, name, if on { "true" } else { "false" });
             }
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use usurper_history::{EntryId, Event, NodeId};
 use usurper_node::{
     protocol::{Protocol, Reply, Request, Stamped},
-    raft::{Message, Raft},
+    raft::{Config, Message, Raft},
 };
 
 use super::raft_sim::SimNode;
@@ -16,9 +16,22 @@ use super::raft_sim::SimNode;
 pub(crate) const LIST: &str = "list";
 pub(crate) const COUNTER: &str = "counter";
 
+fn id_at(raft: &Raft, index: u64) -> Option<EntryId> {
+    let place = index.checked_sub(raft.base().index + 1)?;
+    raft.entries().get(usize::try_from(place).ok()?).map(|entry| entry.id)
+}
+
+/// A majority of the voters and, while voters are replaced, of the outgoing ones.
+fn is_quorum(config: &Config, nodes: &[NodeId]) -> bool {
+    let has_majority = |voters: &BTreeSet<NodeId>| {
+        2 * voters.iter().filter(|voter| nodes.contains(voter)).count() > voters.len()
+    };
+    let outgoing = config.outgoing.is_empty() || has_majority(&config.outgoing);
+    has_majority(&config.voters) && outgoing
+}
+
 #[derive(Default)]
 pub(crate) struct Invariants {
-    members: usize,
     /// Who led each term.
     leaders: BTreeMap<u64, NodeId>,
     /// For whom each node told anybody that it voted, across restarts.
@@ -30,6 +43,8 @@ pub(crate) struct Invariants {
     committed: BTreeMap<u64, EntryId>,
     /// What was applied at each index, and the state after it.
     applied: BTreeMap<u64, (EntryId, String, Option<String>)>,
+    /// The configuration of each node, as it says.
+    in_force: BTreeMap<NodeId, Config>,
     /// Of the running incarnation.
     commits: BTreeMap<NodeId, u64>,
     applied_last: BTreeMap<NodeId, u64>,
@@ -42,19 +57,20 @@ pub(crate) struct Invariants {
     pub(crate) unknown: usize,
     pub(crate) violations: Vec<String>,
     pub(crate) elections: usize,
+    /// Snapshots of other nodes that were installed.
+    pub(crate) installed: usize,
+    /// Configurations that were found committed, by the entry.
+    pub(crate) configs: BTreeSet<EntryId>,
     pub(crate) names: BTreeSet<&'static str>,
     pub(crate) defect_hits: BTreeSet<String>,
     pub(crate) transcript: Option<Vec<String>>,
 }
 
 impl Invariants {
-    pub(crate) fn new(members: usize) -> Self {
-        Self { members, ..Self::default() }
-    }
-
-    pub(crate) fn started(&mut self, node: NodeId) {
-        self.commits.insert(node, 0);
-        self.applied_last.insert(node, 0);
+    /// A node starts with what its snapshot has, which was committed and applied.
+    pub(crate) fn started(&mut self, node: NodeId, commit: u64) {
+        self.commits.insert(node, commit);
+        self.applied_last.insert(node, commit);
     }
 
     pub(crate) fn event(&mut self, now: u64, id: NodeId, node: &SimNode, stamped: &Stamped) {
@@ -72,6 +88,7 @@ impl Invariants {
         let raft = node.raft.as_ref()?;
         match event {
             Event::NodeStart { persisted, .. } => {
+                self.in_force.insert(id, raft.config().clone());
                 let found = persisted.term.unwrap_or(0);
                 if self.terms.get(&id).is_some_and(|before| found < *before) {
                     return Some("a term that was told is never forgotten");
@@ -82,13 +99,12 @@ impl Invariants {
                 if *self.leaders.entry(*in_term).or_insert(id) != id {
                     return Some("election safety: one leader per term");
                 }
-                if votes.len() <= self.members / 2 {
+                if !is_quorum(&self.in_force[&id], votes) {
                     return Some("a quorum elects");
                 }
-                let log = raft.entries();
+                // What a snapshot covers was judged when it was taken.
                 let has = |(index, entry): (&u64, &EntryId)| {
-                    let place = usize::try_from(*index - 1).unwrap();
-                    log.get(place).is_some_and(|own| own.id == *entry)
+                    *index <= raft.base().index || id_at(raft, *index) == Some(*entry)
                 };
                 if !self.committed.iter().all(has) {
                     return Some("leader completeness: a leader has all that was committed");
@@ -96,10 +112,9 @@ impl Invariants {
             }
             Event::Append { first, digests, prev, .. } => {
                 let mut prev = prev.unwrap();
-                // A batch is told by the ids of its ends; its terms come from the log of the node.
+                // All entries of a batch are of one term.
                 for (index, digest) in (first.index..).zip(digests) {
-                    let place = usize::try_from(index - 1).unwrap();
-                    let entry = raft.entries().get(place).map(|entry| entry.id)?;
+                    let entry = EntryId { term: first.term, index };
                     let known = self.entries.entry(entry).or_insert((digest.clone(), prev));
                     if *known != (digest.clone(), prev) {
                         return Some("log matching: one entry, and one past, per index and term");
@@ -110,14 +125,20 @@ impl Invariants {
             Event::Truncate { first, .. } if first.index <= self.commits[&id] => {
                 return Some("what is committed is never truncated");
             }
+            Event::Commit { quorum: Some(quorum), .. }
+                if !is_quorum(&self.in_force[&id], quorum) =>
+            {
+                return Some("a quorum commits");
+            }
             Event::Commit { up_to, .. } => {
                 let before = self.commits.insert(id, up_to.index).unwrap_or(0);
                 if up_to.index <= before {
                     return Some("the commit index never goes back");
                 }
-                for entry in &raft.entries()[..usize::try_from(up_to.index).unwrap()] {
-                    let place = entry.id.index;
-                    if *self.committed.entry(place).or_insert(entry.id) != entry.id {
+                // The same step may have put them into a snapshot.
+                let held = raft.entries().iter().map(|entry| entry.id);
+                for id in held.take_while(|id| id.index <= up_to.index).chain([*up_to]) {
+                    if *self.committed.entry(id.index).or_insert(id) != id {
                         return Some("what is committed is never replaced");
                     }
                 }
@@ -131,6 +152,31 @@ impl Invariants {
                 if *self.applied.entry(entry.index).or_insert_with(|| now.clone()) != now {
                     return Some("state machine safety: one entry and one state per index");
                 }
+            }
+            Event::Snapshot { op, last, state_digest, .. } if op == "take" || op == "install" => {
+                if op == "install" {
+                    self.installed += 1;
+                    let commit = self.commits.insert(id, last.index).unwrap_or(0);
+                    self.applied_last.insert(id, last.index);
+                    if last.index <= commit {
+                        return Some("a snapshot that is installed is ahead");
+                    }
+                }
+                if self.committed.get(&last.index) != Some(last) {
+                    return Some("a snapshot ends at what is committed");
+                }
+                let (_, _, state) = &self.applied[&last.index];
+                if state != state_digest {
+                    return Some("a snapshot has the state that all have there");
+                }
+            }
+            Event::Config { op, id: entry, .. } if op == "commit" => {
+                self.configs.insert(*entry);
+            }
+            Event::Config { voters, outgoing, .. } => {
+                let outgoing = outgoing.iter().flatten().copied().collect();
+                let voters = voters.iter().copied().collect();
+                self.in_force.insert(id, Config { voters, outgoing, ..Config::default() });
             }
             Event::DefectHit { name, .. } => {
                 self.defect_hits.insert(name.clone());
@@ -179,7 +225,7 @@ impl Invariants {
             self.broken("what is durable can be recovered", now, id, message);
             return;
         };
-        let durable = disk.entries().len() as u64;
+        let durable = disk.last().index;
         if vote.is_some() && (disk.envelope().0 < term || disk.vote() != vote) {
             self.broken("a vote is durable before it is told", now, id, message);
         }

@@ -33,6 +33,8 @@ pub(crate) struct Sim {
     pub(crate) loss: u32,
     pub(crate) doubled: u32,
     pub(crate) late: u32,
+    /// How many kinds of operations clients ask for; the last ones change the configuration.
+    pub(crate) operations: u32,
     /// Per mille of steps in which the process is killed.
     pub(crate) crash: u32,
     holding: BTreeSet<(NodeId, NodeId, Kind)>,
@@ -89,13 +91,14 @@ impl Sim {
             now: 0,
             rng: StdRng::seed_from_u64(seed),
             nodes: nodes.collect(),
-            invariants: Invariants::new(members.len()),
+            invariants: Invariants::default(),
             lying_disk: false,
             cut: BTreeSet::new(),
             loss: 0,
             doubled: 0,
             late: 0,
             crash: 0,
+            operations: 5,
             holding: BTreeSet::new(),
             held_back: Vec::new(),
             queue: BTreeMap::new(),
@@ -141,7 +144,8 @@ impl Sim {
             node.durable = node.disk.len();
         }
         node.raft = Some(Raft::recover(&node.setup, &node.disk).expect("its own log"));
-        self.invariants.started(id);
+        let commit = node.raft.as_ref().map_or(0, Raft::commit);
+        self.invariants.started(id, commit);
         self.step(id, Input::Start);
         for peer in self.ids() {
             if peer != id {
@@ -161,6 +165,10 @@ impl Sim {
         node.timers.clear();
         if power {
             node.disk.truncate(node.durable);
+            // Nothing was said before the first sync: it is as if it had never been started.
+            if node.disk.is_empty() {
+                node.setup.inc = 0;
+            }
         }
     }
 
@@ -347,6 +355,13 @@ impl Sim {
                     self.invariants.event(now, id, node, &stamped);
                 }
             }
+            Output::Rewrite { records, persisted } => {
+                node.disk = records;
+                node.durable = if self.lying_disk { 0 } else { node.disk.len() };
+                for stamped in persisted {
+                    self.invariants.event(now, id, node, &stamped);
+                }
+            }
             Output::SetTimer(timer, at) => {
                 node.timers.insert(timer, at.0);
                 self.schedule(at.0, Happening::Timer { node: id, inc, timer, at: at.0 });
@@ -393,11 +408,23 @@ impl Sim {
         self.queue.insert((at, self.scheduled), happening);
     }
 
-    /// The leader that every node follows, if they all do and it agrees.
+    /// The leader that every member follows, if they all do and it agrees.
     pub(crate) fn common_leader(&self) -> Option<(NodeId, u64)> {
-        let mut leaders = self.nodes.values().map(|node| node.raft.as_ref()?.leader());
-        let first = leaders.next()??;
-        leaders.all(|leader| leader == Some(first)).then_some(first)
+        let rafts = || self.nodes.values().filter_map(|node| node.raft.as_ref());
+        let leads = |raft: &&Raft| raft.envelope().1 == Role::Leader;
+        let raft = rafts().filter(leads).max_by_key(|raft| raft.envelope().0)?;
+        let leader = raft.leader();
+        let follows = |id| self.raft(id).is_some_and(|raft| raft.leader() == leader);
+        self.members().into_iter().all(follows).then_some(leader).flatten()
+    }
+
+    /// The members of the configuration that the leader of the highest term has.
+    pub(crate) fn members(&self) -> Vec<NodeId> {
+        let rafts = self.nodes.values().filter_map(|node| node.raft.as_ref());
+        let leader = rafts
+            .filter(|raft| raft.envelope().1 == Role::Leader)
+            .max_by_key(|raft| raft.envelope().0);
+        leader.map_or_else(Vec::new, |raft| raft.config().members().into_iter().collect())
     }
 
     /// Where each node stands, for a failure's message.
@@ -405,11 +432,12 @@ impl Sim {
         let describe = |(id, node): (&NodeId, &SimNode)| match &node.raft {
             None => format!("{id} down"),
             Some(raft) => format!(
-                "{id} {:?} leader {:?} commit {} of {}",
+                "{id} {:?} leader {:?} commit {} of {}, {:?}",
                 raft.envelope(),
                 raft.leader(),
                 raft.commit(),
-                raft.entries().len()
+                raft.entries().len(),
+                raft.config()
             ),
         };
         self.nodes.iter().map(describe).collect::<Vec<_>>().join("; ")

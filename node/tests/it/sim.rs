@@ -272,6 +272,7 @@ impl Sim {
         match output {
             Output::Event(stamped) => self.invariants.event(self.now, id, inc, &stamped),
             Output::Write(record) => node.disk.push(record),
+            Output::Rewrite { .. } => unreachable!("its log is short"),
             Output::Sync(events) => {
                 if !self.lying_disk {
                     node.durable = node.disk.len();

@@ -150,7 +150,10 @@ impl Driver {
                     self.flush(&mut sent);
                     self.log.push(format!("reply {}", reply.value.unwrap_or_default()));
                 }
-                Output::Write(_) | Output::Failpoint { .. } | Output::Send { .. } => {}
+                Output::Write(_)
+                | Output::Rewrite { .. }
+                | Output::Failpoint { .. }
+                | Output::Send { .. } => {}
             }
         }
         self.flush(&mut sent);
