@@ -59,6 +59,31 @@ fn operations_go_to_jepsen_and_back() {
 }
 
 #[test]
+fn the_operations_of_a_run_go_to_jepsen_and_come_back_as_they_were() {
+    let place = Place::new();
+    for (workload, store) in [("register", "a"), ("list", "b")] {
+        let run = format!(
+            "run --system raft --workload {workload} --time 2s --settle 1s --store {store}"
+        );
+        place.usurper(&format!("{run} --faults none")).expect(0, &["valid    linearizable"]);
+        let edn = format!("export {store}/latest --format jepsen-edn --file {store}.edn");
+        place.usurper(&edn).expect(0, &[]);
+        place.usurper(&format!("check {store}.edn")).expect(0, &["valid    linearizable"]);
+        let back = place.usurper(&format!("export {store}.edn --format usurper"));
+        let history = place.path().join(store).join("latest/history.jsonl");
+        let history = fs::read_to_string(history).unwrap();
+        let is_op = |line: &&str| line.contains(r#""record":"op""#);
+        let ran: Vec<&str> = history.lines().filter(is_op).collect();
+        let read: Vec<&str> = back.stdout.lines().filter(is_op).collect();
+        assert!(ran.len() > 20, "{}", ran.len());
+        // That a value is null and that there is none is the same.
+        let ran: Vec<String> =
+            ran.iter().map(|line| line.replace(r#""value":null,"#, "")).collect();
+        assert_eq!(ran, read);
+    }
+}
+
+#[test]
 fn what_is_damaged_is_refused_or_skipped_and_then_never_valid() {
     let place = Place::new();
     place.file(
