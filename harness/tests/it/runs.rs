@@ -49,7 +49,12 @@ fn a_program_that_is_replaced_meanwhile_still_starts_its_nodes() {
     let other = place.file("other", "#!/bin/sh\nexit 9\n");
     fs::rename(other, &program).unwrap();
     let ended = run.wait_with_output().unwrap();
-    assert_eq!(ended.status.code(), Some(0), "{:?}", with(&records(&dir), &[("event", "exit".into())]));
+    assert_eq!(
+        ended.status.code(),
+        Some(0),
+        "{:?}",
+        with(&records(&dir), &[("event", "exit".into())])
+    );
     assert!(pids(&dir).len() > 3, "nodes were started again");
 }
 
