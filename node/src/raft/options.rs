@@ -269,11 +269,7 @@ defects! {
     NoCatchup "no-catchup"
         "a new voter counts before it has the log"
         "catalogue F-051: section 4.2.1 of the thesis, figure 4.4"
-        ["write-outage"];
-    CatchupUnbounded "catchup-unbounded"
-        "a change waits for ever for a new voter that does not catch up"
-        "catalogue A.5, F-051: rounds that start again at the first"
-        ["write-outage"];
+        ["no-leader"];
     NoStrictReconfig "no-strict-reconfig"
         "a change is accepted although those who answer would be no majority after it"
         "catalogue F-051: etcd 3477"
@@ -318,10 +314,6 @@ defects! {
         "a snapshot has the values and not the sessions, so that a repetition is applied again"
         "catalogue F-055 and F-044: section 6.3 of the thesis"
         ["state-divergence"];
-    PurgedPrevIsConflict "purged-prev-is-conflict"
-        "an append after a place that a snapshot covers is taken for a conflict, and the log dropped"
-        "catalogue F-062: openraft 511"
-        ["commit-overreach"];
 }
 
 /// How reads are served.
