@@ -6,7 +6,9 @@ use std::{
 };
 
 fn main() -> io::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios").canonicalize()?;
+    // Where this run is, and not where the script was compiled: that may have been another checkout.
+    let here = env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let root = Path::new(&here).join("../scenarios").canonicalize()?;
     println!("cargo::rerun-if-changed={}", root.display());
     let mut files = Vec::new();
     for entry in fs::read_dir(&root)? {
