@@ -113,15 +113,15 @@ defects! {
     VoteClearedOnStepDown "vote-cleared-on-step-down"
         "a node that becomes a follower forgets its vote although the term is the same"
         "catalogue F-011: camunda 5356, CCF 5891"
-        ["dual-leaders"];
+        ["dual-leaders", "double-vote"];
     VoteNotSynced "vote-not-synced"
         "a vote is answered before it is durable"
         "catalogue F-010: a loss of power, and the node votes again in the same term"
-        ["dual-leaders"];
+        ["dual-leaders", "double-vote", "persist-before-ack"];
     CommitOldTermByCount "commit-old-term-by-count"
         "a leader commits entries of earlier terms by counting who has them"
         "catalogue F-012: figure 8 of the thesis; logcabin 44, async-raft 108"
-        ["lost-commit"];
+        ["lost-commit", "leader-completeness"];
     HeartbeatFullCommit "heartbeat-full-commit"
         "a heartbeat carries the leader's commit index, also to a follower that may lack the entries"
         "catalogue F-013: copycat 265, etcd b927fa8"
@@ -129,7 +129,7 @@ defects! {
     TruncateOnAnyAppend "truncate-on-any-append"
         "a follower drops what comes after an append although nothing conflicts"
         "catalogue F-014: a late duplicate removes acknowledged entries"
-        ["commit-overreach"];
+        ["commit-overreach", "leader-completeness"];
     ReadLocalLeader "read-local-leader"
         "a leader answers reads from its own state, whether or not it still leads"
         "catalogue F-026: stale reads of a paused or cut-off leader"
@@ -141,11 +141,11 @@ defects! {
     AckBeforeSync "ack-before-sync"
         "a follower acknowledges entries before they are durable"
         "catalogue F-019: redis-raft, NATS without fsync"
-        ["persist-before-ack"];
+        ["persist-before-ack", "leader-completeness"];
     MatchFromReject "match-from-reject"
         "a leader takes the place that a follower refused for one that it has"
         "catalogue F-013: CCF 5325"
-        ["lost-commit"];
+        ["lost-commit", "leader-completeness"];
     ReadindexBeforeOwnCommit "readindex-before-own-commit"
         "a new leader serves reads before it has committed an entry of its term"
         "catalogue F-026: etcd 7331"
