@@ -123,15 +123,19 @@ pub(crate) struct RunFigures {
 }
 
 impl RunResult {
-    /// Of a run that was carried through and judged.
+    /// Of a run that was carried through and judged. What its scenario states as a limitation of the
+    /// protocol is not asked for.
     pub(crate) fn of(
         plan: &Plan,
         started: &Started,
         verdict: &Verdict,
         history: &Path,
     ) -> Result<Self, Failure> {
-        let failed: Vec<_> =
-            verdict.checks.iter().filter(|check| check.judgement == Judgement::Invalid).collect();
+        let asked = |check: &&CheckVerdict| !plan.limitations.contains_key(&check.check);
+        let asked: Vec<_> = verdict.checks.iter().filter(asked).collect();
+        let judgement = Judgement::of_all(asked.iter().map(|check| check.judgement));
+        let is_invalid = |check: &&CheckVerdict| check.judgement == Judgement::Invalid;
+        let failed: Vec<_> = asked.iter().copied().filter(is_invalid).collect();
         let figures = &verdict.figures;
         let signature = match failed.is_empty() {
             true => None,
@@ -140,7 +144,7 @@ impl RunResult {
         Ok(Self {
             failed: failed.iter().map(|check| check.check.clone()).collect(),
             signature,
-            why: why(verdict).map(shortened),
+            why: why(verdict, judgement, &asked).map(shortened),
             figures: Some(RunFigures {
                 observed_ns: figures.observed_ns,
                 leaderless_ns: figures.leaderless_ns,
@@ -148,7 +152,7 @@ impl RunResult {
                 failover_ns: figures.failover.map(|failover| failover.median_ns),
                 elections: figures.leader_establishments,
             }),
-            ..Self::bare(plan, started, verdict.judgement.into())
+            ..Self::bare(plan, started, judgement.into())
         })
     }
 
@@ -313,10 +317,14 @@ fn site(check: &CheckVerdict) -> Option<String> {
     Some(sentence[start..at + digits].to_owned())
 }
 
-/// The first sentence that says why a verdict is not valid.
-fn why(verdict: &Verdict) -> Option<&str> {
-    let of = |judgement| verdict.checks.iter().find(move |check| check.judgement == judgement);
-    match verdict.judgement {
+/// The first sentence that says why a run is not valid.
+fn why<'a>(
+    verdict: &'a Verdict,
+    judgement: Judgement,
+    asked: &[&'a CheckVerdict],
+) -> Option<&'a str> {
+    let of = |judgement| asked.iter().find(move |check| check.judgement == judgement).copied();
+    match judgement {
         Judgement::Valid => None,
         Judgement::Invalid => of(Judgement::Invalid)?.findings.first().map(|it| &*it.sentence),
         Judgement::Unknown => {

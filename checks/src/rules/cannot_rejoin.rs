@@ -76,27 +76,8 @@ impl Check for CannotRejoin {
 
     fn observe(&mut self, line: u64, record: &Record, timeline: &Timeline) {
         let now = Mark { t: record.t, line };
-        if let Body::Node(node) = &record.body
-            && let Event::NodeStart { persisted, .. } = &node.event
-        {
-            if persisted.config.as_ref().is_some_and(|config| !config.contains(&node.node)) {
-                self.strangers.insert(node.node);
-            } else {
-                self.strangers.remove(&node.node);
-            }
-        } else if !timeline.changed() {
+        if !self.take_members(record, timeline) && !timeline.changed() {
             return;
-        }
-        if let Body::Node(node) = &record.body
-            && let Event::Config { op, id, voters, outgoing, learners } = &node.event
-            && op == "commit"
-            && *id >= self.config
-        {
-            self.config = *id;
-            let lists = [Some(voters), outgoing.as_ref(), learners.as_ref()];
-            let members: BTreeSet<_> = lists.into_iter().flatten().flatten().copied().collect();
-            let all = timeline.members().iter().copied();
-            self.strangers = all.filter(|node| !members.contains(node)).collect();
         }
         let topology = timeline.topology_changed();
         for node in timeline.members() {
@@ -126,6 +107,32 @@ impl Check for CannotRejoin {
 }
 
 impl CannotRejoin {
+    /// Takes note of who is a member, and says whether the record told of that.
+    fn take_members(&mut self, record: &Record, timeline: &Timeline) -> bool {
+        let Body::Node(node) = &record.body else { return false };
+        match &node.event {
+            Event::NodeStart { persisted, .. } => {
+                if persisted.config.as_ref().is_some_and(|config| !config.contains(&node.node)) {
+                    self.strangers.insert(node.node);
+                } else {
+                    self.strangers.remove(&node.node);
+                }
+                true
+            }
+            Event::Config { op, id, voters, outgoing, learners }
+                if op == "commit" && *id >= self.config =>
+            {
+                self.config = *id;
+                let lists = [Some(voters), outgoing.as_ref(), learners.as_ref()];
+                let members: BTreeSet<_> = lists.into_iter().flatten().flatten().copied().collect();
+                let all = timeline.members().iter().copied();
+                self.strangers = all.filter(|node| !members.contains(node)).collect();
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The leader that a node could follow and does not.
     fn lacks(&self, node: NodeId, timeline: &Timeline) -> Option<(NodeId, u64)> {
         if !timeline.is_judged() || self.strangers.contains(&node) {
