@@ -73,6 +73,8 @@ fn a_node_that_is_no_member_is_not_judged() {
 #[test]
 fn a_node_that_was_removed_is_not_judged() {
     restarted("1200 n3 config commit 1.2 n1 n3\n9000 phase stop", "valid");
+    // Also where the record changes nothing else.
+    restarted("1200 n3 config n1 n3\n1300 n3 config commit 1.2 n1 n3\n9000 phase stop", "valid");
     restarted(
         "1200 n3 config n1 n3\n9000 phase stop",
         "invalid
