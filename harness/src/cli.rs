@@ -337,6 +337,12 @@ pub(crate) struct HistoryArgs {
     /// Only the newest suite whose name has this in it.
     #[arg(long)]
     pub(crate) suite: Option<String>,
+    /// What was measured, cell by cell, as a table in Markdown.
+    #[arg(long)]
+    pub(crate) figures: bool,
+    /// Draw what was measured into this file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
     /// Where runs are stored.
     #[arg(long, default_value = "store")]
     pub(crate) store: PathBuf,

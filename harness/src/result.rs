@@ -2,7 +2,7 @@
 //! once, so that a run with this file is a finished one.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -110,7 +110,7 @@ pub(crate) struct RunResult {
 }
 
 /// The numbers of a run that are compared from night to night.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct RunFigures {
     pub(crate) observed_ns: u64,
@@ -120,6 +120,9 @@ pub(crate) struct RunFigures {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failover_ns: Option<u64>,
     pub(crate) elections: u64,
+    /// How many warnings each check gave, of those that gave any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) warnings: BTreeMap<String, u64>,
 }
 
 impl RunResult {
@@ -151,6 +154,7 @@ impl RunResult {
                 first_leader_ns: figures.first_leader_ns,
                 failover_ns: figures.failover.map(|failover| failover.median_ns),
                 elections: figures.leader_establishments,
+                warnings: verdict.checks.iter().filter_map(warnings).collect(),
             }),
             ..Self::bare(plan, started, judgement.into())
         })
@@ -303,6 +307,11 @@ fn rank(check: &str) -> usize {
         "stale-leader-heartbeat",
     ];
     ORDER.iter().position(|known| *known == check).unwrap_or(ORDER.len())
+}
+
+fn warnings(check: &CheckVerdict) -> Option<(String, u64)> {
+    let count = check.warnings.len() as u64 + check.warnings_omitted;
+    (count > 0).then(|| (check.check.clone(), count))
 }
 
 /// Where a process crashed, if that is what was found: `node/src/x.rs:12`.

@@ -349,6 +349,12 @@ mod tests {
     }
 
     #[test]
+    fn the_suites_of_the_documentation_can_run() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/studies/fle-knobs.toml");
+        assert_eq!(SuiteFile::load(&docs).unwrap().1.len(), 28);
+    }
+
+    #[test]
     fn every_combination_is_a_cell_with_a_name_of_its_own() {
         let text = r#"
             summary = "x"

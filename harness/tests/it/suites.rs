@@ -120,6 +120,14 @@ fn a_bug_that_is_hit_often_is_one_finding_and_passing_runs_keep_little() {
     let json: Value = serde_json::from_str(&before.stdout).unwrap();
     assert_eq!(json["findings"][0]["runs"], 3);
     place.usurper("history initial-leader").expect(0, &["first bad", "1. dual-leaders", "3 runs"]);
+
+    let measured = place.usurper("history --figures --plot p.svg");
+    measured.expect(0, &["| cell | runs | first leader, ms |", "| fle/initial-leader-returns "]);
+    let svg = fs::read_to_string(place.path().join("p.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("fle/initial-leader-returns"), "{svg}");
+    let json = place.usurper("history --figures --output json");
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert!(json["figures"][0]["figures"]["elections"]["mean"].as_f64().unwrap() >= 1.0);
 }
 
 #[test]
