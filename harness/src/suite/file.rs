@@ -397,7 +397,7 @@ mod tests {
             ),
             (
                 "[[runs]]\nsystems = ['fle']\nworkloads = [{ kind = 'list' }]",
-                "`fle/random list` is impossible: workload `list`: system `fle` serves no data",
+                "`fle/random list` is impossible: system `fle` serves no data",
             ),
             (
                 "[[runs]]\nsystems = ['fle']\n[[runs]]\nsystems = ['fle']",
