@@ -84,8 +84,9 @@ pub fn what_was_done(records: &[Record], planned: &[Step]) -> Schedule {
     steps
 }
 
-/// An undo of what was skipped undid nothing. It stays as a wait, for the sake of the steps after it.
-fn leave_out_what_undoes_nothing(steps: &mut Schedule) {
+/// Makes a wait of each step that cannot be done: an undo of what was skipped undoes nothing. It stays
+/// for the sake of the steps after it.
+pub fn leave_out_what_undoes_nothing(steps: &mut Schedule) {
     let nodes: Vec<_> = NodeId::all(u8::MAX).collect();
     while let Err(error) = Step::validate_all(steps, &nodes) {
         let step = &mut steps[error.number - 1];

@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use usurper_checks::{Judgement, Verdict};
 use usurper_history::{Body, Event, HarnessEvent, NodeId, Phase, Record};
 use usurper_nemesis::{
-    Fault, Reproduction, Schedule, Step, Tempo, TimeSpan, Wire, from_field_logs, what_was_done,
+    Fault, Reproduction, Schedule, Step, Target, Tempo, TimeSpan, Wire, from_field_logs,
+    leave_out_what_undoes_nothing, what_was_done,
 };
 
 use super::check::{histories, history_of};
@@ -62,7 +63,7 @@ pub(crate) fn reproduce(args: &ReproduceArgs) -> Result<Status, Failure> {
         find_check(check)?;
         failed = BTreeSet::from([check.clone()]);
     }
-    let (scenario, untold) = scenario_of(&given, &failed, args)?;
+    let (scenario, calm, untold) = scenario_of(&given, &failed, args)?;
     let list: Vec<_> = failed.iter().map(String::as_str).collect();
     output::data(&format!("given      {}", given.names));
     output::data(&format!(
@@ -83,10 +84,7 @@ pub(crate) fn reproduce(args: &ReproduceArgs) -> Result<Status, Failure> {
     }
     let text = toml::to_string_pretty(&scenario).context("cannot write the scenario");
     let text = text.map_err(Failure::harness)?;
-    let mut plan = resolve(&scenario, args)?;
-    if !given.recorded {
-        plan.calm = Some(settle_of(&system::find(&plan.system)?.timing(&plan)?).1);
-    }
+    let plan = Plan { calm, ..resolve(&scenario, args)? };
     std::fs::write(&args.output, &text)
         .with_context(|| format!("cannot write `{}`", args.output.display()))
         .map_err(Failure::usage)?;
@@ -183,12 +181,12 @@ impl Given {
     }
 }
 
-/// The scenario, and what it could not take from the logs.
+/// The scenario, after how much calm a run of it may end, and what it could not take from the logs.
 fn scenario_of(
     given: &Given,
     failed: &BTreeSet<String>,
     args: &ReproduceArgs,
-) -> Result<(Scenario, Vec<String>), Failure> {
+) -> Result<(Scenario, Option<TimeSpan>, Vec<String>), Failure> {
     let leaders = given.leaders();
     if leaders.is_empty() {
         let error = anyhow!("`{}` does not tell of any leader that was established", given.names);
@@ -282,9 +280,12 @@ fn scenario_of(
     }
     scenario.steps = steps;
     scenario.time = time_for(&scenario.steps);
-    scenario.settle = settle_for(given, settle_of(&timing).0);
+    let (longest, calm) = settle_of(&timing);
+    let watched = watched_for(given).filter(|_| same);
+    scenario.settle = watched.unwrap_or(longest);
+    let calm = watched.is_none().then_some(calm);
     scenario.story = written(given, &leaders, &story.seen, &untold);
-    Ok((scenario, untold))
+    Ok((scenario, calm, untold))
 }
 
 /// The checks that failed, with the options by which they did; what the system cannot be judged by
@@ -346,6 +347,12 @@ fn story_of(given: &Given, same: bool, tempo: Tempo) -> Result<Reproduction, Fai
                 .to_owned(),
         );
     }
+    if steps.iter().any(|step| matches!(step.target, Some(Target::Node(_)))) {
+        untold.push(
+            "the part of a node that was hit by its number: it is hit by its number here, whoever leads"
+                .to_owned(),
+        );
+    }
     Ok(Reproduction { steps, seen, untold })
 }
 
@@ -385,7 +392,16 @@ fn supported(steps: Schedule, system: &dyn System, untold: &mut Vec<String>) -> 
             ..Step::new(Fault::Wait, None)
         }
     };
-    steps.into_iter().enumerate().map(number).collect()
+    let mut steps: Schedule = steps.into_iter().enumerate().map(number).collect();
+    let before = steps.clone();
+    leave_out_what_undoes_nothing(&mut steps);
+    for (number, (was, is)) in (1..).zip(before.iter().zip(&steps)) {
+        if was.fault != is.fault {
+            let fault = was.fault;
+            untold.push(format!("step {number}, `{fault}`, which undoes nothing: it only waits"));
+        }
+    }
+    steps
 }
 
 /// How long the steps may take: each event may take its time; a run ends with its last step.
@@ -397,17 +413,14 @@ fn time_for(steps: &[Step]) -> TimeSpan {
     TimeSpan(Duration::from_secs(time.as_secs() + 1))
 }
 
-/// How long to watch in the end: as long as that run did, or as the slowest check of liveness needs.
-fn settle_for(given: &Given, longest: TimeSpan) -> TimeSpan {
+/// How long the healed cluster was watched in the run that was given.
+fn watched_for(given: &Given) -> Option<TimeSpan> {
     let healed = given.records.iter().find_map(|record| match &record.body {
         Body::Harness(HarnessEvent::Phase { phase }) if phase == "heal" => Some(record.t),
         _ => None,
-    });
-    let end = given.records.last().map_or(0, |record| record.t);
-    match healed.filter(|_| given.recorded) {
-        Some(healed) => TimeSpan::millis((end.saturating_sub(healed) / 1_000_000).max(500)),
-        None => longest,
-    }
+    })?;
+    let end = given.records.last()?.t;
+    Some(TimeSpan::millis((end.saturating_sub(healed) / 1_000_000).max(500)))
 }
 
 /// The scenario's story: what the logs tell, and what they do not.

@@ -92,6 +92,24 @@ fn a_history_of_our_own_fails_again_and_its_healthy_neighbour_does_not() {
 }
 
 #[test]
+fn a_fault_that_another_system_cannot_do_is_left_out_with_its_undo() {
+    let place = Place::new();
+    place.file(
+        "point.toml",
+        "summary = 'held at a point'\nsystem = 'fle'\ntime = '5s'\nsettle = '500ms'\n\
+         [[steps]]\nname = 'held'\ndo = 'failpoint'\ntarget = 'n1'\nact = 'pause'\n\
+         point = 'lead.after-elected-before-first-hb'\n\
+         [[steps]]\ndo = 'failpoint-release'\ntarget = 'step:held'\nafter = '100ms'\n",
+    );
+    let ended = place.usurper("run point.toml");
+    assert!(matches!(ended.code, Some(0 | 3)), "{ended:#?}");
+    place.usurper("reproduce store/latest --system raft --repeat 1 --store again").expect(
+        0,
+        &["`failpoint`, which `raft` cannot do", "`failpoint-release`, which undoes nothing"],
+    );
+}
+
+#[test]
 fn what_cannot_be_reproduced_is_refused() {
     let place = Place::new();
     place.file("operations", "0 :invoke :write 1\n0 :ok :write 1\n");
