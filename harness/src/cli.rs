@@ -40,6 +40,11 @@ pub(crate) enum Command {
     /// Exit codes: 1 if it failed at least once, 0 if it never did, 3 if it never did but not every
     /// replay could be judged.
     Replay(ReplayArgs),
+    /// Make a scenario of what a history or servers' logs tell, and say whether it fails the same way.
+    ///
+    /// What they do not tell is said, and stands in the scenario. Exit codes: 1 if it failed at least
+    /// once, 0 if it never did, 3 if it never did but not every run could be judged.
+    Reproduce(ReproduceArgs),
     /// Find the fewest steps with which a stored run still fails, and write them as a scenario.
     ///
     /// It can be stopped with Ctrl-C; the same command goes on where it was. Exit codes: 0 when a
@@ -223,6 +228,49 @@ pub(crate) struct ReplayArgs {
     pub(crate) store: PathBuf,
     #[arg(long, value_enum, default_value_t)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReproduceArgs {
+    /// One history, a run's directory, or the logs of one cluster's servers.
+    #[arg(required = true, value_name = "HISTORY|LOGS")]
+    pub(crate) histories: Vec<PathBuf>,
+    /// What the files are [default: told by what they hold]
+    #[arg(long, value_parser = format_of(Format::ALL))]
+    pub(crate) format: Option<Format>,
+    /// The system to reproduce it on [default: its own; raft for logs of etcd, fle for ZooKeeper's]
+    #[arg(long)]
+    pub(crate) system: Option<String>,
+    /// The program of the system, instead of the installed one.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) bin: Option<PathBuf>,
+    /// Size of the cluster [default: as many as the logs tell of]
+    #[arg(long)]
+    pub(crate) nodes: Option<u8>,
+    /// Switch a suspected bug on; may be repeated. Those that a history of ours names are on.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) defect: Vec<String>,
+    /// An option of the system (`usurper list systems`); may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) param: Vec<(String, String)>,
+    /// Count only this check [default: those that the given history fails; any if it fails none]
+    #[arg(long, value_name = "CHECK")]
+    pub(crate) check: Option<String>,
+    /// How often to run it.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) repeat: u32,
+    /// How many runs go on side by side [default: twice the cores]
+    #[arg(long, value_parser = at_least_one)]
+    pub(crate) jobs: Option<usize>,
+    /// The first seed; each run takes the next.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Where the scenario is written.
+    #[arg(long, value_name = "FILE", default_value = "reproduced.toml")]
+    pub(crate) output: PathBuf,
+    /// Where the runs that fail are stored.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
 }
 
 #[derive(Debug, Args)]

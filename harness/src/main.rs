@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run(&args),
         Command::Prove(args) => commands::prove(&args),
         Command::Replay(args) => commands::replay(&args),
+        Command::Reproduce(args) => commands::reproduce(&args),
         Command::Shrink(args) => commands::shrink(&args),
         Command::Check(args) => commands::check(&args),
         Command::Export(args) => commands::export(&args),

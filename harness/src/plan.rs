@@ -315,7 +315,7 @@ impl Plan {
 /// What goes wrong for good is wrong within the longest bound of a check of liveness: 3 election timeouts
 /// of grace and a window of 20 for `election-loop`, the leader bound for `cannot-rejoin`. A leader that
 /// lasts for 5 ends an election loop.
-fn settle_of(timing: &Timing) -> (TimeSpan, TimeSpan) {
+pub(crate) fn settle_of(timing: &Timing) -> (TimeSpan, TimeSpan) {
     let spans = |count: u64| timing.election_timeout_ns.saturating_mul(count);
     let longest = spans(3 + 20).max(timing.leader_bound_ns.saturating_add(spans(3)));
     let whole = |ns: u64| TimeSpan::millis(ns.div_ceil(1_000_000));
@@ -323,7 +323,7 @@ fn settle_of(timing: &Timing) -> (TimeSpan, TimeSpan) {
 }
 
 /// Refuses a check that does not exist.
-fn find_check(name: &str) -> Result<(), Failure> {
+pub(crate) fn find_check(name: &str) -> Result<(), Failure> {
     let known = || CHECKS.iter().map(|check| check.name);
     if known().any(|known| known == name) {
         Ok(())

@@ -8,6 +8,7 @@
 //! - [`Scheduler`] is the pure function that turns records into due steps.
 //! - [`generate`] and [`generate_rates`] make a schedule from a seed.
 //! - [`what_was_done`] makes a schedule from a run, which does it again.
+//! - [`from_field_logs`] makes one from the logs of a cluster in the field.
 //! - [`shrink()`] finds the fewest steps that still fail.
 //! - [`shape`] says which links a partition cuts.
 //! - [`Network`] is the loopback network with a front door before each node.
@@ -27,6 +28,7 @@ mod network;
 mod pattern;
 mod process;
 mod replay;
+mod reproduce;
 mod schedule;
 mod schedule_check;
 mod scheduler;
@@ -51,7 +53,8 @@ pub use mix::{Mix, MixKind};
 pub use network::{Answer, DoorCounters, InstallError, Network, NetworkError, NetworkOptions};
 pub use pattern::Pattern;
 pub use process::{Exit, Output, Process, Stream, process_state};
-pub use replay::what_was_done;
+pub use replay::{leave_out_what_undoes_nothing, what_was_done};
+pub use reproduce::{Reproduction, Tempo, from_field_logs};
 pub use schedule::{Schedule, Step};
 pub use schedule_check::ScheduleError;
 pub use scheduler::{Due, Missed, Resolved, Scheduler};

@@ -84,8 +84,9 @@ pub fn what_was_done(records: &[Record], planned: &[Step]) -> Schedule {
     steps
 }
 
-/// An undo of what was skipped undid nothing. It stays as a wait, for the sake of the steps after it.
-fn leave_out_what_undoes_nothing(steps: &mut Schedule) {
+/// Makes a wait of each step that cannot be done: an undo of what was skipped undoes nothing. It stays
+/// for the sake of the steps after it.
+pub fn leave_out_what_undoes_nothing(steps: &mut Schedule) {
     let nodes: Vec<_> = NodeId::all(u8::MAX).collect();
     while let Err(error) = Step::validate_all(steps, &nodes) {
         let step = &mut steps[error.number - 1];
@@ -171,19 +172,22 @@ fn becomes_links(record: &FaultRecord) -> bool {
     shaped && (record.nodes.is_empty() || !sided.contains(&record.fault.as_str()))
 }
 
+/// The step that a record is of, where the schedule is not known: a record holds all but when.
+fn step_of(record: &FaultRecord) -> Step {
+    let mut fields = record.args.clone();
+    let when = ["track", "every", "times", "within", "anyway"];
+    fields.retain(|key, _| !when.contains(&key.as_str()));
+    fields.insert("do".to_owned(), record.fault.clone().into());
+    let step = serde_json::from_value(Value::Object(fields));
+    step.unwrap_or_else(|_| Step::new(record.fault.parse().unwrap_or(Fault::Wait), None))
+}
+
 /// What was done, and to whom.
 fn what(done: &Done<'_>, names: &BTreeMap<String, bool>) -> Step {
     let record = done.record;
-    let parsed = |value: Option<&Value>| value.and_then(Value::as_str)?.parse::<Target>().ok();
     let mut step = match done.planned {
         Some(planned) => planned.clone(),
-        None => Step {
-            name: record.args.get("name").and_then(Value::as_str).map(str::to_owned),
-            links: record.args.get("links").cloned().map(links_of).unwrap_or_default(),
-            by: record.args.get("by").and_then(Value::as_u64),
-            target: parsed(record.args.get("target")),
-            ..Step::new(record.fault.parse().unwrap_or(Fault::Wait), None)
-        },
+        None => step_of(record),
     };
     step.name = step.name.filter(|name| names.contains_key(name));
     if becomes_links(record) {
@@ -226,10 +230,6 @@ fn what(done: &Done<'_>, names: &BTreeMap<String, bool>) -> Step {
         };
     }
     step
-}
-
-fn links_of(value: Value) -> Vec<LinkTarget> {
-    serde_json::from_value(value).unwrap_or_default()
 }
 
 fn concrete_links(record: &FaultRecord) -> Vec<LinkTarget> {

@@ -19,6 +19,8 @@ mod rates;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod reproduce;
+#[cfg(test)]
 mod run;
 #[cfg(test)]
 mod runs;

@@ -310,3 +310,12 @@ fn what_would_have_undone_a_skipped_step_becomes_a_wait() {
     same(&run(Outcome::Skipped), wait);
     assert!(run(DONE).contains("do = \"resume\""));
 }
+
+#[test]
+fn a_step_of_an_unknown_schedule_keeps_what_its_record_says_of_it() {
+    let run = Run::default().phase(0, "run").elected(100, 3);
+    let run = run.step((300, 301), "disk-slow", &[1], "target=n1 delay=50ms track=clients", DONE);
+    let done = what_was_done(&run.phase(400, "heal").records, &[]);
+    assert_eq!(done[0].delay.map(|delay| delay.to_string()).as_deref(), Some("50ms"));
+    assert_eq!((&done[0].track, done[0].anyway), (&None, true));
+}
