@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn the_suites_of_the_documentation_can_run() {
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/studies/fle-knobs.toml");
-        assert_eq!(SuiteFile::load(&docs).unwrap().1.len(), 28);
+        assert_eq!(SuiteFile::load(&docs).unwrap().1.len(), 30);
     }
 
     #[test]
