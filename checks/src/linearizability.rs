@@ -4,7 +4,8 @@
 //! moment between its call and its return at which it took effect, so that all results are right.
 //! An operation of unknown outcome may take effect at any time after its call, or never.
 //!
-//! Each key is judged on its own. Where a model has a shortcut that is sound and complete for the
+//! Each key is judged on its own: linearizability is local (theorem 1), so that a history has an order
+//! if and only if each object's part of it has one. Where a model has a shortcut that is sound and complete for the
 //! operations at hand, it decides in near-linear time; elsewhere a search does. What is found
 //! invalid comes with the few operations that prove it. What could not be decided within the given
 //! time and memory is unknown.

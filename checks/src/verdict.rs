@@ -138,7 +138,7 @@ pub struct Import {
     /// Who led when, as far as servers' logs tell.
     #[serde(default)]
     pub leaders: Vec<Leadership>,
-    /// The file and line of each line that the verdict names, where there is more than one file.
+    /// Where each line is that the verdict names, as `NODE:LINE`, where there is a file per node.
     #[serde(default)]
     pub places: BTreeMap<u64, String>,
 }
@@ -153,7 +153,7 @@ pub struct Leadership {
     pub to_ns: u64,
     /// How it ended, as its own log shows.
     pub end: String,
-    /// The file and line that tell of its begin.
+    /// The node's file and the line there that tell of its begin: `n1:63`.
     pub place: String,
 }
 

@@ -385,6 +385,12 @@ pub(crate) struct HistoryArgs {
     /// Only the newest suite whose name has this in it.
     #[arg(long)]
     pub(crate) suite: Option<String>,
+    /// What was measured, cell by cell, as a table in Markdown.
+    #[arg(long)]
+    pub(crate) figures: bool,
+    /// Draw what was measured into this file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
     /// Where runs are stored.
     #[arg(long, default_value = "store")]
     pub(crate) store: PathBuf,
@@ -569,6 +575,7 @@ impl PlanArgs {
             settle: self.settle,
             params: self.param.iter().cloned().collect(),
             checks: self.check.clone(),
+            load: None,
             workload: self.workload.clone(),
         }
     }

@@ -233,6 +233,26 @@ impl Index {
         Ok(cells)
     }
 
+    /// What each finished run came to, by the name of its cell: as [`Index::cells`] chooses them.
+    pub(crate) fn results(
+        &self,
+        like: &str,
+        suite: Option<&str>,
+    ) -> Result<BTreeMap<String, Vec<RunResult>>, Failure> {
+        let sql = "
+            SELECT path FROM run WHERE instr(cell, ?1) AND (?2 IS NULL OR suite = ?2)
+            ORDER BY path";
+        let paths: Vec<String> = self.rows(sql, params![like, suite], |row| row.get(0))?;
+        let mut cells: BTreeMap<String, Vec<RunResult>> = BTreeMap::new();
+        for path in paths {
+            // A run that was removed since has no figures.
+            if let Some(result) = RunResult::read(&self.store.join(path))? {
+                cells.entry(result.cell.clone()).or_default().push(result);
+            }
+        }
+        Ok(cells)
+    }
+
     /// What was found, the most frequent first.
     pub(crate) fn findings(
         &self,
@@ -308,7 +328,7 @@ impl Index {
 }
 
 fn insert(connection: &Connection, path: &str, result: &RunResult) -> rusqlite::Result<()> {
-    let figures = result.figures;
+    let figures = result.figures.as_ref();
     let number = |value: Option<u64>| value.map(u64::cast_signed);
     connection
         .prepare("INSERT OR REPLACE INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?

@@ -79,6 +79,8 @@ pub(crate) struct Wishes {
     pub(crate) settle: Option<TimeSpan>,
     pub(crate) params: BTreeMap<String, String>,
     pub(crate) checks: Vec<String>,
+    /// A workload instead of the scenario's, before what the command line changes of it.
+    pub(crate) load: Option<Workload>,
     pub(crate) workload: WorkloadArgs,
 }
 
@@ -144,7 +146,8 @@ impl Plan {
         let mut params = scenario.params;
         params.extend(wishes.params.clone());
         let nodes = wishes.nodes.unwrap_or(scenario.nodes);
-        let workload = Workload::resolve(scenario.workload, &wishes.workload)?;
+        let load = wishes.load.clone().or(scenario.workload);
+        let workload = Workload::resolve(load, &wishes.workload)?;
         let mut checks = checks_of(
             &events_of(system, nodes, workload.as_ref()),
             workload.as_ref(),
@@ -185,7 +188,7 @@ impl Plan {
         let nodes = wishes.nodes.unwrap_or(3);
         let time = wishes.time.unwrap_or(DEFAULT_TIME);
         let node_ids: Vec<_> = NodeId::all(nodes).collect();
-        let workload = Workload::resolve(None, &wishes.workload)?;
+        let workload = Workload::resolve(wishes.load.clone(), &wishes.workload)?;
         // Where clients write, nodes differ without that.
         let advance = system.supports(Fault::Advance) && workload.is_none();
         // Of one node there is no link to cut.

@@ -2,7 +2,7 @@
 //! once, so that a run with this file is a finished one.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -110,7 +110,7 @@ pub(crate) struct RunResult {
 }
 
 /// The numbers of a run that are compared from night to night.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct RunFigures {
     pub(crate) observed_ns: u64,
@@ -120,18 +120,25 @@ pub(crate) struct RunFigures {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failover_ns: Option<u64>,
     pub(crate) elections: u64,
+    /// How many warnings each check gave, of those that gave any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) warnings: BTreeMap<String, u64>,
 }
 
 impl RunResult {
-    /// Of a run that was carried through and judged.
+    /// Of a run that was carried through and judged. What its scenario states as a limitation of the
+    /// protocol is not asked for.
     pub(crate) fn of(
         plan: &Plan,
         started: &Started,
         verdict: &Verdict,
         history: &Path,
     ) -> Result<Self, Failure> {
-        let failed: Vec<_> =
-            verdict.checks.iter().filter(|check| check.judgement == Judgement::Invalid).collect();
+        let asked = |check: &&CheckVerdict| !plan.limitations.contains_key(&check.check);
+        let asked: Vec<_> = verdict.checks.iter().filter(asked).collect();
+        let judgement = Judgement::of_all(asked.iter().map(|check| check.judgement));
+        let is_invalid = |check: &&CheckVerdict| check.judgement == Judgement::Invalid;
+        let failed: Vec<_> = asked.iter().copied().filter(is_invalid).collect();
         let figures = &verdict.figures;
         let signature = match failed.is_empty() {
             true => None,
@@ -140,15 +147,16 @@ impl RunResult {
         Ok(Self {
             failed: failed.iter().map(|check| check.check.clone()).collect(),
             signature,
-            why: why(verdict).map(shortened),
+            why: why(verdict, judgement, &asked).map(shortened),
             figures: Some(RunFigures {
                 observed_ns: figures.observed_ns,
                 leaderless_ns: figures.leaderless_ns,
                 first_leader_ns: figures.first_leader_ns,
                 failover_ns: figures.failover.map(|failover| failover.median_ns),
                 elections: figures.leader_establishments,
+                warnings: verdict.checks.iter().filter_map(warnings).collect(),
             }),
-            ..Self::bare(plan, started, verdict.judgement.into())
+            ..Self::bare(plan, started, judgement.into())
         })
     }
 
@@ -301,6 +309,11 @@ fn rank(check: &str) -> usize {
     ORDER.iter().position(|known| *known == check).unwrap_or(ORDER.len())
 }
 
+fn warnings(check: &CheckVerdict) -> Option<(String, u64)> {
+    let count = check.warnings.len() as u64 + check.warnings_omitted;
+    (count > 0).then(|| (check.check.clone(), count))
+}
+
 /// Where a process crashed, if that is what was found: `node/src/x.rs:12`.
 fn site(check: &CheckVerdict) -> Option<String> {
     if check.check != "crash" {
@@ -313,10 +326,14 @@ fn site(check: &CheckVerdict) -> Option<String> {
     Some(sentence[start..at + digits].to_owned())
 }
 
-/// The first sentence that says why a verdict is not valid.
-fn why(verdict: &Verdict) -> Option<&str> {
-    let of = |judgement| verdict.checks.iter().find(move |check| check.judgement == judgement);
-    match verdict.judgement {
+/// The first sentence that says why a run is not valid.
+fn why<'a>(
+    verdict: &'a Verdict,
+    judgement: Judgement,
+    asked: &[&'a CheckVerdict],
+) -> Option<&'a str> {
+    let of = |judgement| asked.iter().find(move |check| check.judgement == judgement).copied();
+    match judgement {
         Judgement::Valid => None,
         Judgement::Invalid => of(Judgement::Invalid)?.findings.first().map(|it| &*it.sentence),
         Judgement::Unknown => {

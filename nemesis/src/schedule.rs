@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use usurper_history::{
-    Effect,
+    Effect, NodeId,
     control::{ClockName, DiskError, DiskOp, FailpointAct},
 };
 
@@ -103,12 +103,36 @@ pub struct Step {
     /// Of one message, above 0 and up to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
+    /// For `reconfigure`: who the members are to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
     /// The run's verdict does not depend on whether this step ran.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
     /// What to wait for. Last, because TOML wants tables after values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<Pattern>,
+}
+
+/// A change of the members: whole lists, or who comes and goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Change {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub voters: Vec<NodeId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub learners: Vec<NodeId>,
+    /// As voters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<NodeId>,
+    /// As learners.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub learn: Vec<NodeId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<NodeId>,
+    /// Through a joint configuration, also where one step would do.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub joint: bool,
 }
 
 impl Step {
@@ -142,6 +166,7 @@ impl Step {
             jitter: None,
             rate: None,
             probability: None,
+            change: None,
             optional: false,
             on: None,
         }

@@ -139,6 +139,14 @@ impl Step {
         if self.by.is_some() && self.fault != Fault::Advance {
             return Err(wrong("by", format!("`{}` takes no `by`", info.name)));
         }
+        if self.change.is_some() != (self.fault == Fault::Reconfigure) {
+            let what = format!(
+                "`{}` takes {} `change`",
+                info.name,
+                if self.change.is_some() { "no" } else { "a" }
+            );
+            return Err(wrong("change", what));
+        }
         self.validate_keys().map_err(|what| (None, Problem { what, hint: None }))?;
         for target in self.targets() {
             match target {

@@ -68,6 +68,8 @@ pub enum StoreError {
 pub struct Owner<'a> {
     pub node: NodeId,
     pub cluster: &'a str,
+    /// The defect `truncate-on-crc`: damage in what was synced is taken for a torn tail.
+    pub forgives: bool,
 }
 
 /// What the process before this one ended by.
@@ -97,9 +99,15 @@ pub struct Store {
     generation: u64,
     /// A write or a sync failed; where what cannot become durable any more begins.
     hole: Option<u64>,
+    /// The defect `truncate-on-crc` dropped what had been synced.
+    forgave: bool,
 }
 
 impl Store {
+    pub(crate) fn forgave(&self) -> bool {
+        self.forgave
+    }
+
     /// Opens the log in `directory`, or creates it, and reads its records.
     ///
     /// # Errors
@@ -139,6 +147,7 @@ impl Store {
             durable: 0,
             generation: 0,
             hole: None,
+            forgave: false,
         };
         let bytes = fs::read(&store.log_path).map_err(at("read", &store.log_path))?;
         (store.durable, store.generation) = store.read_watermark()?;
@@ -281,6 +290,10 @@ impl Store {
             };
             let payload = &rest[PREFIX_BYTES..length];
             if rest[4..PREFIX_BYTES] != checksum(&[&rest[..4], payload]) {
+                if owner.forgives {
+                    self.forgave = true;
+                    break;
+                }
                 return Err(self.corrupt(position, "a record does not match its checksum"));
             }
             records.push(payload.to_vec());

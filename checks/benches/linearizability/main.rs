@@ -5,8 +5,9 @@
 //! ```
 //!
 //! With a checkout of Porcupine, its Go code is built, both check the same files in turn on one
-//! thread, and the table has ratios. Reading the files is not counted for either. Each time is the
-//! best of a few rounds; what takes Porcupine long is done once.
+//! thread, and the table has ratios. Reading the files is not counted for either, nor is the time in
+//! which others had the processor, but with two threads. Each time is the best of a few rounds; what
+//! takes Porcupine long is done once.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,9 @@ use porcupine::Porcupine;
 use random::Shape;
 
 const REGISTER: Register = Register { initial: Value::Nil, failed_cas: FailedCas::SawAnother };
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 7;
+/// What takes no longer is done more often.
+const QUICK_NS: u64 = 10_000_000;
 const MINIMAL: Options = Options {
     bytes_max: 512 << 20,
     threads: 1,
@@ -116,9 +119,15 @@ impl Bench {
                     theirs = Some(measured);
                 }
             }
-            let measured = ours();
-            if best.as_ref().is_none_or(|best| measured.ns < best.ns) {
-                best = Some(measured);
+            for _ in 0..ROUNDS {
+                let measured = ours();
+                let ns = measured.ns;
+                if best.as_ref().is_none_or(|best| ns < best.ns) {
+                    best = Some(measured);
+                }
+                if ns > QUICK_NS {
+                    break;
+                }
             }
         }
         let ours = best.expect("one round at least");

@@ -274,7 +274,7 @@ fn events(
     let mut dated: Vec<Dated> = Vec::new();
     let mut add = |t: u64, line: Option<u64>, mut record: Record| {
         if let Some(line) = line {
-            let place = Value::from(format!("{}:{line}", log.file));
+            let place = Value::from(format!("{node}:{line}"));
             record.extra.insert("at".to_owned(), place);
         }
         dated.push(Dated { t, file, record });

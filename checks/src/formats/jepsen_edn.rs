@@ -217,12 +217,22 @@ struct Keys {
 
 impl Keys {
     fn of(raws: &[Raw]) -> Self {
-        let asked_reads = || {
-            let is = |raw: &&Raw| raw.op.f == "read" && raw.op.op_type == OpType::Invoke;
+        let asked = |f: &'static str| {
+            let is = move |raw: &&Raw| raw.op.f == f && raw.op.op_type == OpType::Invoke;
             raws.iter().filter(is).filter(|raw| raw.ours.is_none())
         };
         let is_tuple = |raw: &Raw| matches!(raw.value.sequence(), Some([_, Edn::Nil]));
-        Self { independent: asked_reads().next().is_some() && asked_reads().all(is_tuple) }
+        let is_pair = |value: &Edn| matches!(value.sequence(), Some([_, _]));
+        let of_pair = |raw: &Raw| matches!(raw.value.sequence(), Some([_, pair]) if is_pair(pair));
+        // Where nobody reads, only a compare-and-set can show it.
+        let independent = match (asked("read").next(), asked("cas").next()) {
+            (Some(_), _) => asked("read").all(is_tuple),
+            (None, Some(_)) => {
+                asked("cas").all(of_pair) && asked("write").all(|raw| is_pair(&raw.value))
+            }
+            (None, None) => false,
+        };
+        Self { independent }
     }
 
     /// The steps that one map tells.

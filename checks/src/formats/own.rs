@@ -55,8 +55,7 @@ pub(super) fn read(source: Source<'_>, lenient: bool) -> Result<Own, FormatError
     if !kept.is_sorted_by_key(|(line, _)| *line) {
         // Positions follow the order of time; each record says where it was.
         for (place, (line, record)) in (2..).zip(&mut kept) {
-            let at = format!("{}:{line}", lines.name());
-            record.extra.insert("at".to_owned(), Value::from(at));
+            record.extra.insert("at".to_owned(), Value::from(line.to_string()));
             *line = place;
         }
     }

@@ -4,12 +4,14 @@
 //! is established in a higher term. Its *followers* are the nodes that have been connected with it,
 //! in both directions and without interruption, for three election timeouts of that reign, and that
 //! accepted one of its heartbeats of that term shortly before `t`: within half an election timeout if
-//! it steps down, within a whole one if it is superseded. Leader and followers must not be a majority.
+//! it steps down, within a whole one if it is superseded, and each one within half an election timeout
+//! of the one before, for the last election timeout. Leader and followers must not be a majority.
 //!
 //! Why a correct protocol is not flagged: nobody leaves a leader that it has heard within the election
 //! timeout, and any quorum that elects another has a member among those followers; a leader that
 //! steps down for want of answers has had none for an election timeout. The times of acceptance, not
-//! only the faults, are looked at, so that a machine that was too slow excuses the cluster.
+//! only the faults, are looked at, so that a machine that was too slow excuses the cluster;
+//! also one that gave a follower its time again just before, whose answers the leader has not had yet.
 //!
 //! Excused is a leader that steps down once somebody has accepted an epoch above its own, before its
 //! reign or out of its reach: in Zab such a node can never follow it, so it has to begin anew. Excused
@@ -61,11 +63,19 @@ struct Reign {
     since: Mark,
     /// Since when each node is connected with the leader.
     connected: BTreeMap<NodeId, u64>,
-    /// The latest heartbeat that each node accepted.
-    heard: BTreeMap<NodeId, Mark>,
+    /// What each node accepted of its heartbeats.
+    heard: BTreeMap<NodeId, Heard>,
     excused: bool,
     /// It was asked to hand over: whoever leads next was told to, perhaps much later.
     hands_over: bool,
+}
+
+/// Heartbeats that a node accepted.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    last: Mark,
+    /// Since when none came more than half an election timeout after the one before.
+    regular_since: u64,
 }
 
 fn make(header: &Header, options: &Options) -> Box<dyn Check> {
@@ -142,7 +152,12 @@ impl Disruption {
                 if let Some(reign) = &mut self.reign
                     && (reign.leader, reign.term) == (*leader, *msg_term)
                 {
-                    reign.heard.insert(node.node, now);
+                    let first = Heard { last: now, regular_since: now.t };
+                    let heard = reign.heard.entry(node.node).or_insert(first);
+                    if now.t - heard.last.t > self.timeout_ns / 2 {
+                        heard.regular_since = now.t;
+                    }
+                    heard.last = now;
                 }
             }
             Event::RoleChange {
@@ -195,8 +210,11 @@ impl Disruption {
         let followers: BTreeMap<NodeId, Mark> = reign
             .heard
             .iter()
-            .filter(|(node, heard)| steady(node) && now.t - heard.t < age)
-            .map(|(node, heard)| (*node, *heard))
+            .filter(|(node, heard)| {
+                let regular = now.t - heard.regular_since >= self.timeout_ns;
+                steady(node) && regular && now.t - heard.last.t < age
+            })
+            .map(|(node, heard)| (*node, heard.last))
             .collect();
         if followers.len() + 1 < self.majority {
             return;

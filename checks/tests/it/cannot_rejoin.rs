@@ -69,3 +69,15 @@ fn a_node_that_is_no_member_is_not_judged() {
          - n2 did not come to follow n3 for 7.8 s although it could reach it (at most 5 s are allowed)",
     );
 }
+
+#[test]
+fn a_node_that_was_removed_is_not_judged() {
+    restarted("1200 n3 config commit 1.2 n1 n3\n9000 phase stop", "valid");
+    // Also where the record changes nothing else.
+    restarted("1200 n3 config n1 n3\n1300 n3 config commit 1.2 n1 n3\n9000 phase stop", "valid");
+    restarted(
+        "1200 n3 config n1 n3\n9000 phase stop",
+        "invalid
+         - n2 did not come to follow n3 for 7.8 s although it could reach it (at most 5 s are allowed)",
+    );
+}

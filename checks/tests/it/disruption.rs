@@ -37,6 +37,20 @@ fn a_leader_that_is_replaced_is_rejected() {
 }
 
 #[test]
+fn a_follower_that_got_no_time_for_long_is_no_follower_yet() {
+    // It stood still from 3 s on, and has just read what came meanwhile.
+    let late = |at: u64| format!("{at} n1 accepted n3 1\n{at} n2 accepted n3 1\n");
+    let gave_up = "3620 n3 role follower\n5000 phase stop";
+    steady(&format!("{}{gave_up}", late(3600)), "valid");
+    steady(
+        &format!("{}{}{}{gave_up}", late(3200), late(3400), late(3600)),
+        "invalid
+         - n3 led epoch 1 and gave up (test) although n1 and n2 followed it and nothing was broken \
+           between them",
+    );
+}
+
+#[test]
 fn a_leader_that_hands_over_is_not_disrupted() {
     let replaced = "3300 n2 elected 2\n5000 phase stop";
     steady(&format!("3250 n3 phase transfer\n3290 n3 role follower\n{replaced}"), "valid");

@@ -21,6 +21,8 @@
 //! 47 n2 commit 1.2               (also `by n1 n2`)
 //! 48 n2 apply 1.2:b              (also `state x`, `op 7.1` for the first of session 7)
 //! 50 n2 stands 1.3 2             it votes for itself in round 2, with its last zxid
+//! 50 n2 stored-zxid 1.3          its last zxid is on its disk
+//! 50 n2 round 2                  it enters this round
 //! 50 n2 votes n1 2               an event that no check but completeness looks at
 //! 50 n2 accepts n3 2            it stores that it accepts n3 for this epoch
 //! 50 n2 acks n3 2               it tells n3 so
@@ -341,11 +343,19 @@ impl Transcript {
                 self.event(t, node, "apply", fields);
             }
             ["found", found @ ..] => self.found(t, node, found),
-            ["stands", zxid, round] => {
-                let (epoch, counter) = zxid.split_once('.').unwrap();
+            ["stored-zxid", at] => {
+                let fields = json!({"what": "zxid", "zxid": zxid(at), "ok": true});
+                self.event(t, node, "persist", fields);
+            }
+            ["round", round] => {
+                let fields =
+                    json!({"kind": "round", "from": 0, "to": number(round), "cause": "test"});
+                self.event(t, node, "term-change", fields);
+            }
+            ["stands", at, round] => {
                 let fields = json!({
                     "candidate": node, "in-term": number(round), "prevote": false,
-                    "zxid": {"epoch": number(&epoch), "counter": number(&counter)},
+                    "zxid": zxid(at),
                 });
                 self.event(t, node, "vote-cast", fields);
             }
@@ -422,6 +432,7 @@ impl Transcript {
                 ["leader", node] => ("accepted-leader", json!(node)),
                 ["accepted", epoch] => ("accepted-epoch", json!(epoch.parse::<u64>().unwrap())),
                 ["epoch", epoch] => ("current-epoch", json!(epoch.parse::<u64>().unwrap())),
+                ["zxid", at] => ("zxid", zxid(at)),
                 [key @ ("first" | "last" | "snapshot"), entry] => (key, id(entry)),
                 [key, number] => (key, json!(number.parse::<u64>().unwrap())),
                 _ => unreachable!("chunks of two"),
@@ -491,6 +502,11 @@ impl Transcript {
 fn id(text: &str) -> Value {
     let (term, index) = text.split_once('.').unwrap_or_else(|| panic!("no id in `{text}`"));
     json!({"term": term.parse::<u64>().unwrap(), "index": index.parse::<u64>().unwrap()})
+}
+
+fn zxid(text: &str) -> Value {
+    let (epoch, counter) = text.split_once('.').unwrap_or_else(|| panic!("no zxid in `{text}`"));
+    json!({"epoch": epoch.parse::<u64>().unwrap(), "counter": counter.parse::<u64>().unwrap()})
 }
 
 pub(crate) fn judge_text(text: &str) -> Result<Verdict, JudgeError> {

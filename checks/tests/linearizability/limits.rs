@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use usurper_checks::{
     linearizability::{
-        OPEN_MAX, Operation, Options, Report, Strategy, Unlimited, Verdict, Why, check,
+        Model, OPEN_MAX, Operation, Options, Report, Strategy, Unlimited, Verdict, Why, check,
     },
     models::{FailedCas, Queue, QueueOp, Register, RegisterOp, Value},
 };
@@ -60,6 +60,101 @@ fn a_full_memory_leaves_the_verdict_unknown_with_a_verified_prefix() {
         let (why, returns) = unknown(&check(&Queue, &hard(), options, &Unlimited));
         assert_eq!(why, Why::Memory);
         assert!(returns > 0 && returns <= 320, "{strategy:?}: {returns}");
+    }
+}
+
+/// A queue that counts its steps, and says how large its states are.
+struct Weighed {
+    steps: AtomicU32,
+    heap_bytes: usize,
+}
+
+impl Model for Weighed {
+    type Op = QueueOp;
+    type State = <Queue as Model>::State;
+    type Arena = ();
+
+    fn initial(&self, arena: &mut ()) -> Self::State {
+        Queue.initial(arena)
+    }
+
+    fn step(&self, arena: &mut (), state: &Self::State, op: &QueueOp) -> Option<Self::State> {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+        Queue.step(arena, state, op)
+    }
+
+    fn only_observes(&self, op: &QueueOp) -> bool {
+        Queue.only_observes(op)
+    }
+
+    fn describe(&self, op: &QueueOp) -> String {
+        Queue.describe(op)
+    }
+
+    fn heap_bytes(&self, _: &Self::State) -> usize {
+        self.heap_bytes
+    }
+}
+
+/// The time between two looks is that of the steps between them, and of copying their states.
+#[test]
+fn few_steps_lie_between_two_looks_at_the_budget_and_fewer_of_large_states() {
+    for (heap_bytes, steps_max) in [(0, 2_000), (64 << 10, 8)] {
+        let model = Weighed { steps: AtomicU32::new(0), heap_bytes };
+        let (looks, last, most) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0));
+        let budget = || {
+            let steps = model.steps.load(Ordering::Relaxed);
+            let since = steps - last.swap(steps, Ordering::Relaxed);
+            most.fetch_max(since, Ordering::Relaxed);
+            looks.fetch_add(1, Ordering::Relaxed) >= 200
+        };
+        let options = Options { bytes_max: 1 << 40, ..Options::default() };
+        assert_eq!(unknown(&check(&model, &hard(), options, &budget)).0, Why::Time);
+        let most = most.into_inner();
+        assert!((1..=steps_max).contains(&most), "{most} steps with {heap_bytes} bytes each");
+    }
+}
+
+#[test]
+fn what_states_hold_counts_as_memory() {
+    let model = Weighed { steps: AtomicU32::new(0), heap_bytes: 64 << 10 };
+    let options = Options { bytes_max: 8 << 20, ..Options::default() };
+    assert_eq!(unknown(&check(&model, &hard(), options, &Unlimited)).0, Why::Memory);
+    assert!(model.steps.into_inner() < 10_000, "it stops when it is full");
+}
+
+/// A shortcut, and what is made ready for a search, look at the budget as well: wherever it ends,
+/// the verdict is unknown, and never a wrong one.
+#[test]
+fn a_budget_that_ends_anywhere_in_a_long_pass_leaves_the_verdict_unknown() {
+    let count = 20_000;
+    let ops: Vec<Operation<RegisterOp>> = (0..count)
+        .map(|at: u64| {
+            let value = Value::Int(i64::try_from(at / 2).expect("small"));
+            let op = if at.is_multiple_of(2) {
+                RegisterOp::Write(value)
+            } else {
+                RegisterOp::Read(value)
+            };
+            Operation { process: 0, key: 0, call: 2 * at + 1, ret: Some(2 * at + 2), op }
+        })
+        .collect();
+    let register = Register { initial: Value::Nil, failed_cas: FailedCas::SawAnother };
+    for shortcuts in [true, false] {
+        let options = Options { shortcuts, ..Options::default() };
+        let looks = AtomicU32::new(0);
+        let never = || {
+            looks.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        assert_eq!(check(&register, &ops, options, &never).verdict, Verdict::Valid);
+        let all = looks.into_inner();
+        assert!(u64::from(all) > 4 * count / 4096, "only {all} looks");
+        for end in 0..all {
+            let looks = AtomicU32::new(0);
+            let budget = || looks.fetch_add(1, Ordering::Relaxed) >= end;
+            assert_eq!(unknown(&check(&register, &ops, options, &budget)).0, Why::Time);
+        }
     }
 }
 

@@ -1,11 +1,15 @@
 //! The linearizability checker against an oracle that tries every order.
 
+mod agree;
 mod compare;
 mod exhaustive;
 mod kinds;
 mod limits;
+mod near;
+mod nearly;
 mod objects;
 mod oracle;
+mod parts;
 mod random;
 mod registers;
 mod scatter;

@@ -10,8 +10,9 @@ use crate::{
     failure::{Failure, Status},
     index::{CellHistory, FindingHistory, Index},
     output::{self, Paint, paint},
+    report::plot,
     statistics::Rate,
-    suite::{seconds, write_finding},
+    suite::{CellFigures, figures_table, seconds, write_finding},
 };
 
 /// Nights that the trend shows.
@@ -26,15 +27,53 @@ pub(crate) fn history(args: &HistoryArgs) -> Result<Status, Failure> {
     let like = args.cell.as_deref().unwrap_or_default();
     let cells = index.cells(like, suite.as_deref())?;
     let findings = index.findings(like, suite.as_deref())?;
+    let figures: Vec<_> = match args.figures || args.plot.is_some() {
+        true => {
+            let results = index.results(like, suite.as_deref())?;
+            let mut cells: Vec<_> =
+                results.iter().map(|(cell, results)| CellFigures::of(cell, results)).collect();
+            cells.sort_by_cached_key(|cell| natural(&cell.cell));
+            cells
+        }
+        false => Vec::new(),
+    };
+    if let Some(path) = &args.plot {
+        std::fs::write(path, plot(&figures))
+            .with_context(|| format!("cannot write `{}`", path.display()))
+            .map_err(Failure::usage)?;
+    }
     if args.output == Output::Json {
-        let json = json!({ "suite": suite, "cells": cells, "findings": findings });
+        let mut json = json!({ "suite": suite, "cells": cells, "findings": findings });
+        if args.figures {
+            json["figures"] = json!(figures);
+        }
         let json = serde_json::to_string_pretty(&json).context("cannot print JSON");
         output::data(&json.map_err(Failure::harness)?);
+        return Ok(Status::Valid);
+    }
+    if args.figures {
+        output::data(figures_table(&figures).trim_end());
         return Ok(Status::Valid);
     }
     let text = text(&cells, &findings, output::wants_colour());
     output::data(text.expect("a String takes everything").trim_end());
     Ok(Status::Valid)
+}
+
+/// A key that sorts texts with their numbers by size, `50ms` before `200ms`.
+fn natural(text: &str) -> Vec<(String, u64)> {
+    let mut key = vec![(String::new(), 0_u64)];
+    let mut in_number = false;
+    for letter in text.chars() {
+        let (word, number) = key.last_mut().expect("it begins with one");
+        match letter.to_digit(10) {
+            Some(digit) => *number = number.saturating_mul(10).saturating_add(u64::from(digit)),
+            None if in_number => key.push((letter.to_string(), 0)),
+            None => word.push(letter),
+        }
+        in_number = letter.is_ascii_digit();
+    }
+    key
 }
 
 fn text(
@@ -83,4 +122,16 @@ fn text(
         write_finding(&mut out, number + 1, finding, colour)?;
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::natural;
+
+    #[test]
+    fn numbers_are_sorted_by_size() {
+        let mut cells = ["b", "a 100ms", "a 25ms x", "a 25ms", "a"];
+        cells.sort_by_key(|cell| natural(cell));
+        assert_eq!(cells, ["a", "a 25ms", "a 25ms x", "a 100ms", "b"]);
+    }
 }

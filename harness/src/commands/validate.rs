@@ -168,7 +168,7 @@ fn try_run(plan: &Plan, args: &ValidateArgs) -> Result<Done, Failure> {
     let seen = Seen {
         failed: invalid_checks(&judged.verdict),
         unknown: judged.verdict.judgement == Judgement::Unknown,
-        failover_ns: judged.result.figures.and_then(|figures| figures.failover_ns),
+        failover_ns: judged.result.figures.as_ref().and_then(|figures| figures.failover_ns),
     };
     if !args.keep {
         judged.dir.remove()?;

@@ -2,6 +2,7 @@
 
 mod lanes;
 mod picture;
+mod plot;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -10,6 +11,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use usurper_checks::{CheckVerdict, Finding, Judgement, Verdict};
 use usurper_history::{Header, Reader};
 
+pub(crate) use self::plot::plot;
 use self::{
     lanes::{Lanes, State},
     picture::{class, picture},

@@ -10,6 +10,7 @@ use crate::{
     failure::Failure,
     plan::{Plan, Wishes},
     scenario::Scenario,
+    workload::Workload,
 };
 
 /// More cells than this are a mistake.
@@ -51,6 +52,9 @@ struct Group {
     rates: Vec<BTreeMap<String, f64>>,
     #[serde(default)]
     majority: MajorityName,
+    /// What clients do meanwhile, as a scenario's `[workload]` has it.
+    #[serde(default)]
+    workloads: Vec<Workload>,
     /// Lists of defects.
     #[serde(default)]
     defects: Vec<Vec<String>>,
@@ -206,6 +210,10 @@ impl Group {
             let words: Vec<_> = words.collect();
             (!words.is_empty()).then(|| words.join("+"))
         });
+        axes = times(axes, &optional(&self.workloads), |it, workload| {
+            it.wishes.load.clone_from(workload);
+            workload.as_ref().map(|workload| workload.kind.to_string())
+        });
         axes = times(axes, &optional(&self.defects), |it, defects| {
             it.wishes.defects = defects.clone().unwrap_or_default();
             defects.as_ref().filter(|defects| !defects.is_empty()).map(|it| it.join("+"))
@@ -341,6 +349,12 @@ mod tests {
     }
 
     #[test]
+    fn the_suites_of_the_documentation_can_run() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/studies/fle-knobs.toml");
+        assert_eq!(SuiteFile::load(&docs).unwrap().1.len(), 28);
+    }
+
+    #[test]
     fn every_combination_is_a_cell_with_a_name_of_its_own() {
         let text = r#"
             summary = "x"
@@ -350,6 +364,7 @@ mod tests {
             faults = [["kill"], ["kill", "pause"]]
             params = { heartbeat = "40ms" }
             vary = { election-timeout = ["300ms", "600ms"] }
+            workloads = [{ kind = "register", rate = 100.0 }]
             [[runs]]
             scenarios = ["raft/*-node-with*"]
             seeds = 4
@@ -358,13 +373,14 @@ mod tests {
         let cells = cells(&text).unwrap();
         let names: Vec<_> = cells.iter().map(|cell| cell.name.as_str()).collect();
         assert_eq!(names.len(), 2 * 2 * 2 + 2, "{names:?}");
-        assert_eq!(names[0], "raft/random 3-nodes kill election-timeout=300ms");
-        assert_eq!(names[7], "raft/random 5-nodes kill+pause election-timeout=600ms");
+        assert_eq!(names[0], "raft/random 3-nodes kill register election-timeout=300ms");
+        assert_eq!(names[7], "raft/random 5-nodes kill+pause register election-timeout=600ms");
         assert_eq!(names[8], "raft/partitioned-node-with-prevote");
         let plan = cells[7].plan(9).unwrap_or_else(|failure| panic!("{:#}", failure.error));
         assert_eq!((plan.nodes, plan.seed), (5, 9));
         assert_eq!(plan.params["heartbeat"], "40ms");
         assert_eq!(plan.params["election-timeout"], "600ms");
+        assert_eq!(plan.workload.and_then(|workload| workload.rate), Some(100.0));
         assert_eq!(cells[8].seeds, 4);
     }
 
@@ -378,6 +394,10 @@ mod tests {
             (
                 "[[runs]]\nname = 'a'\nsystems = ['fle']\nnodes = [3, 0]",
                 "`a fle/random 0-nodes` is impossible: a cluster of 0 nodes",
+            ),
+            (
+                "[[runs]]\nsystems = ['fle']\nworkloads = [{ kind = 'list' }]",
+                "`fle/random list` is impossible: system `fle` serves no data",
             ),
             (
                 "[[runs]]\nsystems = ['fle']\n[[runs]]\nsystems = ['fle']",

@@ -1,5 +1,6 @@
 //! Suites: many runs side by side, kept and counted.
 
+mod figures;
 mod file;
 mod junit;
 mod lateness;
@@ -11,6 +12,7 @@ mod report;
 mod shard;
 mod work;
 
+pub(crate) use figures::{CellFigures, FIGURES, figures_table};
 pub(crate) use file::{Cell, SuiteFile};
 pub(crate) use junit::junit;
 pub(crate) use lateness::Lateness;

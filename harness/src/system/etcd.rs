@@ -73,6 +73,7 @@ impl System for Etcd {
                     | Fault::DiskTruncate
                     | Fault::Advance
                     | Fault::Transfer
+                    | Fault::Reconfigure
             );
         !plays_along && !fault.needs_frames()
     }

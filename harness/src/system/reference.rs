@@ -1,6 +1,6 @@
 //! The reference systems: usurper itself, started again as a node.
 
-use std::sync::LazyLock;
+use std::{path::PathBuf, sync::LazyLock};
 
 use anyhow::{Context, anyhow};
 use usurper_history::{NodeId, Record, Timing, control::Command};
@@ -21,6 +21,18 @@ pub(super) fn all() -> &'static [Reference] {
     static ALL: LazyLock<Vec<Reference>> =
         LazyLock::new(|| usurper_node::systems().iter().map(Reference).collect());
     &ALL
+}
+
+/// This program. It may have been replaced since it was started, by a build for example; the nodes are
+/// still of the old one, like the harness itself.
+fn own_program() -> Result<PathBuf, Failure> {
+    let program = std::env::current_exe()
+        .context("cannot find the program to start as a node")
+        .map_err(Failure::harness)?;
+    Ok(match program.is_file() {
+        true => program,
+        false => PathBuf::from(format!("/proc/{}/exe", std::process::id())),
+    })
 }
 
 impl System for Reference {
@@ -45,7 +57,7 @@ impl System for Reference {
     }
 
     fn supports(&self, fault: Fault) -> bool {
-        fault != Fault::Transfer || self.0.name == "raft"
+        !matches!(fault, Fault::Transfer | Fault::Reconfigure) || self.0.name == "raft"
     }
 
     fn failpoints(&self) -> &'static [FailpointInfo] {
@@ -93,9 +105,7 @@ impl System for Reference {
         let plan = spec.plan;
         let program = match &plan.bin {
             Some(bin) => bin.clone(),
-            None => std::env::current_exe()
-                .context("cannot find the program to start as a node")
-                .map_err(Failure::harness)?,
+            None => own_program()?,
         };
         let mut args = vec!["node".to_owned(), self.0.name.to_owned()];
         let mut flag = |name: &str, value: String| args.extend([format!("--{name}"), value]);

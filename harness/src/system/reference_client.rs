@@ -69,7 +69,12 @@ impl ReferenceClient {
             },
             Outcome::No(_) => Operated::new(OpType::Fail),
             Outcome::Fail(error) => {
-                Operated { leader: connection.leader_hint(), ..Operated::fail(error) }
+                let leader = connection.leader_hint();
+                if leader.is_none() {
+                    // The session may be what was refused. The next operation opens another.
+                    self.session = None;
+                }
+                Operated { leader, ..Operated::fail(error) }
             }
             Outcome::Info(error) => Operated::info(error),
         };

@@ -58,6 +58,11 @@ fn docs_list_every_workload() {
 }
 
 #[test]
+fn docs_list_every_defect_of_raft() {
+    up_to_date("systems/raft.md", &table("defects --system raft"));
+}
+
+#[test]
 fn docs_explain_every_source_that_is_named() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/catalogue.md");
     let page = fs::read_to_string(page).unwrap();

@@ -1,6 +1,8 @@
 //! A system that nobody here wrote.
 
-use std::process::Command;
+use std::{fs, process::Command};
+
+use serde_json::Value;
 
 use crate::support::{Place, records, with};
 
@@ -32,6 +34,7 @@ fn a_paused_etcd_leader_is_replaced_and_follows_when_it_wakes() {
             "stale-leader-heartbeat (needs: heartbeat)",
         ];
         ended.expect(0, applied);
+        assert_eq!(leaders_of_logs(&place), leaders_of_run(&place));
     }
 }
 
@@ -55,4 +58,31 @@ fn etcd_survives_random_kills_and_pauses() {
         let ended = place.usurper("run --system etcd --time 10s --seed 3");
         ended.expect(0, &["verdict    valid", "etcd/random"]);
     }
+}
+
+/// Node and term of each leader, as the run saw it.
+fn leaders_of_run(place: &Place) -> Vec<(Value, Value)> {
+    let history = fs::read_to_string(place.only_run().join("history.jsonl")).unwrap();
+    let records = history.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let elected = records.filter(|record| record["event"] == "leader-elected");
+    sorted(elected.map(|record| (record["node"].clone(), record["in-term"].clone())))
+}
+
+/// The same from the logs that the servers left, with nothing but their own stamps.
+fn leaders_of_logs(place: &Place) -> Vec<(Value, Value)> {
+    let nodes = place.only_run().join("nodes");
+    let logs: Vec<_> = (1..=3)
+        .map(|node| nodes.join(format!("n{node}/stderr.log")).display().to_string())
+        .collect();
+    let ended = place.usurper(&format!("check --output json {}", logs.join(" ")));
+    ended.expect(0, &[]);
+    let verdict: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let leaders = verdict["imported"]["leaders"].as_array().unwrap();
+    sorted(leaders.iter().map(|leader| (leader["node"].clone(), leader["term"].clone())))
+}
+
+fn sorted(leaders: impl Iterator<Item = (Value, Value)>) -> Vec<(Value, Value)> {
+    let mut leaders: Vec<_> = leaders.collect();
+    leaders.sort_by_key(|(_, term)| term.as_u64());
+    leaders
 }

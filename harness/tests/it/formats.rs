@@ -21,10 +21,10 @@ fn the_logs_of_a_cluster_tell_who_led() {
         0,
         &[
             "format     zookeeper: n1.log, n2.log, n3.log",
-            "n3   1    from 0.842 s to 109.407 s: its log stops (n3.log:78)",
+            "n3   1    from 0.842 s to 109.407 s: its log stops (n3:78)",
             "valid    dual-leaders",
             "n2 (epoch 2) and n3 (epoch 3) both held the role of leader for 10 s",
-            "lines n3.log:202 n2.log:189",
+            "lines n3:202 n2:189",
             "no-leader, zombie-leader (needs: the faults and timeouts, which only a run tells)",
             "verdict    valid",
         ],
@@ -56,6 +56,31 @@ fn operations_go_to_jepsen_and_back() {
     place.usurper("check .").expect(1, &["format     jepsen-edn"]);
     let json = place.usurper("check log --output json");
     json.expect(1, &["\"format\": \"jepsen-text\"", "\"skipped\": 0"]);
+}
+
+#[test]
+fn the_operations_of_a_run_go_to_jepsen_and_come_back_as_they_were() {
+    let place = Place::new();
+    for (workload, store) in [("register", "a"), ("list", "b")] {
+        let run = format!(
+            "run --system raft --workload {workload} --time 2s --settle 1s --store {store}"
+        );
+        place.usurper(&format!("{run} --faults none")).expect(0, &["valid    linearizable"]);
+        let edn = format!("export {store}/latest --format jepsen-edn --file {store}.edn");
+        place.usurper(&edn).expect(0, &[]);
+        place.usurper(&format!("check {store}.edn")).expect(0, &["valid    linearizable"]);
+        let back = place.usurper(&format!("export {store}.edn --format usurper"));
+        let history = place.path().join(store).join("latest/history.jsonl");
+        let history = fs::read_to_string(history).unwrap();
+        let is_op = |line: &&str| line.contains(r#""record":"op""#);
+        let ran: Vec<&str> = history.lines().filter(is_op).collect();
+        let read: Vec<&str> = back.stdout.lines().filter(is_op).collect();
+        assert!(ran.len() > 20, "{}", ran.len());
+        // That a value is null and that there is none is the same.
+        let ran: Vec<String> =
+            ran.iter().map(|line| line.replace(r#""value":null,"#, "")).collect();
+        assert_eq!(ran, read);
+    }
 }
 
 #[test]

@@ -305,7 +305,7 @@ fn a_torn_tail_recovers_and_a_cut_into_what_was_synced_is_refused() {
     assert_eq!(start(&run, "n1", 2)["persisted"]["zxid"]["counter"], 0);
     assert!(run.find(0, &json!({"fault": "disk-restore"})).is_none(), "there was nothing to undo");
 
-    let run = truncated(40);
+    let run = truncated(28);
     let (tried, record) = run.fault(0, "restart");
     assert_eq!(record["outcome"], "indeterminate");
     assert_eq!(exit(&run, "n1", 2)["code"], 65);

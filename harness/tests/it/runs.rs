@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
+    process::{Command, Stdio},
     thread,
 };
 
@@ -32,6 +33,29 @@ fn a_healthy_cluster_is_valid_and_everything_about_it_is_kept() {
     let again = place.usurper("check store/latest --output json");
     again.expect(0, &[]);
     assert_eq!(again.stdout.trim(), fs::read_to_string(run.join("verdict.json")).unwrap().trim());
+}
+
+#[test]
+fn a_program_that_is_replaced_meanwhile_still_starts_its_nodes() {
+    let place = Place::new();
+    let program = place.path().join("usurper");
+    fs::copy(assert_cmd::cargo::cargo_bin!("usurper"), &program).unwrap();
+    let mut run = Command::new(&program);
+    run.args(["run", "fle/rolling-restart"]).current_dir(place.path());
+    let run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let dir = place.only_run();
+    wait_for("leader", || with(&records(&dir), &[("established", true.into())]).pop());
+    // As a build does: another file takes its place.
+    let other = place.file("other", "#!/bin/sh\nexit 9\n");
+    fs::rename(other, &program).unwrap();
+    let ended = run.wait_with_output().unwrap();
+    assert_eq!(
+        ended.status.code(),
+        Some(0),
+        "{:?}",
+        with(&records(&dir), &[("event", "exit".into())])
+    );
+    assert!(pids(&dir).len() > 3, "nodes were started again");
 }
 
 #[test]

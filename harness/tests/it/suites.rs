@@ -11,10 +11,14 @@ use serde_json::Value;
 
 use crate::support::{Full, Place, wait_for};
 
-/// A healthy cluster for a moment: valid, and quick.
+/// A healthy cluster for a while: valid.
 fn healthy(seeds: u32) -> String {
+    healthy_for("2s", seeds)
+}
+
+fn healthy_for(time: &str, seeds: u32) -> String {
     format!(
-        "summary = 'healthy'\n[[runs]]\nsystems = ['fle']\nfaults = [['none']]\ntime = '600ms'\n\
+        "summary = 'healthy'\n[[runs]]\nsystems = ['fle']\nfaults = [['none']]\ntime = '{time}'\n\
          settle = '10ms'\nseeds = {seeds}\n"
     )
 }
@@ -116,6 +120,14 @@ fn a_bug_that_is_hit_often_is_one_finding_and_passing_runs_keep_little() {
     let json: Value = serde_json::from_str(&before.stdout).unwrap();
     assert_eq!(json["findings"][0]["runs"], 3);
     place.usurper("history initial-leader").expect(0, &["first bad", "1. dual-leaders", "3 runs"]);
+
+    let measured = place.usurper("history --figures --plot p.svg");
+    measured.expect(0, &["| cell | runs | first leader, ms |", "| fle/initial-leader-returns "]);
+    let svg = fs::read_to_string(place.path().join("p.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("fle/initial-leader-returns"), "{svg}");
+    let json = place.usurper("history --figures --output json");
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert!(json["figures"][0]["figures"]["elections"]["mean"].as_f64().unwrap() >= 1.0);
 }
 
 #[test]
@@ -200,13 +212,14 @@ fn a_full_disk_ends_a_suite_and_its_nodes() {
 #[test]
 fn a_suite_that_is_killed_loses_nothing() {
     const KILLS: u64 = 100;
-    const RUNS: usize = 60;
+    const RUNS: usize = 200;
     let place = Place::new();
-    place.file("night.toml", &healthy(RUNS.try_into().unwrap()));
+    // So short that not every run has seen enough to be valid.
+    place.file("night.toml", &healthy_for("400ms", RUNS.try_into().unwrap()));
     let mut before = BTreeMap::new();
-    let mut words = "suite night.toml --seed 1 --jobs 3".to_owned();
+    let mut words = "suite night.toml --seed 1".to_owned();
     for kill in 0..KILLS {
-        let suite = place.start(&words);
+        let suite = place.start(&format!("{words} --jobs 2"));
         // Some moment: after this many more files have appeared, or a few more polls.
         let patience = kill * 37 % 41;
         let mut polls = 0;
@@ -225,11 +238,14 @@ fn a_suite_that_is_killed_loses_nothing() {
         }
         before = now;
         if place.store().join("suites/night-1/suite.json").is_file() {
-            "suite night.toml --resume --jobs 3".clone_into(&mut words);
+            "suite night.toml --resume".clone_into(&mut words);
         }
     }
     assert!(before.len() < RUNS, "it was through before the last kill");
-    place.usurper(&words).expect(0, &[&format!("night-1: {RUNS} runs, {RUNS} valid")]);
+    words.push_str(" --jobs 6");
+    let ended = place.usurper(&words);
+    assert!(ended.stdout.contains(&format!("night-1: {RUNS} runs, ")), "{ended:#?}");
+    assert!(ended.stdout.contains(" 0 invalid, ") && ended.stdout.contains(" 0 harness"));
     let seeds: BTreeSet<_> = runs(&place.store()).into_iter().map(|(_, seed, _)| seed).collect();
     assert_eq!((seeds.len(), finished(&place.store()).len()), (RUNS, RUNS));
     none_left(place.path());

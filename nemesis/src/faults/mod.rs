@@ -28,6 +28,7 @@ mod machine;
 mod partition;
 mod pause;
 mod power;
+mod reconfigure;
 mod refuse;
 mod release;
 mod reorder;
@@ -314,6 +315,7 @@ impl Fault {
             Self::Heal => &heal::INFO,
             Self::Advance => &advance::INFO,
             Self::Transfer => &transfer::INFO,
+            Self::Reconfigure => &reconfigure::INFO,
             Self::Wait => &wait::INFO,
             Self::Power => &power::INFO,
             Self::Wipe => &wipe::INFO,
@@ -363,6 +365,7 @@ impl Fault {
             Self::Heal => &heal::Heal,
             Self::Advance => &advance::Advance,
             Self::Transfer => &transfer::Transfer,
+            Self::Reconfigure => &reconfigure::Reconfigure,
             Self::Wait => &wait::Wait,
             Self::Power => &power::Power,
             Self::Wipe => &wipe::Wipe,

@@ -43,6 +43,11 @@ pub(crate) const PARAMS: &[ParamInfo] = &[
         summary: "after how long an unanswered vote is sent again at most",
     },
     ParamInfo {
+        name: "prevote",
+        default: "on",
+        summary: "`on`: whoever misses its leader asks the others first; `off`: it looks for another at once",
+    },
+    ParamInfo {
         name: "leader",
         default: "lowest",
         summary: "the leader that `config-leader-on-boot` believes in: a node, or the lowest id",
@@ -76,6 +81,7 @@ pub(crate) struct Options {
     pub(crate) init_limit: Duration,
     pub(crate) notify_min: Duration,
     pub(crate) notify_max: Duration,
+    pub(crate) prevote: bool,
     pub(crate) config_leader: NodeId,
     /// What timers run on.
     pub(crate) timers: ClockName,
@@ -130,6 +136,11 @@ impl Options {
             "wall" => Some(ClockName::Wall),
             _ => None,
         })?;
+        let prevote = params.read("prevote", "`on` or `off`", |text| match text {
+            "on" => Some(true),
+            "off" => Some(false),
+            _ => None,
+        })?;
         let notify_min = params.duration("notify-min")?;
         Ok(Self {
             heartbeat,
@@ -138,6 +149,7 @@ impl Options {
             init_limit: params.duration("init-limit")?,
             notify_min,
             notify_max: params.duration("notify-max")?.max(notify_min),
+            prevote,
             config_leader,
             timers,
             initial_counter,
@@ -211,6 +223,13 @@ mod tests {
         assert_eq!(options(&[], &[]).unwrap().config_leader, NodeId(2));
         assert_eq!(options(&[], &[("leader", "n5")]).unwrap().config_leader, NodeId(5));
         assert!(options(&[], &[("leader", "n1")]).is_err());
+    }
+
+    #[test]
+    fn the_prevote_is_on_or_off() {
+        assert!(options(&[], &[]).unwrap().prevote);
+        assert!(!options(&[], &[("prevote", "off")]).unwrap().prevote);
+        assert!(options(&[], &[("prevote", "maybe")]).is_err());
     }
 
     #[test]

@@ -7,6 +7,8 @@
 //!
 //! A node without a leader counts as finding it down, also when it was never asked and only sent
 //! its vote. Otherwise two survivors, one of them just restarted, would wait for each other.
+//!
+//! Without the prevote (the option `prevote`) a node that hears nothing looks at once, as in ZooKeeper.
 
 use usurper_history::NodeId;
 
@@ -40,6 +42,10 @@ impl Fle {
         if self.options.defects.fin_only_failure_detection && !self.closed.contains(leader) {
             self.hit("fin-only-failure-detection", "the leader is silent");
             self.set(Timer::Silence, self.now + self.options.down_after);
+            return;
+        }
+        if !self.options.prevote {
+            self.look("the leader is silent");
             return;
         }
         *suspect = true;

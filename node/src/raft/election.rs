@@ -337,7 +337,7 @@ impl Raft {
     }
 
     fn ask_all(&mut self, message: &Message) {
-        let mut peers = self.electorate().counted();
+        let mut peers = self.asked();
         peers.remove(&self.id);
         for peer in peers {
             self.send(peer, message.clone());

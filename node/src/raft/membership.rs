@@ -82,6 +82,14 @@ impl Raft {
         latest.config.is_voter(self.id) || latest.id.index > self.commit && was_voter()
     }
 
+    /// Whom a candidate asks.
+    pub(super) fn asked(&self) -> BTreeSet<NodeId> {
+        if self.has(Defect::CampaignWithUnappliedConf) {
+            return self.configs.at(self.applied).config.electorate().counted();
+        }
+        self.electorate().counted()
+    }
+
     pub(super) fn decide_election(&mut self, votes: &BTreeMap<NodeId, bool>) -> Tally {
         let right = self.electorate();
         if self.has(Defect::CampaignWithUnappliedConf) {
@@ -355,7 +363,6 @@ impl Raft {
     pub(super) fn go_on_catching_up(&mut self) {
         let (now, last) = (self.now, self.log.last().index);
         let timeout = self.options.election_timeout;
-        let unbounded = self.has(Defect::CatchupUnbounded);
         let State::Leader(leading) = &mut self.state else { return };
         let Some(catch_up) = &mut leading.catch_up else { return };
         let has_it = |node: &NodeId| {
@@ -371,11 +378,9 @@ impl Raft {
             return;
         }
         let over = catch_up.round == ROUNDS_MAX;
-        catch_up.round = if over { 1 } else { catch_up.round + 1 };
+        catch_up.round += 1;
         (catch_up.began, catch_up.goal) = (now, last);
-        if over && unbounded {
-            self.hit(Defect::CatchupUnbounded, "the rounds begin again");
-        } else if over {
+        if over {
             self.give_up_catching_up(&format!("does not catch up in {ROUNDS_MAX} rounds"));
         }
     }
@@ -388,11 +393,7 @@ impl Raft {
         if self.now.since(catch_up.began) < limit {
             return;
         }
-        if self.has(Defect::CatchupUnbounded) {
-            self.hit(Defect::CatchupUnbounded, "a round without an end");
-        } else {
-            self.give_up_catching_up("does not catch up");
-        }
+        self.give_up_catching_up("does not catch up");
     }
 
     fn give_up_catching_up(&mut self, why: &str) {

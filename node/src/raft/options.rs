@@ -113,15 +113,15 @@ defects! {
     VoteClearedOnStepDown "vote-cleared-on-step-down"
         "a node that becomes a follower forgets its vote although the term is the same"
         "catalogue F-011: camunda 5356, CCF 5891"
-        ["dual-leaders"];
+        ["dual-leaders", "double-vote"];
     VoteNotSynced "vote-not-synced"
         "a vote is answered before it is durable"
         "catalogue F-010: a loss of power, and the node votes again in the same term"
-        ["dual-leaders"];
+        ["dual-leaders", "double-vote", "persist-before-ack"];
     CommitOldTermByCount "commit-old-term-by-count"
         "a leader commits entries of earlier terms by counting who has them"
         "catalogue F-012: figure 8 of the thesis; logcabin 44, async-raft 108"
-        ["lost-commit"];
+        ["lost-commit", "leader-completeness"];
     HeartbeatFullCommit "heartbeat-full-commit"
         "a heartbeat carries the leader's commit index, also to a follower that may lack the entries"
         "catalogue F-013: copycat 265, etcd b927fa8"
@@ -129,7 +129,7 @@ defects! {
     TruncateOnAnyAppend "truncate-on-any-append"
         "a follower drops what comes after an append although nothing conflicts"
         "catalogue F-014: a late duplicate removes acknowledged entries"
-        ["commit-overreach"];
+        ["commit-overreach", "leader-completeness"];
     ReadLocalLeader "read-local-leader"
         "a leader answers reads from its own state, whether or not it still leads"
         "catalogue F-026: stale reads of a paused or cut-off leader"
@@ -141,11 +141,11 @@ defects! {
     AckBeforeSync "ack-before-sync"
         "a follower acknowledges entries before they are durable"
         "catalogue F-019: redis-raft, NATS without fsync"
-        ["persist-before-ack"];
+        ["persist-before-ack", "leader-completeness"];
     MatchFromReject "match-from-reject"
         "a leader takes the place that a follower refused for one that it has"
         "catalogue F-013: CCF 5325"
-        ["lost-commit"];
+        ["lost-commit", "leader-completeness"];
     ReadindexBeforeOwnCommit "readindex-before-own-commit"
         "a new leader serves reads before it has committed an entry of its term"
         "catalogue F-026: etcd 7331"
@@ -238,6 +238,10 @@ defects! {
         "a sync that failed is tried again, and what it was to save is lost with the power"
         "catalogue F-075: fsync-gate, PostgreSQL 2018"
         ["persist-before-ack", "leader-completeness"];
+    TruncateOnCrc "truncate-on-crc"
+        "a record that was synced and is damaged is taken for a torn tail, with all after it"
+        "catalogue F-076: the distinction that PAR and ALICE ask for"
+        ["persist-before-ack", "leader-completeness"];
     LeaseFromResponse "lease-from-response"
         "the lease runs from the answer to a beat, not from when the beat was sent"
         "catalogue F-027: sofa-jraft 25, tikv 964"
@@ -249,15 +253,15 @@ defects! {
     ConfChangeBeforeOwnCommit "conf-change-before-own-commit"
         "a leader changes the configuration before it has committed an entry of its term"
         "catalogue F-023: the bug in single-server changes that Ongaro announced in 2015"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     MultiplePendingConf "multiple-pending-conf"
         "a leader changes the configuration although the change before is not committed"
         "catalogue F-024: two changes in one log, and majorities that do not meet"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     CampaignWithUnappliedConf "campaign-with-unapplied-conf"
         "a campaign counts votes by the last configuration that was applied, not by the latest"
         "catalogue F-024: etcd 7280, 7625, 11284, 12133"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     LearnerRefusesVote "learner-refuses-vote"
         "a node that does not know that it was promoted refuses to vote"
         "catalogue F-025: etcd 10998, raft-rs 57"
@@ -265,11 +269,7 @@ defects! {
     NoCatchup "no-catchup"
         "a new voter counts before it has the log"
         "catalogue F-051: section 4.2.1 of the thesis, figure 4.4"
-        ["write-outage"];
-    CatchupUnbounded "catchup-unbounded"
-        "a change waits for ever for a new voter that does not catch up"
-        "catalogue A.5, F-051: rounds that start again at the first"
-        ["write-outage"];
+        ["no-leader"];
     NoStrictReconfig "no-strict-reconfig"
         "a change is accepted although those who answer would be no majority after it"
         "catalogue F-051: etcd 3477"
@@ -277,27 +277,27 @@ defects! {
     CountNonMembers "count-non-members"
         "whoever grants a vote or has an entry counts, member or not"
         "catalogue F-073: logcabin 210"
-        ["lost-commit", "dual-leaders"];
+        ["leader-completeness"];
     LearnerCounts "learner-counts"
         "a learner counts towards the majority of the voters"
         "catalogue F-073 and B.5: learners receive the log, and do not count"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     JointCountsNewOnly "joint-counts-new-only"
         "in a joint configuration only the incoming voters count"
         "catalogue F-059: section 4.3 of the thesis"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     JointCountsOldOnly "joint-counts-old-only"
         "in a joint configuration only the outgoing voters count"
         "catalogue F-059: section 4.3 of the thesis"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     ChangeManyAtOnce "change-many-at-once"
         "several voters are replaced in one step, without a joint configuration"
         "catalogue F-059: figure 4.2 of the thesis"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     RemovedLeaderCountsSelf "removed-leader-counts-self"
         "a leader that is being removed counts itself towards the majority of the others"
         "catalogue A.5: section 4.2.2 of the thesis"
-        ["lost-commit", "leader-completeness"];
+        ["no-leader"];
     RemovedLeaderStays "removed-leader-stays"
         "a leader that has been removed goes on leading"
         "catalogue A.5: section 4.2.2 of the thesis; logcabin 205"
@@ -305,19 +305,15 @@ defects! {
     SnapshotOverwritesNewer "snapshot-overwrites-newer"
         "a snapshot that is older than the log is installed all the same"
         "catalogue F-055: camunda 6092"
-        ["state-divergence", "lost-commit"];
+        ["leader-completeness"];
     SnapshotWithoutConfig "snapshot-without-config"
         "a snapshot says nothing of the configuration; who installs it keeps an older one"
         "catalogue F-055: chapter 5 of the thesis"
-        ["lost-commit", "leader-completeness"];
+        ["leader-completeness"];
     SnapshotWithoutSessions "snapshot-without-sessions"
         "a snapshot has the values and not the sessions, so that a repetition is applied again"
         "catalogue F-055 and F-044: section 6.3 of the thesis"
         ["state-divergence"];
-    PurgedPrevIsConflict "purged-prev-is-conflict"
-        "an append after a place that a snapshot covers is taken for a conflict, and the log dropped"
-        "catalogue F-062: openraft 511"
-        ["commit-overreach"];
 }
 
 /// How reads are served.

@@ -173,11 +173,6 @@ impl Raft {
         if !self.follow(from) {
             return;
         }
-        if prev.index < self.log.base().index && self.has(Defect::PurgedPrevIsConflict) {
-            self.hit(Defect::PurgedPrevIsConflict, "a place that a snapshot covers");
-            let covered = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.last.index);
-            self.truncate(covered + 1, "an unknown place before an append");
-        }
         // What is committed agrees with every leader's log: this append is late.
         if prev.index < self.commit {
             let matched = self.commit;

@@ -116,7 +116,8 @@ pub async fn serve<P: Protocol>(
     events: Box<dyn Write>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ShellError> {
-    let owner = Owner { node: setup.id, cluster: &place.cluster };
+    let forgives = setup.defects.iter().any(|defect| defect == "truncate-on-crc");
+    let owner = Owner { node: setup.id, cluster: &place.cluster, forgives };
     let (store, records) =
         Store::open(&place.data, owner, place.before, Arc::clone(&place.machine.disk))?;
     let protocol = P::recover(setup, &records)?;
@@ -142,6 +143,9 @@ pub async fn serve<P: Protocol>(
         requests: Vec::new(),
     };
     node.input(Input::Start)?;
+    if node.store.forgave() {
+        node.hit("truncate-on-crc", "a damaged record of the log");
+    }
     node.connect(place.listener, &place.peers, setup.seed);
     node.run(receiver, stop).await
 }

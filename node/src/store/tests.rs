@@ -14,7 +14,7 @@ use usurper_history::{
 
 use super::{Before, Disk, Owner, Store, StoreError, checksum};
 
-const OWNER: Owner<'static> = Owner { node: NodeId(3), cluster: "run-1" };
+const OWNER: Owner<'static> = Owner { node: NodeId(3), cluster: "run-1", forgives: false };
 /// With the five letters of the cluster.
 const HEADER_BYTES: usize = 8 + 1 + 1 + 2 + 5 + 8 + 4;
 

@@ -1,10 +1,17 @@
 //! `raft` as real processes on loopback: what a client sees.
 
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
-use usurper_history::NodeId;
-use usurper_node::client::Outcome;
+use usurper_history::{
+    NodeId,
+    frame::{Frame, Kind},
+};
+use usurper_node::client::{Outcome, Request, SessionOp};
 
 use super::cluster::Cluster;
 
@@ -101,4 +108,65 @@ fn a_leader_alone_does_not_know_what_becomes_of_a_write() {
     let unknown = Outcome::Info(format!("{leader} was deposed"));
     let already = Outcome::Fail("not leader; no leader is known".to_owned());
     assert!(outcome == unknown || outcome == already, "{outcome:?}");
+}
+
+#[test]
+fn a_client_that_asks_for_what_makes_no_sense_is_told_so_and_changes_nothing() {
+    let (mut cluster, nodes) = started();
+    let (leader, _) = cluster.wait_for_leader(&nodes, 0);
+    assert_eq!(call(&cluster, leader, "write", Some(json!("kept"))), Outcome::Ok(json!(null)));
+    let long = "x".repeat(1 << 20);
+    for (f, value, why) in [
+        ("fly", None, "`raft` has no function `fly`"),
+        ("write", None, "`write` takes a value"),
+        ("write", Some(json!(long)), "longer than 1048576 bytes"),
+        ("cas", Some(json!(["kept"])), "`cas` takes `[expected, new]`"),
+        ("append", Some(json!(1)), "`x` is \"kept\", not a list"),
+        ("advance", Some(json!("far")), "`advance` takes a number"),
+        ("transfer", Some(json!("n9")), "`transfer` takes a voter, such as \"n2\""),
+    ] {
+        assert_eq!(call(&cluster, leader, f, value), Outcome::Fail(why.to_owned()), "{f}");
+    }
+    // A session that nobody opened, or that was forgotten: the operation is not done.
+    let refused = cluster.with_client(leader, async |client| {
+        let request = Request {
+            serial: 0,
+            f: "write".to_owned(),
+            key: Some("x".to_owned()),
+            value: Some(json!("lost")),
+            session: Some(SessionOp { id: 77, serial: 1 }),
+        };
+        client.ask(request, PATIENCE).await
+    });
+    assert_eq!(refused, Outcome::Fail("there is no session 77".to_owned()));
+    assert_eq!(call(&cluster, leader, "read", None), Outcome::Ok(json!("kept")));
+}
+
+#[test]
+fn a_client_that_speaks_garbage_is_let_go_and_the_cluster_goes_on() {
+    let (mut cluster, nodes) = started();
+    let (leader, term) = cluster.wait_for_leader(&nodes, 0);
+    let hello = Frame {
+        kind: Kind::Hello,
+        term: 0,
+        index: 0,
+        body: serde_json::to_vec(&json!({"role": "client", "cluster": "test"})).unwrap(),
+    };
+    let request = |body: &[u8]| {
+        Frame { kind: Kind::Request, term: 0, index: 1, body: body.to_vec() }.encode()
+    };
+    let vote = Frame { kind: Kind::VoteRequest, term: 9, index: 9, body: Vec::new() }.encode();
+    for garbage in [request(b"\x00\xff"), request(b"{\"serial\":1}"), vote, b"GET /".to_vec()] {
+        let mut stream = TcpStream::connect(cluster.address(leader)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&hello.encode()).unwrap();
+        stream.write_all(&garbage).unwrap();
+        // The welcome, perhaps an answer that refuses, and the end of the connection. Half a frame
+        // is waited for; its sender gives up here.
+        let _ = stream.shutdown(Shutdown::Write);
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+    }
+    assert_eq!(call(&cluster, leader, "write", Some(json!(1))), Outcome::Ok(json!(null)));
+    assert_eq!(cluster.wait_for_leader(&nodes, 0), (leader, term));
 }

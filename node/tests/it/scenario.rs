@@ -233,6 +233,23 @@ fn a_lone_follower_raises_no_round_and_its_return_disturbs_nobody() {
     check(&sim);
 }
 
+/// Without the prevote it leaves the leader at once. The number that it raises disturbs nobody, because
+/// whoever follows answers with its settled vote.
+#[test]
+fn without_a_prevote_a_lone_follower_looks_and_rejoins() {
+    let mut sim = Sim::new(1, 3, &[], &[("prevote", "off")]);
+    sim.start_all();
+    sim.run_until(1_000 * MS);
+    sim.isolate(N1);
+    sim.run_until(10_000 * MS);
+    assert_eq!(leader(&sim, N1), None);
+    assert!(sim.fle(N1).unwrap().round() > 1);
+    sim.cut.clear();
+    sim.run_until(13_000 * MS);
+    assert_eq!((sim.common_leader(), sim.invariants.elections), (Some((N3, 1)), 1));
+    check(&sim);
+}
+
 /// F-035: what one node reported once, and another later, does not add up.
 #[test]
 fn reports_expire() {

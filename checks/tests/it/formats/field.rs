@@ -46,7 +46,7 @@ fn etcd_logs_in_json_tell_who_led() {
     assert_eq!(verdict.judgement, Judgement::Valid);
     let import = verdict.imported.unwrap();
     assert!(import.notes.contains(&"what different nodes did is ordered to within 2.9 ms".into()));
-    assert_eq!(import.leaders[1].place, "f1:63");
+    assert_eq!(import.leaders[1].place, "n1:63");
     assert_eq!(import.leaders[1].end, "f0477746d567e798 became follower at term 5");
     // The leader that was paused did not know better when it woke up: a warning, no more.
     let warnings = &verdict.checks[0].warnings;
@@ -111,7 +111,7 @@ fn two_leaders_of_one_term_are_found_and_of_two_terms_are_not() {
     let finding = &verdict.checks[0].findings[0];
     assert_eq!(finding.sentence, "n1 and n2 were both established as leader of term 3");
     let places: Vec<_> = verdict.imported.unwrap().places.into_values().collect();
-    assert!(places.contains(&"f1:63".to_owned()) && places.contains(&"f2:90".to_owned()));
+    assert!(places.contains(&"n1:63".to_owned()) && places.contains(&"n2:90".to_owned()));
 
     let mut forged = logs("zookeeper");
     forged[1] =

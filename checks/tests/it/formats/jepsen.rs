@@ -68,6 +68,17 @@ fn independent_keys_are_told_by_pairs() {
 }
 
 #[test]
+fn independent_keys_are_told_by_nested_pairs_where_nobody_reads() {
+    let history = "
+{:process 0, :type :invoke, :f :write, :value [5 1]}
+{:process 0, :type :ok, :f :write, :value [5 1]}
+{:process 0, :type :invoke, :f :cas, :value [5 [1 2]]}
+{:process 0, :type :ok, :f :cas, :value [5 [1 2]]}";
+    judged(history, Judgement::Valid);
+    judged(&history.replace("[5 [1 2]]", "[5 [2 1]]"), Judgement::Invalid);
+}
+
+#[test]
 fn transactions_of_lists_are_read() {
     let history = "
 {:process 0, :type :invoke, :f :txn, :value [[:append 3 1]]}
