@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 use usurper_checks::{Judgement, Verdict};
 use usurper_history::{Body, Event, Reader, Record, sort_file};
-use usurper_nemesis::{Schedule, TimeSpan, what_was_done};
+use usurper_nemesis::{Schedule, TimeSpan, tells_what_was_done, what_was_done};
 
 use crate::{execute::judge, failure::Failure, plan::Plan, scenario::Source};
 
@@ -141,8 +141,17 @@ fn parse(text: &str) -> anyhow::Result<Schedule> {
 
 fn derive(plan: &Plan, history: &Path) -> Result<Schedule, Failure> {
     let read = || -> anyhow::Result<Vec<Record>> {
-        let reader = Reader::open(history)?;
-        reader.map(|record| Ok(record?.1)).collect()
+        let (mut told, mut last) = (Vec::new(), None);
+        for record in Reader::open(history)? {
+            let (_, record) = record?;
+            match tells_what_was_done(&record) {
+                true => told.push(record),
+                false => last = Some(record),
+            }
+        }
+        let end = told.last().map(|record: &Record| record.t);
+        told.extend(last.filter(|last| end.is_none_or(|end| last.t > end)));
+        Ok(told)
     };
     let records = read().with_context(|| format!("cannot read `{}`", history.display()));
     Ok(what_was_done(&records.map_err(Failure::usage)?, &plan.steps))

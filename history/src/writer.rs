@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -121,23 +121,37 @@ pub fn sort_file(path: &Path) -> Result<(), WriteError> {
     let mut header = Vec::new();
     let mut reader = BufReader::new(File::open(path).map_err(at)?);
     reader.read_until(b'\n', &mut header).map_err(at)?;
-    let mut lines: Vec<(u64, Vec<u8>)> = Vec::new();
+    // Where each line is, and when: a long history is not held in memory.
+    let mut lines: Vec<(u64, u64, u64)> = Vec::new();
+    let mut offset = header.len() as u64;
+    let mut line = Vec::new();
     loop {
-        let mut line = Vec::new();
-        if reader.read_until(b'\n', &mut line).map_err(at)? == 0 {
+        line.clear();
+        let length = reader.read_until(b'\n', &mut line).map_err(at)? as u64;
+        if length == 0 {
             break;
         }
         let t = serde_json::from_slice::<Instant>(&line).map_or(u64::MAX, |instant| instant.t);
-        lines.push((t, line));
+        lines.push((t, offset, length));
+        offset += length;
     }
-    if lines.is_sorted_by_key(|(t, _)| *t) {
+    if lines.is_sorted_by_key(|(t, _, _)| *t) {
         return Ok(());
     }
-    lines.sort_by_key(|(t, _)| *t);
-    let mut sorted = header;
-    lines.iter().for_each(|(_, line)| sorted.extend_from_slice(line));
+    lines.sort_by_key(|(t, _, _)| *t);
     let temporary = path.with_extension("jsonl.sorting");
-    fs::write(&temporary, sorted).map_err(at)?;
-    File::open(&temporary).and_then(|file| file.sync_all()).map_err(at)?;
+    let unsorted = reader.into_inner();
+    let mut sorted = BufWriter::new(File::create(&temporary).map_err(at)?);
+    sorted.write_all(&header).map_err(at)?;
+    // Most lines still follow each other.
+    for together in lines.chunk_by(|(_, offset, length), (_, next, _)| offset + length == *next) {
+        let start = together[0].1;
+        let bytes = together.iter().map(|(_, _, length)| length).sum();
+        let mut from = &unsorted;
+        from.seek(SeekFrom::Start(start)).map_err(at)?;
+        io::copy(&mut from.take(bytes), &mut sorted).map_err(at)?;
+    }
+    let sorted = sorted.into_inner().map_err(|error| at(error.into_error()))?;
+    sorted.sync_all().map_err(at)?;
     fs::rename(&temporary, path).map_err(at)
 }

@@ -53,7 +53,7 @@ pub use mix::{Mix, MixKind};
 pub use network::{Answer, DoorCounters, InstallError, Network, NetworkError, NetworkOptions};
 pub use pattern::Pattern;
 pub use process::{Exit, Output, Process, Stream, process_state};
-pub use replay::{leave_out_what_undoes_nothing, what_was_done};
+pub use replay::{leave_out_what_undoes_nothing, tells_what_was_done, what_was_done};
 pub use reproduce::{Reproduction, Tempo, from_field_logs};
 pub use schedule::{Schedule, Step};
 pub use schedule_check::ScheduleError;

@@ -287,6 +287,11 @@ fn when(
     }
 }
 
+/// Whether [`what_was_done`] looks at a record; of all others it needs the last one alone.
+pub fn tells_what_was_done(record: &Record) -> bool {
+    matches!(record.body, Body::Fault(_) | Body::Harness(_)) || is_leader_event(record)
+}
+
 fn is_leader_event(record: &Record) -> bool {
     matches!(&record.body, Body::Node(node)
         if matches!(node.event, Event::LeaderElected { established: true, .. }))
