@@ -31,7 +31,7 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn new(total: Option<usize>, deadline_ns: u64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{wide_msg}").expect("a valid template");
+            let style = ProgressStyle::with_template("{msg}").expect("a valid template");
             let bar = ProgressBar::new_spinner().with_style(style);
             bar.enable_steady_tick(Duration::from_millis(500));
             bar
