@@ -34,12 +34,11 @@ pub(crate) fn suite(args: &SuiteArgs) -> Result<Status, Failure> {
         return Err(Failure::usage(anyhow!("`--shard` needs `--seed`"))
             .with_hint("all shards take the same one, for example the number of the CI run"));
     }
-    let (file, cells) = SuiteFile::load(&args.file)?;
-    let abilities = Abilities::probe(&[]);
-    let timeout_ns = check_systems(&cells, &abilities)?;
+    let (file, text, cells) = SuiteFile::load(&args.file)?;
+    let Clusters { timeout_ns, nodes } = check_systems(&cells)?;
     let lock = Lock::take(&args.store)?;
     let mut index = Index::open(&args.store)?;
-    let mut dir = open(args, lock, &index)?;
+    let mut dir = open(args, lock, &index, &text)?;
     let suite = dir.state.id();
 
     let found = find_runs(&dir.runs())?;
@@ -53,7 +52,7 @@ pub(crate) fn suite(args: &SuiteArgs) -> Result<Status, Failure> {
     let queue = Queue::new(&cells, seed, args.budget.is_some(), shard, &again, &finished);
     let now = monotonic_ns();
     let deadline_ns = args.budget.map_or(u64::MAX, |budget| now.saturating_add(budget.as_nanos()));
-    let jobs = args.jobs.unwrap_or_else(|| most_jobs(&cells, timeout_ns));
+    let jobs = args.jobs.unwrap_or_else(|| jobs_for(nodes, timeout_ns));
     say_begin(args, &dir, &queue, &cells, jobs, finished.len());
 
     let lateness = Lateness::watch();
@@ -94,10 +93,19 @@ pub(crate) fn suite(args: &SuiteArgs) -> Result<Status, Failure> {
     }
 }
 
-/// Refuses a suite whose systems are not installed or whose faults this machine cannot do, and says what the shortest election timeout is,
-/// in nanoseconds.
-fn check_systems(cells: &[Cell], abilities: &Abilities) -> Result<u64, Failure> {
-    let mut shortest = u64::MAX;
+/// What decides how many of a suite's clusters a machine can keep on time.
+struct Clusters {
+    /// The shortest election timeout, in nanoseconds.
+    timeout_ns: u64,
+    /// The size of the largest.
+    nodes: u8,
+}
+
+/// Refuses a suite whose systems are not installed or whose faults this machine cannot do, and says
+/// what its clusters are like.
+fn check_systems(cells: &[Cell]) -> Result<Clusters, Failure> {
+    let abilities = Abilities::probe(&[]);
+    let mut clusters = Clusters { timeout_ns: u64::MAX, nodes: 0 };
     let mut checked = BTreeSet::new();
     for cell in cells {
         let mut plan = cell.plan(1)?;
@@ -106,24 +114,18 @@ fn check_systems(cells: &[Cell], abilities: &Abilities) -> Result<u64, Failure> 
         if checked.insert((plan.system.clone(), plan.bin.clone())) {
             system.check_installed(&plan)?;
         }
-        shortest = shortest.min(system.timing(&plan)?.election_timeout_ns);
+        let timeout_ns = system.timing(&plan)?.election_timeout_ns;
+        clusters.timeout_ns = clusters.timeout_ns.min(timeout_ns);
+        clusters.nodes = clusters.nodes.max(plan.nodes);
     }
-    Ok(shortest)
-}
-
-fn most_jobs(cells: &[Cell], timeout_ns: u64) -> usize {
-    let nodes = cells.iter().filter_map(|cell| Some(cell.plan(1).ok()?.nodes)).max();
-    jobs_for(nodes.unwrap_or(3), timeout_ns)
+    Ok(clusters)
 }
 
 /// The directory of the suite: a new one, or that of one to go on with.
-fn open(args: &SuiteArgs, lock: Lock, index: &Index) -> Result<SuiteDir, Failure> {
+fn open(args: &SuiteArgs, lock: Lock, index: &Index, text: &str) -> Result<SuiteDir, Failure> {
     let name = name_of(&args.file);
-    let text = fs::read_to_string(&args.file)
-        .with_context(|| format!("cannot read suite `{}`", args.file.display()))
-        .map_err(Failure::usage)?;
     if args.resume {
-        let dir = SuiteDir::resume(&args.store, lock, &name, &text)?;
+        let dir = SuiteDir::resume(&args.store, lock, &name, text)?;
         let (seed, shard) = (dir.state.seed, dir.state.shard);
         let asked = (args.seed.unwrap_or(seed), args.shard.unwrap_or(shard));
         if asked != (seed, shard) {
@@ -135,7 +137,7 @@ fn open(args: &SuiteArgs, lock: Lock, index: &Index) -> Result<SuiteDir, Failure
     let seed = args.seed.unwrap_or_else(new_seed);
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     let again = index.failed_before(&name, SUITES_BACK)?;
-    let state = SuiteState::new(&name, seed, shard, &text, &Started::now().text, again);
+    let state = SuiteState::new(&name, seed, shard, text, &Started::now().text, again);
     SuiteDir::begin(&args.store, lock, state)
 }
 

@@ -121,11 +121,11 @@ impl Cell {
 }
 
 impl SuiteFile {
-    /// Reads a suite and spreads its matrices into cells, each of which can run.
+    /// Reads a suite and spreads its matrices into cells, each of which can run. With its text.
     ///
     /// # Errors
     /// When it cannot be read, has no run, or has a combination that cannot run.
-    pub(crate) fn load(path: &Path) -> Result<(Self, Vec<Cell>), Failure> {
+    pub(crate) fn load(path: &Path) -> Result<(Self, String, Vec<Cell>), Failure> {
         let shown = path.display();
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read suite `{shown}`"))
@@ -139,7 +139,7 @@ impl SuiteFile {
             error: failure.error.context(format!("suite `{shown}`")),
             ..failure
         })?;
-        Ok((file, cells))
+        Ok((file, text, cells))
     }
 
     fn cells(&self, folder: &Path) -> Result<Vec<Cell>, Failure> {
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn the_suites_of_the_documentation_can_run() {
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/studies/fle-knobs.toml");
-        assert_eq!(SuiteFile::load(&docs).unwrap().1.len(), 30);
+        assert_eq!(SuiteFile::load(&docs).unwrap().2.len(), 30);
     }
 
     #[test]
