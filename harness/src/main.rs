@@ -25,6 +25,7 @@ mod side_by_side;
 mod signals;
 mod statistics;
 mod store;
+mod store_file;
 mod stored;
 mod suite;
 mod summary;

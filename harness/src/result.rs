@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 use usurper_checks::{CheckVerdict, Judgement, Verdict};
 
@@ -15,6 +15,7 @@ use crate::{
     execute::Started,
     failure::{Failure, Status},
     plan::Plan,
+    store_file,
     stored::defects_hit,
 };
 
@@ -197,35 +198,13 @@ impl RunResult {
 
     /// Writes it into the run's directory, at once or not at all.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), Failure> {
-        let json = serde_json::to_string_pretty(self).expect("it holds nothing that JSON cannot");
-        let temporary = dir.join(".run.json");
-        let path = dir.join(FILE);
-        fs::write(&temporary, json)
-            .and_then(|()| fs::rename(&temporary, &path))
-            .with_context(|| format!("cannot write `{}`", path.display()))
-            .map_err(Failure::harness)
+        store_file::write(dir, FILE, self)
     }
 
     /// Reads that of a run; none if it has none, because it was not finished.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>, Failure> {
-        let path = dir.join(FILE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                let error = anyhow!(error).context(format!("cannot read `{}`", path.display()));
-                return Err(Failure::usage(error));
-            }
-        };
-        let parsed = serde_json::from_str::<Self>(&text).map_err(|error| anyhow!(error));
-        let known = parsed.and_then(|result| match result.version {
-            VERSION => Ok(result),
-            newer => Err(anyhow!("it has version {newer}, this usurper reads {VERSION}")),
-        });
-        known
-            .map(Some)
-            .with_context(|| format!("cannot read `{}`", path.display()))
-            .map_err(|error| Failure::usage(error).with_hint("remove that run, or its `run.json`"))
+        store_file::read(dir, FILE, |result: &Self| result.version, VERSION)
+            .map_err(|failure| failure.with_hint("remove that run, or its `run.json`"))
     }
 }
 

@@ -12,7 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::shard::Shard;
-use crate::{failure::Failure, result::find_runs};
+use crate::{failure::Failure, result::find_runs, store_file};
 
 const STATE: &str = "suite.json";
 const VERSION: u32 = 1;
@@ -97,21 +97,7 @@ impl SuiteState {
 
     /// Reads that of a suite's directory; none if it has none.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>, Failure> {
-        let path = dir.join(STATE);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Failure::usage(error)),
-        };
-        let parsed = serde_json::from_str::<Self>(&text).map_err(|error| anyhow!(error));
-        let known = parsed.and_then(|state| match state.version {
-            VERSION => Ok(state),
-            newer => Err(anyhow!("it has version {newer}, this usurper reads {VERSION}")),
-        });
-        known
-            .map(Some)
-            .with_context(|| format!("cannot read `{}`", path.display()))
-            .map_err(Failure::usage)
+        store_file::read(dir, STATE, |state: &Self| state.version, VERSION)
     }
 
     /// Writes it as that of a suite whose shards were joined; it is finished once all are.
@@ -124,12 +110,7 @@ impl SuiteState {
     }
 
     fn write(&self, dir: &Path) -> Result<(), Failure> {
-        let json = serde_json::to_string_pretty(self).expect("it holds nothing that JSON cannot");
-        let temporary = dir.join(".suite.json");
-        fs::write(&temporary, json)
-            .and_then(|()| fs::rename(&temporary, dir.join(STATE)))
-            .with_context(|| format!("cannot write into `{}`", dir.display()))
-            .map_err(Failure::harness)
+        store_file::write(dir, STATE, self)
     }
 }
 
