@@ -15,7 +15,7 @@ use crate::{
     result::RunResult,
     signals,
     store::RunDir,
-    stored, system,
+    stored,
 };
 
 /// A run that was carried through and judged.
@@ -28,7 +28,7 @@ pub(crate) struct Judged {
     pub(crate) result: RunResult,
 }
 
-/// Runs a plan on this thread, stores everything, and judges the history.
+/// Runs a plan that is ready on this thread, stores everything, and judges the history.
 ///
 /// The nodes live as long as the calling thread at most.
 ///
@@ -54,7 +54,6 @@ pub(crate) fn execute_until(
     reporter: &mut dyn Reporter,
     cancel: watch::Receiver<bool>,
 ) -> Result<Judged, Failure> {
-    system::find(&plan.system)?.check_installed(plan)?;
     let started = Started::now();
     let dir = RunDir::create(store, &plan.name, &started.stamp, plan.seed)?;
     let judged = execute_in(plan, dir, &started, reporter, cancel)?;

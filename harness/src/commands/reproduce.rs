@@ -19,13 +19,13 @@ use usurper_nemesis::{
 
 use super::check::{histories, history_of};
 use crate::{
-    abilities::Abilities,
     cli::ReproduceArgs,
     controller::RunEnd,
     execute::{execute_until, means},
     failure::{Failure, Status},
     output,
     plan::{Plan, Wishes, find_check, settle_of},
+    ready::Ready,
     reporter::Silent,
     scenario::{Scenario, Source},
     side_by_side::{Next, Work, default_jobs, side_by_side},
@@ -457,9 +457,7 @@ fn resolve(scenario: &Scenario, args: &ReproduceArgs) -> Result<Plan, Failure> {
     };
     let name = format!("{}/reproduced", scenario.system);
     let mut plan = Plan::resolve(Some((name, scenario.clone())), &wishes, args.seed)?;
-    let system = system::find(&plan.system)?;
-    system.check_installed(&plan)?;
-    Abilities::probe(&[]).fit(&mut plan, system, false)?;
+    Ready::probe(&[]).make(&mut plan, false)?;
     Ok(plan)
 }
 
