@@ -204,13 +204,11 @@ fn judge(plan: &Plan, judged: Judged, keep: bool) -> End {
         Ok(seen) => seen,
         Err(failure) => return End::Failed(format!("{:#}", failure.error)),
     };
-    match seen {
-        Some(seen) => End::Wrong(format!("{seen}, see {}", judged.dir.path().display())),
-        None if keep => End::Good,
-        None => match judged.dir.remove() {
-            Ok(()) => End::Good,
-            Err(failure) => End::Failed(format!("{:#}", failure.error)),
-        },
+    let path = judged.dir.path().to_owned();
+    match (judged.keep_if(keep || seen.is_some(), plan), seen) {
+        (Err(failure), _) => End::Failed(format!("{:#}", failure.error)),
+        (Ok(()), Some(seen)) => End::Wrong(format!("{seen}, see {}", path.display())),
+        (Ok(()), None) => End::Good,
     }
 }
 

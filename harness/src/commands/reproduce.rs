@@ -479,12 +479,9 @@ fn run(plan: &Plan, args: &ReproduceArgs, cancel: watch::Receiver<bool>) -> Done
     let failed = invalid_checks(&judged.verdict);
     let unknown = judged.verdict.judgement == Judgement::Unknown;
     let kept = (!failed.is_empty()).then(|| judged.dir.path().to_owned());
-    match kept {
-        Some(_) => Done::Judged { failed, unknown, kept },
-        None => match judged.dir.remove() {
-            Ok(()) => Done::Judged { failed, unknown, kept },
-            Err(failure) => Done::Broken(format!("{:#}", failure.error)),
-        },
+    match judged.keep_if(kept.is_some(), plan) {
+        Ok(()) => Done::Judged { failed, unknown, kept },
+        Err(failure) => Done::Broken(format!("{:#}", failure.error)),
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
         };
         let judged = execute(&plan, &args.store, reporter.as_mut())?;
         drop(reporter);
+        judged.keep(&plan)?;
         judged.dir.make_latest()?;
         let page = report::page(&judged.dir.history(), &judged.verdict)?;
         judged.dir.write("report.html", &page)?;

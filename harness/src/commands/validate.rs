@@ -167,10 +167,9 @@ fn try_run(plan: &Plan, args: &ValidateArgs) -> Result<Done, Failure> {
         unknown: judged.verdict.judgement == Judgement::Unknown,
         failover_ns: judged.result.figures.as_ref().and_then(|figures| figures.failover_ns),
     };
-    if !args.keep {
-        judged.dir.remove()?;
-    }
-    Ok(match judged.end {
+    let end = judged.end;
+    judged.keep_if(args.keep, plan)?;
+    Ok(match end {
         RunEnd::Interrupted => Done::Interrupted,
         _ => Done::Seen(seen),
     })
