@@ -9,7 +9,6 @@ use anyhow::{Context, anyhow};
 use usurper_nemesis::{Candidate, Proposal, Shrunk, Step, TimeSpan, Trial, shrink as search};
 
 use crate::{
-    abilities::Abilities,
     again::{Again, Outcome},
     answers::Answers,
     cli::ShrinkArgs,
@@ -21,7 +20,6 @@ use crate::{
     side_by_side::default_jobs,
     statistics::Rate,
     stored::Stored,
-    system,
 };
 
 /// How often the smallest schedule is run at the end.
@@ -43,11 +41,7 @@ const SEARCH_PERCENT: u64 = 85;
 pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     let began_ns = usurper_history::monotonic_ns();
     let stored = Stored::load(&args.run)?;
-    let mut plan =
-        Plan { bin: args.bin.clone().or(stored.plan.bin.clone()), ..stored.plan.clone() };
-    let system = system::find(&plan.system)?;
-    system.check_installed(&plan)?;
-    Abilities::probe(&[]).fit(&mut plan, system, false)?;
+    let plan = stored.plan_here(args.bin.clone())?;
     let checks = stored.failed_checks(args.check.as_deref())?;
     if checks.is_empty() {
         let run = args.run.display();
