@@ -2,6 +2,7 @@
 //! have taken effect.
 
 mod advance;
+mod ask;
 mod blackhole;
 mod clock_jump;
 mod clock_rate;

@@ -1,14 +1,11 @@
 //! The page about schedules says what the code does.
 
 use usurper_history::NodeId;
-use usurper_nemesis::{Schedule, Shape, Step, Target};
+use usurper_nemesis::{Shape, Step, Target};
+
+use super::support::File;
 
 const PAGE: &str = include_str!("../../../docs/schedules.md");
-
-#[derive(serde::Deserialize)]
-struct File {
-    steps: Schedule,
-}
 
 #[test]
 fn every_example_can_run() {

@@ -1,7 +1,9 @@
 //! The faults of a node's machine, as data.
 
 use usurper_history::{Effect, NodeId};
-use usurper_nemesis::{Fault, Needs, Schedule, Step};
+use usurper_nemesis::{Fault, Needs, Step};
+
+use super::support::File;
 
 const STEPS: &str = r#"
 [[steps]]
@@ -40,11 +42,6 @@ target = "n1"
 clock = "timer"
 speed = 0.5
 "#;
-
-#[derive(serde::Deserialize, serde::Serialize)]
-struct File {
-    steps: Schedule,
-}
 
 #[test]
 fn a_schedule_reads_back_as_it_was_written() {

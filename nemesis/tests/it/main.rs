@@ -23,6 +23,8 @@ mod shrink;
 #[cfg(test)]
 mod stock;
 #[cfg(test)]
+mod support;
+#[cfg(test)]
 mod triggers;
 #[cfg(test)]
 mod wires;

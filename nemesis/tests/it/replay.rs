@@ -5,18 +5,11 @@ use usurper_history::{
     Body, Effect, Event, FaultRecord, HarnessEvent, Link, NodeId, NodeRecord, Outcome, Phase,
     Record, Role, Trigger,
 };
-use usurper_nemesis::{Form, Schedule, Step, Target, cut_short, what_was_done, what_was_done_as};
+use usurper_nemesis::{Form, Step, Target, cut_short, what_was_done, what_was_done_as};
+
+use super::support::{File, steps};
 
 const MS: u64 = 1_000_000;
-
-#[derive(serde::Deserialize, serde::Serialize)]
-struct File {
-    steps: Schedule,
-}
-
-fn steps(text: &str) -> Schedule {
-    toml::from_str::<File>(text).unwrap_or_else(|error| panic!("{error}")).steps
-}
 
 /// A run that is written down step by step.
 #[derive(Default)]

@@ -1,20 +1,13 @@
 use serde_json::json;
 use usurper_history::{Body, Event, HarnessEvent, Link, NodeId, NodeRecord, Record, Role, Trigger};
-use usurper_nemesis::{Due, Schedule, Scheduler, Step};
+use usurper_nemesis::{Due, Scheduler, Step};
+
+use super::support::{File, steps};
 
 const MS: u64 = 1_000_000;
 
 fn nodes() -> Vec<NodeId> {
     NodeId::all(3).collect()
-}
-
-#[derive(serde::Deserialize)]
-struct File {
-    steps: Schedule,
-}
-
-fn steps(text: &str) -> Schedule {
-    toml::from_str::<File>(text).unwrap_or_else(|error| panic!("{error}")).steps
 }
 
 fn scheduler(text: &str) -> Scheduler {

@@ -5,18 +5,11 @@ use usurper_history::{
     Body, Effect, Event, FaultRecord, NodeId, NodeRecord, OpRecord, OpType, Outcome, Phase, Record,
     Role, Trigger,
 };
-use usurper_nemesis::{Schedule, Scheduler, Step};
+use usurper_nemesis::{Scheduler, Step};
+
+use super::support::{File, steps};
 
 const MS: u64 = 1_000_000;
-
-#[derive(serde::Deserialize)]
-struct File {
-    steps: Schedule,
-}
-
-fn steps(text: &str) -> Schedule {
-    toml::from_str::<File>(text).unwrap_or_else(|error| panic!("{error}")).steps
-}
 
 /// A scheduler whose run phase began at 0.
 fn scheduler(text: &str) -> Scheduler {
