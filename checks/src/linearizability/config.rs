@@ -126,10 +126,19 @@ impl Usages {
             Ok(known) => return known.number,
             Err(slot) => slot,
         };
-        let mut counts = self.counts[usage as usize].to_vec();
-        match counts.binary_search_by_key(&group, |(group, _)| *group) {
-            Ok(at) => counts[at].1 += 1,
-            Err(at) => counts.insert(at, (group, 1)),
+        let before = &self.counts[usage as usize];
+        let mut counts = Vec::with_capacity(before.len() + 1); // and no larger, as most are kept
+        let at = before.partition_point(|(known, _)| *known < group);
+        counts.extend_from_slice(&before[..at]);
+        match before.get(at) {
+            Some((known, count)) if *known == group => {
+                counts.push((group, count + 1));
+                counts.extend_from_slice(&before[at + 1..]);
+            }
+            _ => {
+                counts.push((group, 1));
+                counts.extend_from_slice(&before[at..]);
+            }
         }
         let number = self.number(counts.into_boxed_slice(), self.totals[usage as usize] + 1);
         self.next.put(slot, Next { number, ..next });
