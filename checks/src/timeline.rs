@@ -154,6 +154,15 @@ impl Timeline {
         &self.meshed
     }
 
+    /// The same, although somebody who limps can speak to them.
+    pub(crate) fn connected_majority_beside_limping(&self) -> BTreeSet<NodeId> {
+        mesh::members_of_meshes(&self.usable(), self.majority(), |a, b| self.is_connected(a, b))
+    }
+
+    fn usable(&self) -> Vec<NodeId> {
+        self.members.iter().copied().filter(|node| self.is_usable(*node)).collect()
+    }
+
     /// Whether a node runs, answers, is not stopped and not slowed.
     pub(crate) fn is_usable(&self, node: NodeId) -> bool {
         let impaired = |pending: &Pending| pending.impairs_nodes() && pending.nodes.contains(&node);
@@ -371,8 +380,7 @@ impl Timeline {
     }
 
     fn remesh(&mut self) {
-        let usable: Vec<NodeId> =
-            self.members.iter().copied().filter(|node| self.is_usable(*node)).collect();
+        let usable = self.usable();
         let speaks_to =
             |from, to: &NodeId| !self.cut.contains(&Link { from, to: *to }) && from != *to;
         let mut limping = self.members.iter().copied().filter(|node| self.is_limping(*node));
