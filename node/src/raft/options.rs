@@ -228,8 +228,8 @@ defects! {
         ["lost-commit"];
     WallClockTimers "wall-clock-timers"
         "timers run on a clock that somebody may set"
-        "catalogue F-082: a step of NTP"
-        ["disruption"];
+        "catalogue F-082: a step of NTP; F-027: hashicorp/raft 108, a lease on the wall clock"
+        ["disruption", "linearizable"];
     AcceptWipedMember "accept-wiped-member"
         "a node that lost its disk votes as if it had never promised anything"
         "catalogue F-033: RethinkDB 5289, redis-raft 2, openraft 2002"
