@@ -25,8 +25,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Status, Failure> {
                 output::data(&summary::text(&verdict, &stored, output::wants_colour()));
             }
             Output::Json => {
-                let json = serde_json::to_string_pretty(&verdict).context("cannot print JSON");
-                output::data(&json.map_err(Failure::harness)?);
+                output::json(&verdict)?;
             }
         }
         worst = super::run::worse(worst, verdict.judgement.into());
