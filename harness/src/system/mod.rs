@@ -3,6 +3,7 @@
 mod base64;
 mod etcd;
 mod etcd_client;
+mod raft_rs;
 mod reference;
 mod reference_client;
 
@@ -129,6 +130,8 @@ pub(crate) struct ClientOptions {
     pub(crate) kind: Option<Kind>,
     pub(crate) reads: Reads,
     pub(crate) sessions: bool,
+    /// Operations of a session are sent twice.
+    pub(crate) twice: bool,
 }
 
 /// A client of one node.
@@ -185,6 +188,7 @@ pub(crate) type Operating<'a> = Pin<Box<dyn Future<Output = Operated> + Send + '
 pub(crate) fn all() -> Vec<&'static dyn System> {
     let mut all: Vec<&'static dyn System> = Vec::new();
     all.extend(reference::all().iter().map(|system| system as &dyn System));
+    all.push(&raft_rs::RaftRs);
     all.push(&etcd::Etcd);
     all
 }
