@@ -8,6 +8,7 @@
 mod check;
 pub mod client_ops;
 mod completeness;
+mod configurations;
 mod figures;
 mod findings;
 pub mod formats;

@@ -50,9 +50,7 @@ impl Again {
         let judged = execute_until(plan, &self.store, &mut Silent, cancel)?;
         let failed = invalid_checks(&judged.verdict);
         let (end, judgement) = (judged.end, judged.verdict.judgement);
-        if !self.keep {
-            judged.dir.remove()?;
-        }
+        judged.keep_if(self.keep, plan)?;
         if end == RunEnd::Interrupted {
             return Ok(Outcome::Interrupted);
         }

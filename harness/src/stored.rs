@@ -15,7 +15,7 @@ use usurper_nemesis::{
     Form, Schedule, TimeSpan, cut_short, tells_what_was_done, what_was_done, what_was_done_as,
 };
 
-use crate::{execute::judge, failure::Failure, plan::Plan, scenario::Source};
+use crate::{execute::judge, failure::Failure, plan::Plan, ready::Ready, scenario::Source};
 
 /// The version of `schedule.toml`.
 const SCHEDULE_VERSION: u32 = 1;
@@ -79,6 +79,17 @@ impl Stored {
         plan.time = TimeSpan(plan.time.0 * 2 + TIME_SPARE.0);
         plan.validate(&Source::default())?;
         Ok(Self { path: path.to_owned(), plan, verdict, planned })
+    }
+
+    /// The plan, ready to be run here; with another program, if one is given.
+    ///
+    /// # Errors
+    /// When this machine cannot do what the run did.
+    pub(crate) fn plan_here(&self, bin: Option<PathBuf>) -> Result<Plan, Failure> {
+        let mut plan = self.plan.clone();
+        plan.bin = bin.or(plan.bin);
+        Ready::probe(&[]).make(&mut plan, false)?;
+        Ok(plan)
     }
 
     /// The checks that the run failed, or the one of them that is asked for.

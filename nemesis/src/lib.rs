@@ -24,6 +24,7 @@ mod generator_rates;
 mod holds;
 mod link;
 mod mix;
+mod mix_members;
 mod network;
 mod pattern;
 mod process;
@@ -58,7 +59,7 @@ pub use replay::{
     what_was_done_as,
 };
 pub use reproduce::{Reproduction, Tempo, from_field_logs};
-pub use schedule::{Schedule, Step};
+pub use schedule::{Change, Schedule, Step};
 pub use schedule_check::ScheduleError;
 pub use scheduler::{Due, Missed, Resolved, Scheduler};
 pub use shape::{Cut, Shape, ShapeInfo};

@@ -13,13 +13,13 @@ use serde::Serialize;
 use usurper_checks::{CheckVerdict, Judgement};
 
 use crate::{
-    abilities::Abilities,
     cli::{Output, ProveArgs},
     controller::RunEnd,
     execute::{Judged, execute},
     failure::{Failure, Status},
     output::{self, Paint, paint},
     plan::{Plan, Wishes},
+    ready::Ready,
     reporter::Silent,
     scenario::Scenario,
     side_by_side::{Next, Work, default_jobs, side_by_side},
@@ -74,7 +74,7 @@ struct Tally {
 pub(crate) fn prove(args: &ProveArgs) -> Result<Status, Failure> {
     let mut rows = Vec::new();
     let mut queue = VecDeque::new();
-    let abilities = Abilities::probe(&[]);
+    let mut ready = Ready::probe(&[]);
     for (name, scenario) in chosen(args)? {
         let row = rows.len();
         let with = if scenario.defects.is_empty() { None } else { Some(Tally::default()) };
@@ -84,7 +84,7 @@ pub(crate) fn prove(args: &ProveArgs) -> Result<Status, Failure> {
                 let wishes = Wishes { with_defect, ..Wishes::default() };
                 let mut plan =
                     Plan::resolve(Some((name.clone(), scenario.clone())), &wishes, seed)?;
-                abilities.fit(&mut plan, system::find(&scenario.system)?, false)?;
+                ready.make(&mut plan, false)?;
                 queue.push_back((row, plan));
             }
         }
@@ -204,13 +204,11 @@ fn judge(plan: &Plan, judged: Judged, keep: bool) -> End {
         Ok(seen) => seen,
         Err(failure) => return End::Failed(format!("{:#}", failure.error)),
     };
-    match seen {
-        Some(seen) => End::Wrong(format!("{seen}, see {}", judged.dir.path().display())),
-        None if keep => End::Good,
-        None => match judged.dir.remove() {
-            Ok(()) => End::Good,
-            Err(failure) => End::Failed(format!("{:#}", failure.error)),
-        },
+    let path = judged.dir.path().to_owned();
+    match (judged.keep_if(keep || seen.is_some(), plan), seen) {
+        (Err(failure), _) => End::Failed(format!("{:#}", failure.error)),
+        (Ok(()), Some(seen)) => End::Wrong(format!("{seen}, see {}", path.display())),
+        (Ok(()), None) => End::Good,
     }
 }
 

@@ -7,16 +7,13 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::{
-    abilities::Abilities,
     again::{Again, Outcome},
     cli::{Output, ReplayArgs},
     failure::{Failure, Status},
     output,
-    plan::Plan,
     side_by_side::{Next, Work, default_jobs, side_by_side},
     statistics::Rate,
     stored::Stored,
-    system,
 };
 
 /// The replays that are left, and how the others went.
@@ -33,11 +30,7 @@ struct Replays {
 
 pub(crate) fn replay(args: &ReplayArgs) -> Result<Status, Failure> {
     let stored = Stored::load(&args.run)?;
-    let mut plan =
-        Plan { bin: args.bin.clone().or(stored.plan.bin.clone()), ..stored.plan.clone() };
-    let system = system::find(&plan.system)?;
-    system.check_installed(&plan)?;
-    Abilities::probe(&[]).fit(&mut plan, system, false)?;
+    let plan = stored.plan_here(args.bin.clone())?;
     let checks = stored.failed_checks(args.check.as_deref())?;
     let list: Vec<_> = checks.iter().map(String::as_str).collect();
     let what = if list.is_empty() { "no check".to_owned() } else { list.join(", ") };

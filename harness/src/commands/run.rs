@@ -4,24 +4,24 @@ use anyhow::Context;
 use usurper_checks::Judgement;
 
 use crate::{
-    abilities::Abilities,
     cli::{Output, RunArgs},
     controller::RunEnd,
     execute::{Judged, execute},
     failure::{Failure, Status},
-    output, report,
+    output,
+    ready::Ready,
+    report,
     reporter::{self, Reporter, Silent},
-    summary, system,
+    summary,
 };
 
 pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     let seed = args.plan.seed_or_new();
-    let abilities = Abilities::probe(&args.without);
+    let mut ready = Ready::probe(&args.without);
     let mut worst = Status::Valid;
     for repeat in 0..u64::from(args.repeat) {
         let mut plan = args.plan.resolve(seed.wrapping_add(repeat))?;
-        let system = system::find(&plan.system)?;
-        abilities.fit(&mut plan, system, args.allow_skip)?;
+        ready.make(&mut plan, args.allow_skip)?;
         output::talk(&format!(
             "{} with {} nodes, seed {} (again: usurper run {})",
             plan.name,
@@ -35,6 +35,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
         };
         let judged = execute(&plan, &args.store, reporter.as_mut())?;
         drop(reporter);
+        judged.keep(&plan)?;
         judged.dir.make_latest()?;
         let page = report::page(&judged.dir.history(), &judged.verdict)?;
         judged.dir.write("report.html", &page)?;

@@ -11,7 +11,6 @@ use usurper_nemesis::{
 };
 
 use crate::{
-    abilities::Abilities,
     again::{Again, Outcome},
     answers::Answers,
     cli::ShrinkArgs,
@@ -23,7 +22,6 @@ use crate::{
     side_by_side::default_jobs,
     statistics::Rate,
     stored::{Stored, Way},
-    system,
 };
 
 /// How often the run must fail again without a miss to be taken for sure.
@@ -49,11 +47,7 @@ const SEARCH_PERCENT: u64 = 85;
 pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     let began_ns = usurper_history::monotonic_ns();
     let stored = Stored::load(&args.run)?;
-    let mut plan =
-        Plan { bin: args.bin.clone().or(stored.plan.bin.clone()), ..stored.plan.clone() };
-    let system = system::find(&plan.system)?;
-    system.check_installed(&plan)?;
-    Abilities::probe(&[]).fit(&mut plan, system, false)?;
+    let plan = stored.plan_here(args.bin.clone())?;
     let checks = stored.failed_checks(args.check.as_deref())?;
     if checks.is_empty() {
         let run = args.run.display();

@@ -7,19 +7,18 @@ use usurper_history::monotonic_ns;
 
 use super::shrink::shrink;
 use crate::{
-    abilities::Abilities,
     cli::{Output, ShrinkArgs, SuiteArgs, new_seed},
     execute::Started,
     failure::{Failure, Status},
     index::Index,
     output,
+    ready::Ready,
     result::{Outcome, find_runs},
     side_by_side::side_by_side,
     suite::{
         Cell, Lateness, Lock, Pace, Progress, Queue, Runner, Shard, SuiteDir, SuiteFile,
         SuiteReport, SuiteState, SuiteWork, WorkEnd, jobs_for, junit,
     },
-    system,
 };
 
 /// The failures of so many earlier suites are run first.
@@ -104,16 +103,11 @@ struct Clusters {
 /// Refuses a suite whose systems are not installed or whose faults this machine cannot do, and says
 /// what its clusters are like.
 fn check_systems(cells: &[Cell]) -> Result<Clusters, Failure> {
-    let abilities = Abilities::probe(&[]);
+    let mut ready = Ready::probe(&[]);
     let mut clusters = Clusters { timeout_ns: u64::MAX, nodes: 0 };
-    let mut checked = BTreeSet::new();
     for cell in cells {
         let mut plan = cell.plan(1)?;
-        let system = system::find(&plan.system)?;
-        abilities.fit(&mut plan, system, false)?;
-        if checked.insert((plan.system.clone(), plan.bin.clone())) {
-            system.check_installed(&plan)?;
-        }
+        let system = ready.make(&mut plan, false)?;
         let timeout_ns = system.timing(&plan)?.election_timeout_ns;
         clusters.timeout_ns = clusters.timeout_ns.min(timeout_ns);
         clusters.nodes = clusters.nodes.max(plan.nodes);

@@ -11,7 +11,6 @@ use tokio::sync::watch;
 use usurper_checks::Judgement;
 
 use crate::{
-    abilities::Abilities,
     cli::{Output, ValidateArgs},
     comparison::{Comparison, Conclusion, Seen, Side},
     controller::RunEnd,
@@ -19,13 +18,13 @@ use crate::{
     failure::{Failure, Status},
     output::{self, Paint, paint},
     plan::{Plan, Wishes},
+    ready::Ready,
     reporter::Silent,
     scenario::{Scenario, Source},
     side_by_side::{Next, Work, default_jobs, side_by_side},
     statistics::Rate,
     stored::{Stored, invalid_checks},
     suite::seconds,
-    system,
 };
 
 /// One of the two that are compared.
@@ -45,12 +44,10 @@ struct Subject {
 
 pub(crate) fn validate(args: &ValidateArgs) -> Result<Status, Failure> {
     let mut subject = subject(args)?;
-    let abilities = Abilities::probe(&[]);
+    let mut ready = Ready::probe(&[]);
     for plan in [&mut subject.before, &mut subject.after] {
         plan.validate(&Source::default())?;
-        let system = system::find(&plan.system)?;
-        system.check_installed(plan)?;
-        abilities.fit(plan, system, false)?;
+        ready.make(plan, false)?;
     }
     if subject.before == subject.after {
         return Err(Failure::usage(anyhow!("before and after are the same")).with_hint(
@@ -170,10 +167,9 @@ fn try_run(plan: &Plan, args: &ValidateArgs) -> Result<Done, Failure> {
         unknown: judged.verdict.judgement == Judgement::Unknown,
         failover_ns: judged.result.figures.as_ref().and_then(|figures| figures.failover_ns),
     };
-    if !args.keep {
-        judged.dir.remove()?;
-    }
-    Ok(match judged.end {
+    let end = judged.end;
+    judged.keep_if(args.keep, plan)?;
+    Ok(match end {
         RunEnd::Interrupted => Done::Interrupted,
         _ => Done::Seen(seen),
     })

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use usurper_history::NodeId;
 use usurper_nemesis::{
-    Fault, GeneratorOptions, Majority, Mix, MixKind, RateOptions, Schedule, Step, Target, TimeSpan,
-    generate, generate_rates,
+    Change, Fault, GeneratorOptions, Majority, Mix, MixKind, RateOptions, Schedule, Step, Target,
+    TimeSpan, generate, generate_rates,
 };
 
 fn points() -> Vec<String> {
@@ -32,6 +32,7 @@ enum Open {
     Disk,
     Clock,
     Failpoint,
+    Members,
 }
 
 fn opens(fault: Fault) -> &'static [Open] {
@@ -42,6 +43,7 @@ fn opens(fault: Fault) -> &'static [Open] {
         Fault::DiskStall | Fault::DiskSlow | Fault::DiskFlip | Fault::DiskTruncate => &[Open::Disk],
         Fault::ClockJump | Fault::ClockRate => &[Open::Clock],
         Fault::Failpoint => &[Open::Failpoint, Open::Down],
+        Fault::Reconfigure => &[Open::Members],
         fault if fault.info().undo == Some(Fault::Heal) => &[Open::Links],
         _ => &[],
     }
@@ -68,10 +70,20 @@ fn subject(step: &Step) -> String {
     }
 }
 
+/// Whether a change asks for all the nodes as voters.
+fn is_whole(step: &Step) -> bool {
+    step.name.is_none() && step.change.as_ref().is_some_and(|change| change.learners.is_empty())
+}
+
 /// Goes through a schedule and panics where it undoes nothing, or ends with something left.
 fn assert_all_undone(steps: &Schedule) {
     let mut open: BTreeSet<(Open, String)> = BTreeSet::new();
     for step in steps {
+        if step.fault == Fault::Reconfigure && step.name.is_none() {
+            // It asks for all the nodes, or is half of the way there.
+            open.retain(|(what, _)| *what != Open::Members || !is_whole(step));
+            continue;
+        }
         open.extend(opens(step.fault).iter().map(|what| (*what, subject(step))));
         let Some(closed) = closes(step.fault) else { continue };
         let before = open.len();
@@ -144,15 +156,16 @@ fn each_kind_of_family_is_drawn_as_often_as_any_other() {
         let shape = [Fault::Isolate, Fault::Halves].contains(&step.fault);
         let family = Mix::ALL.iter().find(|mix| mix.fault() == step.fault && !shape);
         let kind = if shape { Some(MixKind::Partition) } else { family.map(|mix| mix.kind()) };
-        // A reset has no name, because nothing undoes it.
-        if let Some(kind) = kind.filter(|_| by_number || step.fault == Fault::Reset) {
+        // A reset and a transfer have no name, because nothing undoes them.
+        let at_once = [Fault::Reset, Fault::Transfer].contains(&step.fault);
+        if let Some(kind) = kind.filter(|_| by_number || at_once) {
             // `cut` is the fault of two families, and both of its steps are of links.
             let kind = if step.links.is_empty() { kind } else { MixKind::Link };
             *drawn.entry(kind).or_default() += 1;
         }
     }
-    // 5900 faults of five kinds; four standard deviations.
-    assert!(drawn.len() == 5 && drawn.values().all(|n| n.abs_diff(1180) < 130), "{drawn:?}");
+    // 5900 faults of six kinds; four standard deviations.
+    assert!(drawn.len() == 6 && drawn.values().all(|n| n.abs_diff(983) < 115), "{drawn:?}");
 }
 
 #[test]
@@ -187,7 +200,9 @@ fn faults(steps: &Schedule) -> Vec<(&Step, TimeSpan, TimeSpan)> {
             continue;
         }
         let after = &steps[index + 1..];
-        let undo = if step.links.is_empty() {
+        let undo = if step.fault == Fault::Reconfigure {
+            after.iter().find(|other| other.fault == Fault::Reconfigure && is_whole(other))
+        } else if step.links.is_empty() {
             let name = step.name.clone().map(Target::Step);
             after.iter().rev().find(|other| other.target == name)
         } else {
@@ -197,6 +212,30 @@ fn faults(steps: &Schedule) -> Vec<(&Step, TimeSpan, TimeSpan)> {
         faults.push((step, step.at.unwrap(), undo.at.unwrap()));
     }
     faults
+}
+
+/// Panics where fewer nodes than a majority of some configuration that was asked for are left, whoever
+/// leads: of all the nodes, or of those that were to vote until all were, and 4 s longer.
+fn assert_majorities_of_members(steps: &Schedule, nodes: u8) {
+    let (changes, others): (Vec<_>, Vec<_>) =
+        faults(steps).into_iter().partition(|(step, ..)| step.fault == Fault::Reconfigure);
+    let late = |to: TimeSpan| to.0 + std::time::Duration::from_secs(4);
+    for (_, now, _) in changes.iter().chain(&others) {
+        let mut named = BTreeSet::new();
+        let mut anybody = 0;
+        for (step, ..) in others.iter().filter(|(_, from, to)| from <= now && now < to) {
+            match &step.target {
+                Some(Target::Node(node)) => drop(named.insert(*node)),
+                _ => anybody += 1,
+            }
+        }
+        let open = changes.iter().filter(|(_, from, to)| from <= now && now.0 < late(*to));
+        let asked = open.map(|(step, ..)| step.change.clone().unwrap().voters);
+        for voters in asked.chain([NodeId::all(nodes).collect()]) {
+            let left = voters.iter().filter(|node| !named.contains(node)).count();
+            assert!(left >= voters.len() / 2 + 1 + anybody, "{voters:?} at {now:?} of {steps:#?}");
+        }
+    }
 }
 
 /// The most nodes that can be hit at once, whoever leads: a step at the leader may hit another one.
@@ -243,7 +282,10 @@ proptest! {
         let takes_away = |step: &Step| takes_away.contains(&step.fault);
         let most = most_hit(&steps, nodes);
         match options.majority {
-            Majority::Keep => prop_assert!(most <= usize::from((nodes - 1) / 2), "{most} of {nodes}"),
+            Majority::Keep => {
+                prop_assert!(most <= usize::from((nodes - 1) / 2), "{most} of {nodes}");
+                assert_majorities_of_members(&steps, nodes);
+            }
             Majority::Break if faults.iter().any(|(step, ..)| takes_away(step)) => {
                 prop_assert!(2 * most >= usize::from(nodes), "only {most} of {nodes}");
             }
@@ -271,4 +313,32 @@ fn faults_come_as_often_as_expected_and_overlap() {
     assert_eq!(count(Fault::Isolate) + count(Fault::Terminate), 0);
     assert!(all.iter().any(|steps| most_hit(steps, 5) > 1), "nothing overlaps");
     assert!(all.windows(2).all(|pair| pair[0] != pair[1]));
+}
+
+#[test]
+fn members_go_and_come_and_leaders_hand_over() {
+    let nodes: Vec<_> = NodeId::all(5).collect();
+    let options = RateOptions {
+        rates: BTreeMap::from([(Mix::Reconfigure, 30.0), (Mix::Transfer, 30.0)]),
+        majority: Majority::Any,
+        time: TimeSpan::millis(60_000),
+        advance: false,
+        points: Vec::new(),
+    };
+    let all: Vec<Step> = (0..50).flat_map(|seed| generate_rates(&nodes, &options, seed)).collect();
+    // No request is a promise: nobody may lead then.
+    assert!(all.iter().all(|step| step.optional));
+    let changes: Vec<_> = all.iter().filter_map(|step| step.change.clone()).collect();
+    let seen = |what: &str, is: &dyn Fn(&Change) -> bool| {
+        assert!(changes.iter().any(is), "no change {what}");
+    };
+    seen("of one voter", &|it| it.voters.len() == 4 && it.learners.is_empty() && !it.joint);
+    seen("through a joint configuration", &|it| it.voters.len() == 4 && it.joint);
+    seen("of two voters at once", &|it| it.voters.len() == 3);
+    seen("that makes a learner", &|it| it.learners.len() == 1);
+    seen("back to all", &|it| it.voters == nodes);
+    assert!(changes.iter().all(|it| it.voters.len() >= 3), "too few are left");
+    let transfers = all.iter().filter(|step| step.fault == Fault::Transfer);
+    let to: BTreeSet<_> = transfers.map(|step| step.target.clone().unwrap()).collect();
+    assert!(to.contains(&Target::Follower) && to.contains(&Target::Node(nodes[0])));
 }
