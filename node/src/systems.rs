@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use usurper_history::Timing;
+use usurper_history::{Timing, frame::Kind};
 
 use crate::{
     fle::{self, Fle},
@@ -26,6 +26,8 @@ pub struct SystemInfo {
     pub serves_data: bool,
     /// Names of the events that it can emit.
     pub events: &'static [&'static str],
+    /// The kinds of messages that its nodes send each other.
+    pub messages: &'static [Kind],
     timing: TimingOf,
 }
 
@@ -78,6 +80,18 @@ const SYSTEMS: &[SystemInfo] = &[
             "defect-hit",
             "failpoint",
         ],
+        messages: &[
+            Kind::Hello,
+            Kind::Welcome,
+            Kind::Heartbeat,
+            Kind::HeartbeatReply,
+            Kind::Notification,
+            Kind::SubjectiveDown,
+            Kind::ObjectiveDown,
+            Kind::FollowerInfo,
+            Kind::LeaderInfo,
+            Kind::EpochAck,
+        ],
         timing: fle::timing,
     },
     SystemInfo {
@@ -107,6 +121,21 @@ const SYSTEMS: &[SystemInfo] = &[
             "read",
             "conn",
             "defect-hit",
+        ],
+        messages: &[
+            Kind::Hello,
+            Kind::Welcome,
+            Kind::Heartbeat,
+            Kind::HeartbeatReply,
+            Kind::VoteRequest,
+            Kind::VoteReply,
+            Kind::PrevoteRequest,
+            Kind::PrevoteReply,
+            Kind::Append,
+            Kind::AppendReply,
+            Kind::Snapshot,
+            Kind::SnapshotReply,
+            Kind::TimeoutNow,
         ],
         timing: raft::timing,
     },
