@@ -80,4 +80,12 @@ impl Cue {
         let count = if random.random_bool(0.6) { 1 } else { random.random_range(2..5) };
         Some(Self { pattern: Pattern::event(moment.event, fields).counted(count), whom })
     }
+
+    /// A heartbeat, by which the leader is known.
+    pub(crate) fn leader_speaks(events: &[String], name: &str) -> Option<Self> {
+        let told = events.iter().any(|event| event == "heartbeat");
+        let fields = [("dir", "sent".into()), ("node", format!("${name}").into())];
+        let whom = Target::Captured(name.to_owned());
+        told.then(|| Self { pattern: Pattern::event("heartbeat", fields), whom })
+    }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rand::{RngExt, rngs::StdRng};
-use usurper_history::NodeId;
+use usurper_history::{NodeId, frame::Kind};
 
 use crate::{
     cue::Cue,
@@ -16,6 +16,8 @@ use crate::{
     target::{LinkTarget, Target},
 };
 
+/// What a leader says all the time.
+const HEARTBEAT: MessageKind = MessageKind(Kind::Heartbeat);
 /// How close to each other two faults of one episode come, at the closest.
 const GAP_MIN: Duration = Duration::from_millis(5);
 
@@ -62,7 +64,7 @@ impl<'a> Episodes<'a> {
     ) -> Self {
         let favourite = nodes[random.random_range(0..nodes.len())];
         let mut kinds = options.kinds.clone();
-        let singled_out = random.random_range(1..4);
+        let singled_out = random.random_range(1..5);
         while kinds.len() > singled_out {
             kinds.swap_remove(random.random_range(0..kinds.len()));
         }
@@ -165,6 +167,10 @@ impl<'a> Episodes<'a> {
             let cued = self.random.random_bool(0.7);
             self.strike(Span { start, end }, cued);
         }
+        if self.random.random_bool(0.4) {
+            let end = span.at(self.random.random_range(0.4..1.0));
+            self.disturbed(Span { end, ..span });
+        }
         let start = span.at(self.random.random_range(0.0..0.15));
         let span = Span { start, end: span.end };
         if self.random.random_bool(0.25) {
@@ -174,6 +180,48 @@ impl<'a> Episodes<'a> {
             let Strike { fault, undos } = self.aimed(mix, name, Target::Leader);
             self.for_a_while(fault, undos, span);
         }
+    }
+
+    /// What one node tells another is late, lost or damaged: messages of some kinds, of the leader as often
+    /// as of the others. Which family it is does not depend on the seed's own, because it is what most
+    /// often makes an election go another way.
+    fn disturbed(&mut self, span: Span) {
+        let message = |mix: &&Mix| mix.kind() == MixKind::Message;
+        let asked: Vec<_> = self.options.mix.iter().filter(message).copied().collect();
+        if asked.is_empty() || self.nodes.len() < 2 {
+            return;
+        }
+        let mix = match asked.contains(&Mix::Hold) && self.random.random_bool(0.5) {
+            true => Mix::Hold,
+            false => Mix::draw(&asked, &mut self.random),
+        };
+        let name = self.next_name();
+        let spoken = self.random.random_bool(0.4);
+        let cue = if spoken { Cue::leader_speaks(&self.options.events, &name) } else { None };
+        let from = match &cue {
+            Some(cue) => cue.whom.clone(),
+            None if self.random.random_bool(0.4) => Target::Node(self.favourite),
+            None => Target::Node(self.any_node()),
+        };
+        let others: Vec<_> =
+            self.nodes.iter().filter(|node| Target::Node(**node) != from).copied().collect();
+        let to = Target::Node(others[self.random.random_range(0..others.len())]);
+        let Strike { mut fault, mut undos } = self.aimed(mix, name.clone(), from.clone());
+        fault.links = vec![LinkTarget { from, to, both: self.random.random_bool(0.2) }];
+        if fault.kinds.is_empty() {
+            fault.kinds = match (spoken, self.options.kinds.contains(&HEARTBEAT)) {
+                (true, true) => vec![HEARTBEAT],
+                _ => self.kinds.clone(),
+            };
+        }
+        for undo in &mut undos {
+            undo.links.clone_from(&fault.links);
+        }
+        let Some(cue) = cue else { return self.by_the_clock(fault, undos, span) };
+        let at = Some(whole_millis(span.start));
+        let mut block = vec![Step { at, ..Step::new(Fault::Wait, None) }, fault];
+        block.extend(undos);
+        self.wait_for(&mut block, &name, cue, span.length());
     }
 
     /// Everybody is taken away at once, and comes back one by one.

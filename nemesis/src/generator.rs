@@ -87,7 +87,7 @@ pub fn generate(nodes: &[NodeId], options: &GeneratorOptions, seed: u64) -> Sche
         episodes.add(span);
         start = end;
     }
-    if episodes.random.random_bool(0.4) {
+    if episodes.random.random_bool(0.6) {
         episodes.last_return(Span { start: time.mul_f64(0.95), end: time.mul_f64(0.97) });
     }
     episodes.into_schedule()

@@ -189,8 +189,8 @@ fn each_seed_has_few_families_and_all_seeds_have_each_kind() {
     let mut drawn = BTreeMap::<MixKind, usize>::new();
     for seed in 0..100 {
         let steps = generate(&nodes, &options, seed);
-        let quiet =
-            |kind: &MixKind| [MixKind::Link, MixKind::Message, MixKind::Machine].contains(kind);
+        // Those of the other kinds may come in bursts of any seed.
+        let quiet = |kind: &MixKind| [MixKind::Link, MixKind::Machine].contains(kind);
         let of_seed = steps.iter().filter(|step| kind_of(step).is_some_and(|kind| quiet(&kind)));
         let families: BTreeSet<_> = of_seed.map(|step| step.fault).collect();
         assert!(families.len() <= 4, "{families:?}");
