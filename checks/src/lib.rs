@@ -8,6 +8,7 @@
 mod check;
 pub mod client_ops;
 mod completeness;
+mod configurations;
 mod figures;
 mod findings;
 pub mod formats;
@@ -27,5 +28,5 @@ pub use check::{CHECKS, CheckInfo, Means, RequestError};
 pub use judge::{JudgeError, judge, judge_with};
 pub use verdict::{
     CheckVerdict, FaultCounts, Figures, Finding, HeartbeatCounts, Import, Interval, Judgement,
-    Leadership, NotApplied, Spread, Torn, Verdict,
+    Leadership, NotApplied, Spread, Suspicion, Torn, Verdict,
 };

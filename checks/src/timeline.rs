@@ -11,8 +11,9 @@
 //!   and across restarts;
 //! - a node that was started again is live from the harness' `ready` of that incarnation on.
 //!
-//! A **connected majority** is a set of live, thawed, undegraded nodes, a majority of the header's
-//! nodes, of which each pair is connected in both directions, while nobody who limps can speak to any
+//! A **connected majority** is a set of live, thawed, undegraded nodes, a majority of every configuration
+//! that may be in force (see [`crate::configurations`]; the header's nodes, where none is told), of which
+//! each pair is connected in both directions, while nobody who limps can speak to any
 //! of them. A limping node is one that is degraded and yet takes part: it may be the best candidate of
 //! all and never come to lead. That is a full mesh: protocols exist
 //! that need less, none needs more, so a bound runs only when every one of them must make progress.
@@ -20,12 +21,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use usurper_history::{
-    Body, Effect, FaultRecord, HarnessEvent, Header, Link, NodeId, Outcome, Phase, Record,
+    Body, Effect, Event, FaultRecord, HarnessEvent, Header, Link, NodeId, Outcome, Phase, Record,
 };
 
 use crate::{
     check::CheckInfo,
     client_ops::{ClientRecord, Operations},
+    configurations::Configurations,
     leaders::Leaders,
     logs::Logs,
     mesh,
@@ -39,15 +41,17 @@ pub(crate) struct Timeline {
     cut: BTreeSet<Link>,
     degraded_links: BTreeSet<Link>,
     pending: BTreeMap<u64, Pending>,
-    /// Members that belong to some connected majority.
+    /// Voters and learners that belong to some connected majority.
     meshed: BTreeSet<NodeId>,
     topology_changed: Mark,
     disturbed: Mark,
     stopping: bool,
     last: Mark,
-    /// Whether the last record changed who runs, who reaches whom, or who leads whom.
+    /// Whether the last record changed who runs, who reaches whom, who decides, or who leads whom.
     changed: bool,
     leader: Option<NodeId>,
+    election_timeout_ns: u64,
+    pub(crate) configurations: Configurations,
     pub(crate) leaders: Leaders,
     pub(crate) logs: Logs,
     pub(crate) operations: Operations,
@@ -103,6 +107,8 @@ impl Timeline {
             last: Mark::default(),
             changed: false,
             leader: None,
+            election_timeout_ns: header.timing.election_timeout_ns,
+            configurations: Configurations::new(header),
             leaders: Leaders::new(header),
             logs: Logs::new(header),
             operations: Operations::new(CheckInfo::wants_operations(header)),
@@ -115,6 +121,7 @@ impl Timeline {
         self.last = mark;
         self.leaders.apply(mark, record);
         self.logs.apply(mark, record);
+        let mut reconfigured = false;
         match &record.body {
             Body::Harness(event) => self.harness(mark, event),
             Body::Fault(fault) => match fault.phase {
@@ -122,18 +129,27 @@ impl Timeline {
                 Phase::End => self.end(mark, fault),
             },
             Body::Op(op) => self.operations.observe(ClientRecord { line, t: record.t, op }),
-            Body::Node(_) => {}
+            Body::Node(event) => {
+                let absent = match &event.event {
+                    Event::Config { .. } => self.long_absent(mark, event.node),
+                    _ => BTreeSet::new(),
+                };
+                reconfigured = self.configurations.apply(event, &absent);
+                if reconfigured {
+                    self.remesh();
+                }
+            }
         }
         let of_harness = matches!(record.body, Body::Harness(_) | Body::Fault(_));
-        self.changed = of_harness || self.leaders.changed();
+        self.changed = of_harness || reconfigured || self.leaders.changed();
         if self.changed {
             let mut leading = self.meshed.iter().filter(|node| self.leaders.is_current(**node));
             self.leader = leading.next().copied();
         }
     }
 
-    /// Whether the last record changed who runs, who reaches whom, or who leads or follows whom. A
-    /// rule about nothing else has nothing to do where it did not.
+    /// Whether the last record changed who runs, who reaches whom, who decides, or who leads or follows
+    /// whom. A rule about nothing else has nothing to do where it did not.
     pub(crate) fn changed(&self) -> bool {
         self.changed
     }
@@ -143,19 +159,31 @@ impl Timeline {
         self.last
     }
 
-    /// How many nodes are a majority of the cluster.
-    fn majority(&self) -> usize {
-        self.members.len() / 2 + 1
-    }
-
+    /// Every node that the harness runs, whatever it is in the configuration.
     pub(crate) fn members(&self) -> &[NodeId] {
         &self.members
     }
 
-    /// The members of connected majorities; empty when there is none. When the cut leaves several
-    /// majorities, these are the members of all of them.
+    /// The members of connected majorities, with the learners that are connected with all of one; empty
+    /// when there is none. When the cut leaves several majorities, these are the members of all of them.
     pub(crate) fn connected_majority(&self) -> &BTreeSet<NodeId> {
         &self.meshed
+    }
+
+    /// The same, although somebody who limps can speak to them.
+    pub(crate) fn connected_majority_beside_limping(&self) -> BTreeSet<NodeId> {
+        self.meshes_of(&self.usable())
+    }
+
+    fn meshes_of(&self, usable: &[NodeId]) -> BTreeSet<NodeId> {
+        let is_quorum = |nodes: &BTreeSet<NodeId>| self.configurations.is_quorum(nodes);
+        mesh::members_of_meshes(usable, is_quorum, |a, b| self.is_connected(a, b))
+    }
+
+    fn usable(&self) -> Vec<NodeId> {
+        let takes_part =
+            |node: &NodeId| self.is_usable(*node) && self.configurations.may_be_member(*node);
+        self.members.iter().copied().filter(takes_part).collect()
     }
 
     /// Whether a node runs, answers, is not stopped and not slowed.
@@ -215,11 +243,23 @@ impl Timeline {
         !self.stopping
     }
 
-    /// Whether every member is usable and all links carry.
+    /// Whether every node is usable and all links carry.
     pub(crate) fn is_intact(&self) -> bool {
-        self.meshed.len() == self.members.len()
+        self.members.iter().all(|node| self.is_usable(*node))
             && self.cut.is_empty()
             && self.degraded_links.is_empty()
+            && !self.pending.values().any(Pending::impairs)
+    }
+
+    /// Whom a node can have heard nothing of for longer than two election timeouts. A leader is to
+    /// know within one; the other one is for what was on its way.
+    fn long_absent(&self, now: Mark, node: NodeId) -> BTreeSet<NodeId> {
+        let lasts = now.t.saturating_sub(self.topology_changed.t);
+        if self.is_topology_pending() || lasts <= self.election_timeout_ns.saturating_mul(2) {
+            return BTreeSet::new();
+        }
+        let others = self.members.iter().copied();
+        others.filter(|other| *other != node && self.is_severed(node, *other)).collect()
     }
 
     fn carries(&self, link: Link) -> bool {
@@ -414,17 +454,12 @@ impl Timeline {
     }
 
     fn remesh(&mut self) {
-        let usable: Vec<NodeId> =
-            self.members.iter().copied().filter(|node| self.is_usable(*node)).collect();
+        let usable = self.usable();
         let speaks_to =
             |from, to: &NodeId| !self.cut.contains(&Link { from, to: *to }) && from != *to;
         let mut limping = self.members.iter().copied().filter(|node| self.is_limping(*node));
         let disturbed = limping.any(|from| usable.iter().any(|to| speaks_to(from, to)));
-        self.meshed = if disturbed {
-            BTreeSet::new()
-        } else {
-            mesh::members_of_meshes(&usable, self.majority(), |a, b| self.is_connected(a, b))
-        };
+        self.meshed = if disturbed { BTreeSet::new() } else { self.meshes_of(&usable) };
     }
 
     /// Whether a node takes part, but not as it should.

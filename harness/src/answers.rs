@@ -1,7 +1,7 @@
 //! The answers of a search, kept in a file: a search that was stopped finds its way back by them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::{File, OpenOptions},
     io::{BufRead, BufReader, Write},
     path::Path,
@@ -14,7 +14,7 @@ use usurper_nemesis::{Candidate, Trial};
 use crate::failure::Failure;
 
 /// The version of the file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What the answers depend on; a search with another basis starts anew.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,8 +43,8 @@ struct Answer {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Known {
     pub(crate) trial: Trial,
-    /// The checks that every failure failed.
-    pub(crate) checks: BTreeSet<String>,
+    /// How often each check failed.
+    pub(crate) checks: BTreeMap<String, u32>,
 }
 
 /// The file, and what it says.
@@ -142,7 +142,7 @@ mod tests {
         };
         let candidate = |ms| Candidate { settle: TimeSpan::millis(ms), steps: vec![] };
         let trial = Trial { failed: 3, ..Trial::new(3, 4) };
-        let known = Known { trial, checks: ["crash".to_owned()].into() };
+        let known = Known { trial, checks: [("crash".to_owned(), 3)].into() };
         let mut answers = open("a");
         answers
             .remember(&candidate(1), None, known.clone())

@@ -6,41 +6,42 @@
 //! tasks that report back.
 //!
 //! Whatever ends a run, dropping the controller kills every node.
+//!
+//! This file is the loop and the phases of a run; its parts are what the loop does about the nodes'
+//! processes and output, about the steps, about healing, and about the clients.
 
-use std::{collections::BTreeMap, fs::File, io::Write, process::Command, sync::Arc};
+mod clients;
+mod healing;
+mod nodes;
+mod steps;
 
-use anyhow::{Context, anyhow};
-use nix::sys::signal::Signal;
+use std::{collections::BTreeMap, sync::Arc};
+
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Duration, timeout},
+    time::Duration,
 };
 use usurper_history::{
-    Body, Clock, Effect, Event, FORMAT_VERSION, FaultRecord, HarnessEvent, Header, NodeId,
-    NodeRecord, Outcome, Phase, Record, Trigger, Writer, sort_file,
+    Body, Clock, FORMAT_VERSION, HarnessEvent, Header, NodeId, Record, Writer, sort_file,
 };
-use usurper_nemesis::{
-    Act, Due, Fault, Needs, Network, NetworkOptions, Output, Process, Resolved, Scheduler, Step,
-    Stream,
-};
+use usurper_nemesis::{Network, NetworkOptions, Output, Scheduler};
 
+pub(crate) use self::nodes::NodeState;
 use crate::{
-    act::{self, Ended},
+    act::Ended,
     failure::Failure,
     following::Following,
-    machine::{Aspect, Machine, control_name},
+    machine::Machine,
     plan::{Plan, events_of},
     reporter::Reporter,
     store::RunDir,
-    system::{self, LineReader, NodeSpec, Reading, System},
-    workload::{Answered, Cluster, Load, Workload},
+    system::{self, System},
+    workload::{Answered, Load},
 };
 
 /// How long all nodes together may take to get ready.
 const READY_MAX: Duration = Duration::from_secs(10);
-/// How long healing may take before the run counts as failed.
-const HEAL_MAX: Duration = Duration::from_secs(20);
 /// How much longer than the leader bound a leader is waited for at the end, so that its absence is
 /// beyond doubt.
 const SETTLE_MORE: Duration = Duration::from_secs(1);
@@ -50,19 +51,6 @@ const STOP_MAX: Duration = Duration::from_secs(2);
 const QUEUE: usize = 1 << 14;
 /// What has come in is handled together, up to so many at a time, before anything is done about it.
 const BATCH_MAX: usize = 64;
-/// How much longer than an operation may take its end is waited for.
-const ANSWER_MORE: Duration = Duration::from_secs(1);
-/// How long the last reads of all keys may take.
-const READ_ALL_MAX: Duration = Duration::from_secs(10);
-/// What undoes each aspect of a bent machine.
-const RESTORES: [(Aspect, Fault); 3] = [
-    (Aspect::Disk, Fault::DiskRestore),
-    (Aspect::Clock, Fault::ClockRestore),
-    (Aspect::Failpoint, Fault::FailpointRelease),
-];
-/// Lines of a dead node's standard error that are kept as evidence.
-const STDERR_LINES: usize = 5;
-
 /// How a run ended that was carried through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunEnd {
@@ -83,28 +71,6 @@ pub(crate) enum Incoming {
     Ended(Box<Ended>),
     /// A client's operation has ended.
     Answered(Answered),
-}
-
-/// The state of one node's process.
-pub(crate) struct NodeState {
-    pub(crate) inc: u32,
-    pub(crate) process: Option<Process>,
-    pub(crate) frozen: bool,
-    /// The harness has ended this incarnation, or is about to.
-    pub(crate) expected_exit: bool,
-    /// Whether this incarnation answers.
-    pub(crate) ready: watch::Sender<bool>,
-    reader: Box<dyn LineReader + Send>,
-    /// Where lines that are not events go.
-    log: File,
-}
-
-impl NodeState {
-    /// Keeps a line of a foreign node's log.
-    fn keep(&mut self, line: &[u8]) -> Result<(), Failure> {
-        let kept = self.log.write_all(line).and_then(|()| self.log.write_all(b"\n"));
-        kept.context("cannot keep a node's log").map_err(Failure::harness)
-    }
 }
 
 /// Runs a plan to its end and leaves its history in `dir`, in the order of time.
@@ -181,7 +147,7 @@ impl<'a> Controller<'a> {
                 .map(str::to_owned)
                 .collect(),
             checks: plan.checks.clone(),
-            extra: plan.workload.iter().map(in_header).collect(),
+            extra: plan.workload.iter().map(clients::in_header).collect(),
         };
         let writer = Writer::create(&dir.history(), &header).map_err(Failure::harness)?;
         let hint = plan.seed ^ u64::from(std::process::id()).wrapping_mul(0x9e37_79b9);
@@ -262,53 +228,6 @@ impl<'a> Controller<'a> {
         }
     }
 
-    /// The clients of the workload begin to ask.
-    fn start_load(&mut self) {
-        let Some(workload) = &self.plan.workload else { return };
-        let cluster = Cluster {
-            system: self.system,
-            nodes: self.plan.node_ids(),
-            network: Arc::clone(&self.network),
-            run: self.dir.name(),
-        };
-        let (now_ns, sender) = (self.clock.now_ns(), self.sender.clone());
-        self.load = Some(Load::start(workload, cluster, self.plan.seed, now_ns, sender));
-    }
-
-    /// The clients stop asking, and then every key is read once more, from every node.
-    async fn end_load(&mut self) -> Result<(), Failure> {
-        let Some(load) = &mut self.load else { return Ok(()) };
-        load.stop();
-        let time = load.op_timeout() + ANSWER_MORE;
-        let quiet = |load: &Load| load.is_quiet();
-        self.until(|c| c.load.as_ref().is_none_or(quiet), time).await?;
-        if !self.interrupted {
-            self.phase("final-reads")?;
-            let up = self.nodes_where(|state| state.process.is_some() && *state.ready.borrow());
-            let now_ns = self.clock.now_ns();
-            self.load.as_mut().map(|load| load.read_all(&up, now_ns)).unwrap_or_default();
-            let read = |c: &Self| c.load.as_ref().is_none_or(Load::has_read_all);
-            self.until(|c| c.interrupted || read(c), READ_ALL_MAX).await?;
-        }
-        // What is still open has no end in the history.
-        self.load = None;
-        Ok(())
-    }
-
-    /// Writes down what clients ask now, and then lets them ask.
-    fn ask_due(&mut self) -> Result<(), Failure> {
-        let Some(load) = &mut self.load else { return self.flush() };
-        for op in load.due(self.clock.now_ns(), &mut self.operations) {
-            let record = Record::new(self.clock.now_ns(), Body::Op(op));
-            self.writer.push(&record);
-            self.scheduler.observe(&record);
-            self.reporter.record(&record);
-        }
-        self.writer.flush().map_err(Failure::harness)?;
-        load.send();
-        Ok(())
-    }
-
     fn flush(&mut self) -> Result<(), Failure> {
         self.writer.flush().map_err(Failure::harness)
     }
@@ -380,110 +299,9 @@ impl<'a> Controller<'a> {
             }
             Incoming::Ended(ended) => self.handle_ended(*ended),
             Incoming::Answered(answered) => {
-                // Nobody waits for one that comes after the end of the workload.
-                let Some(load) = &mut self.load else { return Ok(()) };
-                let now_ns = self.clock.now_ns();
-                let record = Record::new(now_ns, Body::Op(load.ended(answered, now_ns)));
-                self.writer.push(&record);
-                self.seen(&record);
+                self.handle_answered(answered);
                 Ok(())
             }
-        }
-    }
-
-    fn handle_output(
-        &mut self,
-        node: NodeId,
-        inc: u32,
-        output: Output,
-        read_ns: u64,
-    ) -> Result<(), Failure> {
-        match output {
-            Output::Line(stream, line) => self.handle_line(node, inc, stream, &line, read_ns),
-            Output::Torn(_, bytes) => {
-                // A killed node leaves half a line behind; half a line from another is a defect.
-                let killed = self.nodes.get(&node).is_none_or(|state| state.expected_exit);
-                if killed { Ok(()) } else { self.bad_line(node, inc, &bytes, "it has no end") }
-            }
-            Output::Exited(exit) => {
-                let Some(state) = self.nodes.get_mut(&node).filter(|state| state.inc == inc) else {
-                    return Ok(());
-                };
-                let tolerated =
-                    self.machines.get(&node).is_some_and(|machine| machine.tolerates(exit));
-                // A tolerated end leaves a node to be restarted, as any other that was provoked.
-                state.expected_exit |= tolerated;
-                let expected = state.expected_exit;
-                state.process = None;
-                state.frozen = false;
-                state.ready.send_replace(false);
-                self.network.set_pid(node, None);
-                let stderr = if expected { None } else { self.stderr_tail(node) };
-                let (code, signal) = (exit.code, exit.signal);
-                self.record(Body::Harness(HarnessEvent::Exit {
-                    node,
-                    inc,
-                    code,
-                    signal,
-                    expected,
-                    stderr,
-                }))
-            }
-        }
-    }
-
-    fn handle_line(
-        &mut self,
-        node: NodeId,
-        inc: u32,
-        stream: Stream,
-        line: &[u8],
-        read_ns: u64,
-    ) -> Result<(), Failure> {
-        let Some(state) = self.nodes.get_mut(&node).filter(|state| state.inc == inc) else {
-            return Ok(());
-        };
-        match state.reader.read(line, read_ns) {
-            Reading::Record(record) => {
-                let ours = matches!(&record.body, Body::Node(n) if n.node == node && n.inc == inc);
-                if !ours {
-                    return self.bad_line(node, inc, line, "it speaks for somebody else");
-                }
-                self.writer.push_line(line);
-                self.seen(&record);
-                if let Body::Node(NodeRecord { event: Event::Failpoint { point, act }, .. }) =
-                    &record.body
-                {
-                    self.hit(node, point, act);
-                }
-                let started = matches!(&record.body,
-                    Body::Node(node) if matches!(node.event, Event::NodeStart { .. }));
-                if started { self.ready(node, inc) } else { Ok(()) }
-            }
-            Reading::Translated(records) => {
-                state.keep(line)?;
-                for record in records {
-                    self.writer.push(&record);
-                    self.seen(&record);
-                }
-                Ok(())
-            }
-            Reading::Serves => {
-                state.keep(line)?;
-                self.ready(node, inc)
-            }
-            Reading::Bad(error) if stream == Stream::Stdout => {
-                self.bad_line(node, inc, line, &error)
-            }
-            Reading::Bad(_) => Ok(()),
-        }
-    }
-
-    /// A node is at a failpoint. If it crashes there, that was asked for.
-    fn hit(&mut self, node: NodeId, point: &str, act: &str) {
-        self.machines.entry(node).or_default().hit(point);
-        if let Some(state) = self.nodes.get_mut(&node) {
-            state.expected_exit |= act == "crash";
         }
     }
 
@@ -492,27 +310,6 @@ impl<'a> Controller<'a> {
         self.scheduler.observe(record);
         self.following.observe(record);
         self.reporter.record(record);
-    }
-
-    /// A node answers.
-    fn ready(&mut self, node: NodeId, inc: u32) -> Result<(), Failure> {
-        if let Some(state) = self.nodes.get(&node) {
-            state.ready.send_replace(true);
-        }
-        self.machines.entry(node).or_default().came_up();
-        self.record(Body::Harness(HarnessEvent::Ready { node, inc }))
-    }
-
-    fn bad_line(
-        &mut self,
-        node: NodeId,
-        inc: u32,
-        line: &[u8],
-        error: &str,
-    ) -> Result<(), Failure> {
-        let text = String::from_utf8_lossy(&line[..line.len().min(400)]).into_owned();
-        let error = error.to_owned();
-        self.record(Body::Harness(HarnessEvent::BadLine { node, inc, error, text }))
     }
 
     /// Records something that the harness itself did or saw, now.
@@ -526,312 +323,6 @@ impl<'a> Controller<'a> {
     fn phase(&mut self, phase: &str) -> Result<(), Failure> {
         self.record(Body::Harness(HarnessEvent::Phase { phase: phase.to_owned() }))
     }
-
-    /// Starts the next incarnation of a node.
-    pub(crate) fn spawn(&mut self, node: NodeId) -> Result<(), Failure> {
-        let inc = self.nodes.get(&node).map_or(1, |state| state.inc + 1);
-        let folder = self.dir.node(node)?;
-        let machine = self.machines.entry(node).or_default();
-        let conditions = machine.start();
-        let launch = self.system.launch(&NodeSpec {
-            plan: self.plan,
-            node,
-            inc,
-            network: &self.network,
-            clock: self.clock,
-            run: &self.dir.name(),
-            data: &self.dir.data(node),
-            control: &control_name(self.clock.origin_ns(), node, inc),
-            conditions: &conditions,
-            after_power: machine.power_lost,
-        })?;
-        let open = |name: &str| {
-            let path = folder.join(name);
-            let file = File::options().append(true).create(true).open(&path);
-            let file = file.with_context(|| format!("cannot open `{}`", path.display()));
-            file.map_err(Failure::harness)
-        };
-        let (stdout, stderr) = (open("stdout.log")?, open("stderr.log")?);
-        let mut command = Command::new(&launch.program);
-        command.args(&launch.args);
-        let log = match launch.events {
-            Stream::Stdout => {
-                command.stdout(std::process::Stdio::piped()).stderr(stderr);
-                stdout
-            }
-            Stream::Stderr => {
-                command.stderr(std::process::Stdio::piped()).stdout(stdout);
-                stderr
-            }
-        };
-        let clock = self.clock;
-        let wrap = move |output| Incoming::Output { node, inc, output, read_ns: clock.now_ns() };
-        let process = Process::spawn(command, self.sender.clone(), wrap)
-            .with_context(|| format!("cannot start `{}`", launch.program.display()))
-            .map_err(Failure::harness)?;
-        let pid = process.pid();
-        self.network.set_pid(node, Some(pid));
-        let state = NodeState {
-            inc,
-            process: Some(process),
-            frozen: false,
-            expected_exit: false,
-            ready: watch::Sender::new(false),
-            reader: self.system.reader(node, inc),
-            log,
-        };
-        self.nodes.insert(node, state);
-        self.record(Body::Harness(HarnessEvent::Spawn { node, inc, pid }))
-    }
-
-    /// Begins the steps whose time has come.
-    fn begin_due(&mut self) -> Result<(), Failure> {
-        for due in self.scheduler.due(self.clock.now_ns()) {
-            let Due { index, step, trigger, resolved } = due;
-            self.begin(Some(index), &step, trigger, resolved)?;
-        }
-        Ok(())
-    }
-
-    /// Begins one step: records it, then does it in a task that reports its end.
-    fn begin(
-        &mut self,
-        index: Option<usize>,
-        step: &Step,
-        trigger: Option<Trigger>,
-        resolved: Result<Resolved, String>,
-    ) -> Result<(), Failure> {
-        self.steps_begun += 1;
-        let info = step.fault.info();
-        let asked = resolved.clone().unwrap_or_default();
-        let (nodes, misfit) = step.fault.fitting(&asked.nodes, self);
-        let on_links = info.needs == Needs::Links || step.effect() == Effect::Cut;
-        let no_link =
-            (on_links && asked.links.is_empty()).then(|| "there is no such link".to_owned());
-        let unable = self.plan.skip.get(&step.fault).cloned();
-        let reason = unable.or(resolved.err()).or(misfit).or(no_link);
-        let record = FaultRecord {
-            id: self.steps_begun,
-            phase: Phase::Begin,
-            fault: info.name.to_owned(),
-            effect: step.effect(),
-            aspect: step.fault.aspect().map(str::to_owned),
-            nodes: if reason.is_some() { asked.nodes } else { nodes.clone() },
-            links: asked.links.clone(),
-            args: act::args(step),
-            trigger,
-            outcome: None,
-            acted: None,
-            proof: None,
-            reason: None,
-        };
-        self.steps_open += 1;
-        if let (Some(index), Some(why)) = (index, self.plan.skip.get(&step.fault))
-            && !step.optional
-        {
-            // What was to be provoked is not put to the test.
-            let (number, fault) = (index + 1, step.fault);
-            let waits_for = format!("a machine that can do it: {why}");
-            let step = format!("step {number}: {fault}");
-            self.record(Body::Harness(HarnessEvent::StepMissed { step, waits_for }))?;
-        }
-        if let Some(reason) = reason {
-            self.record(Body::Fault(record.clone()))?;
-            return self.handle_ended(act::skipped(index, record, reason));
-        }
-        // The act comes before its record's way to the disk: a trigger must not wait for that. The
-        // record's time is taken first, all the same.
-        let begun = Record::new(self.clock.now_ns(), Body::Fault(record.clone()));
-        let act = Act { step: step.clone(), nodes, links: asked.links, clock: self.clock };
-        let pending =
-            step.fault.begin(&act, self).map_err(|error| Failure::harness(anyhow!(error)))?;
-        let sender = self.sender.clone();
-        tokio::spawn(async move {
-            let ended = Box::new(act::seen(index, record, pending.await));
-            // The loop outlives its tasks, except when it is dropped with them.
-            let _ = sender.send(Incoming::Ended(ended)).await;
-        });
-        self.writer.append(&begun).map_err(Failure::harness)?;
-        self.seen(&begun);
-        Ok(())
-    }
-
-    fn handle_ended(&mut self, ended: Ended) -> Result<(), Failure> {
-        self.steps_open -= 1;
-        let aspect = ended.record.aspect.as_deref().and_then(Aspect::from_name);
-        if let (Effect::Restored, Some(aspect)) = (ended.record.effect, aspect) {
-            let done = ended.record.outcome == Some(Outcome::Installed);
-            for node in &ended.record.nodes {
-                self.machines.entry(*node).or_default().restored(aspect, done);
-            }
-        }
-        for op in ended.ops {
-            self.record(Body::Op(op))?;
-        }
-        self.record(Body::Fault(ended.record))?;
-        if let Some(index) = ended.index {
-            self.scheduler.ended(index);
-        }
-        Ok(())
-    }
-
-    fn record_missed(&mut self) -> Result<(), Failure> {
-        for missed in self.scheduler.missed() {
-            if !self.interrupted && !missed.optional {
-                let (step, waits_for) = (missed.step, missed.waits_for);
-                self.record(Body::Harness(HarnessEvent::StepMissed { step, waits_for }))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Undoes every fault that is in force, and waits until that is proven.
-    async fn heal(&mut self) -> Result<(), Failure> {
-        self.phase("heal")?;
-        self.scheduler.give_up();
-        // Steps that are still under way end first, so that nothing is broken behind our back.
-        let quiet = |c: &Self| c.steps_open == 0;
-        if !self.until(quiet, HEAL_MAX).await? {
-            return Err(Failure::harness(anyhow!("a fault step did not end in {HEAL_MAX:?}")));
-        }
-        let faulty = self.network.faulty_links();
-        let frozen = self.nodes_where(|state| state.frozen);
-        self.undo(Fault::Heal, Resolved { nodes: Vec::new(), links: faulty })?;
-        self.undo(Fault::Resume, Resolved { nodes: frozen, links: Vec::new() })?;
-        // A stopped process cannot be told anything, so this comes after it runs.
-        let mut healed = self.until(quiet, HEAL_MAX).await?;
-        for (aspect, fault) in RESTORES {
-            let nodes = self.bent(aspect);
-            self.undo(fault, Resolved { nodes, links: Vec::new() })?;
-        }
-        healed &= self.until(quiet, HEAL_MAX).await?;
-        // Who stood still when it was told to stop does so now.
-        let ending = |state: &NodeState| state.process.is_some() && state.expected_exit;
-        self.until(|c| !c.nodes.values().any(ending), STOP_MAX).await?;
-        let down = self.nodes_where(|state| state.process.is_none() && state.expected_exit);
-        self.undo(Fault::Restart, Resolved { nodes: down, links: Vec::new() })?;
-        healed &= self.until(quiet, HEAL_MAX).await?;
-        // A node may have been started on a disk that stalled, and come up only now.
-        let up = |state: &NodeState| state.process.is_none() || *state.ready.borrow();
-        self.until(|c| c.nodes.values().all(up), READY_MAX).await?;
-        let bent: Vec<_> = RESTORES.iter().flat_map(|(aspect, _)| self.bent(*aspect)).collect();
-        let frozen = self.nodes_where(|state| state.frozen);
-        let down = self.nodes_where(|state| {
-            state.expected_exit && (state.process.is_none() || !*state.ready.borrow())
-        });
-        let right = frozen.is_empty() && down.is_empty() && bent.is_empty();
-        if healed && right && self.network.faulty_links().is_empty() {
-            return Ok(());
-        }
-        let left: Vec<_> =
-            frozen.iter().chain(&down).chain(&bent).map(ToString::to_string).collect();
-        let error = anyhow!("could not heal the cluster in {HEAL_MAX:?}: {}", left.join(", "));
-        let hint = down.first().and_then(|node| self.log_hint(*node));
-        Err(match hint {
-            Some(hint) => Failure::harness(error).with_hint(hint),
-            None => Failure::harness(error),
-        })
-    }
-
-    /// Begins to undo a fault, if there is any of it.
-    fn undo(&mut self, fault: Fault, resolved: Resolved) -> Result<(), Failure> {
-        if resolved.nodes.is_empty() && resolved.links.is_empty() {
-            return Ok(());
-        }
-        self.begin(None, &Step::new(fault, None), Some(Trigger::Heal), Ok(resolved))
-    }
-
-    /// The nodes whose machine is bent in an aspect.
-    fn bent(&self, aspect: Aspect) -> Vec<NodeId> {
-        let bent = self.machines.iter().filter(|(_, machine)| machine.is_bent(aspect));
-        bent.map(|(node, _)| *node).collect()
-    }
-
-    fn nodes_where(&self, wanted: impl Fn(&NodeState) -> bool) -> Vec<NodeId> {
-        self.nodes.iter().filter(|(_, state)| wanted(state)).map(|(node, _)| *node).collect()
-    }
-
-    /// Ends every node, first kindly. A history that cannot be written any more does not keep a node
-    /// alive: that error comes after.
-    async fn stop(&mut self) -> Result<(), Failure> {
-        let recorded = self.phase("stop");
-        let mut running = Vec::new();
-        for state in self.nodes.values_mut() {
-            state.expected_exit = true;
-            running.extend(state.process.clone());
-        }
-        for process in &running {
-            // A process that has ended needs no signal. A stopped one must run to hear it.
-            let _ = process.signal(Signal::SIGTERM).await;
-            let _ = process.signal(Signal::SIGCONT).await;
-        }
-        let mut drained = Ok(());
-        if !self.drain_until_gone(&mut drained).await {
-            for process in &running {
-                let _ = process.signal(Signal::SIGKILL).await;
-            }
-            if !self.drain_until_gone(&mut drained).await {
-                return Err(Failure::harness(anyhow!("a node survived SIGKILL")));
-            }
-        }
-        recorded.and(drained)?;
-        self.phase("end")?;
-        self.writer.sync().map_err(Failure::harness)
-    }
-
-    /// Handles what comes until no process is left, and keeps the first error.
-    async fn drain_until_gone(&mut self, first_error: &mut Result<(), Failure>) -> bool {
-        let work = async {
-            while self.nodes.values().any(|state| state.process.is_some()) {
-                let incoming = self.receiver.recv().await.expect("we hold a sender ourselves");
-                let handled = self.handle(incoming).and_then(|()| self.flush());
-                if first_error.is_ok() {
-                    *first_error = handled;
-                }
-            }
-        };
-        timeout(STOP_MAX, work).await.is_ok()
-    }
-
-    fn never_ready(&self) -> Failure {
-        let mut late = self.nodes.iter().filter(|(_, state)| !*state.ready.borrow());
-        // One that has ended says more than one that is slow.
-        let late = late.clone().find(|(_, state)| state.process.is_none()).or(late.next());
-        let Some((node, state)) = late else {
-            return Failure::harness(anyhow!("the cluster did not become ready"));
-        };
-        let what = match &state.process {
-            Some(_) => format!("node `{node}` did not become ready in {READY_MAX:?}"),
-            None => format!("node `{node}` ended before it was ready"),
-        };
-        let failure = Failure::harness(anyhow!(what));
-        match self.log_hint(*node) {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
-    }
-
-    fn log_hint(&self, node: NodeId) -> Option<String> {
-        let tail = self.stderr_tail(node)?;
-        let log = self.dir.path().join(format!("nodes/{node}/stderr.log"));
-        Some(format!("its log ends with `{tail}`; see {}", log.display()))
-    }
-
-    /// The last lines of a node's standard error.
-    fn stderr_tail(&self, node: NodeId) -> Option<String> {
-        let path = self.dir.path().join(format!("nodes/{node}/stderr.log"));
-        let bytes = std::fs::read(path).ok()?;
-        let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(4096)..]).into_owned();
-        let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        let tail = lines[lines.len().saturating_sub(STDERR_LINES)..].join("\n");
-        (!tail.is_empty()).then_some(tail)
-    }
-}
-
-/// What the clients did, for whoever judges their operations.
-fn in_header(workload: &Workload) -> (String, Value) {
-    let workload = serde_json::to_value(workload).expect("a workload is plain data");
-    ("workload".to_owned(), workload)
 }
 
 /// Waits until somebody asks the run to stop. Never returns when nobody can.

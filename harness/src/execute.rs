@@ -15,7 +15,7 @@ use crate::{
     result::RunResult,
     signals,
     store::RunDir,
-    stored, system,
+    stored,
 };
 
 /// A run that was carried through and judged.
@@ -28,9 +28,28 @@ pub(crate) struct Judged {
     pub(crate) result: RunResult,
 }
 
-/// Runs a plan on this thread, stores everything, and judges the history.
+impl Judged {
+    /// Keeps the run for others to look at and to do again: writes down what it did, in one more
+    /// pass over its history.
+    ///
+    /// # Errors
+    /// When the history cannot be read, or the store is full.
+    pub(crate) fn keep(&self, plan: &Plan) -> Result<(), Failure> {
+        self.dir.write("schedule.toml", &stored::schedule_text(plan, &self.dir.history())?)
+    }
+
+    /// Keeps the run, or removes it.
+    ///
+    /// # Errors
+    /// As for [`Judged::keep`], and when it cannot be removed.
+    pub(crate) fn keep_if(self, wanted: bool, plan: &Plan) -> Result<(), Failure> {
+        if wanted { self.keep(plan) } else { self.dir.remove() }
+    }
+}
+
+/// Runs a plan that is ready on this thread, stores everything, and judges the history.
 ///
-/// The nodes live as long as the calling thread at most.
+/// The nodes live as long as the calling thread at most. The caller says whether the run is kept.
 ///
 /// # Errors
 /// When the harness fails. The run's directory stays, as far as it got.
@@ -54,7 +73,6 @@ pub(crate) fn execute_until(
     reporter: &mut dyn Reporter,
     cancel: watch::Receiver<bool>,
 ) -> Result<Judged, Failure> {
-    system::find(&plan.system)?.check_installed(plan)?;
     let started = Started::now();
     let dir = RunDir::create(store, &plan.name, &started.stamp, plan.seed)?;
     let judged = execute_in(plan, dir, &started, reporter, cancel)?;
@@ -97,7 +115,6 @@ pub(crate) fn execute_in(
     let verdict = judge(&dir.history())?;
     let json = serde_json::to_string_pretty(&verdict).context("cannot write the verdict");
     dir.write("verdict.json", &json.map_err(Failure::harness)?)?;
-    dir.write("schedule.toml", &stored::schedule_text(plan, &dir.history())?)?;
     let result = RunResult::of(plan, started, &verdict, &dir.history())?;
     Ok(Judged { dir, verdict, end, result })
 }

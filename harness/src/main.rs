@@ -17,6 +17,7 @@ mod machine;
 mod oracle;
 mod output;
 mod plan;
+mod ready;
 mod report;
 mod reporter;
 mod result;

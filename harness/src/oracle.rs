@@ -1,9 +1,9 @@
 //! Whether smaller schedules still fail, by running them side by side.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::watch;
-use usurper_nemesis::{Candidate, Proposal, Stopped, Trial};
+use usurper_nemesis::{Candidate, Effort, Proposal, Stopped, Trial};
 
 use crate::{
     again::{Again, Outcome},
@@ -29,6 +29,9 @@ pub(crate) struct Runs {
     pub(crate) done: u32,
 }
 
+/// How often a candidate failed, and how often each check.
+pub(crate) type Counted = (Rate, BTreeMap<String, u32>);
+
 /// Why a search ends early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -38,29 +41,43 @@ pub(crate) enum Stop {
 }
 
 impl Runs {
-    /// How often a candidate fails of so many runs, and what every failure failed; of fewer runs, if
-    /// it is stopped.
+    /// How often a candidate fails of so many runs, and how often each check; of fewer runs, if it is
+    /// stopped.
     ///
     /// # Errors
     /// When the answer cannot be written down.
-    pub(crate) fn count(
+    pub(crate) fn count(&mut self, candidate: &Candidate, runs: u32) -> Result<Counted, Failure> {
+        Ok(self.count_all(&[candidate], runs)?.remove(0))
+    }
+
+    /// The same of several candidates, side by side.
+    ///
+    /// # Errors
+    /// When an answer cannot be written down.
+    pub(crate) fn count_all(
         &mut self,
-        candidate: &Candidate,
+        candidates: &[&Candidate],
         runs: u32,
-    ) -> Result<(Rate, BTreeSet<String>), Failure> {
-        let known = self.answers.find(candidate, Some(runs));
-        let known = match known {
-            Some(known) => known.clone(),
-            None => {
-                let known = self.run_batch(vec![candidate], Trial::new(runs, runs), true).remove(0);
-                if known.trial.failed + known.trial.passed == runs {
-                    self.answers.remember(candidate, Some(runs), known.clone())?;
+    ) -> Result<Vec<Counted>, Failure> {
+        let is_open = |candidate: &&Candidate| self.answers.find(candidate, Some(runs)).is_none();
+        let open: Vec<_> = candidates.iter().copied().filter(is_open).collect();
+        let mut ran = self.run_batch(open, Trial::new(runs, runs), Until::AllHaveRun).into_iter();
+        let mut counted = Vec::new();
+        for candidate in candidates {
+            let known = match self.answers.find(candidate, Some(runs)) {
+                Some(known) => known.clone(),
+                None => {
+                    let known = ran.next().expect("what is not known has been run");
+                    if known.trial.failed + known.trial.passed == runs {
+                        self.answers.remember(candidate, Some(runs), known.clone())?;
+                    }
+                    known
                 }
-                known
-            }
-        };
-        let Known { trial, checks } = known;
-        Ok((Rate { hits: trial.failed, runs: trial.failed + trial.passed }, checks))
+            };
+            let Known { trial, checks } = known;
+            counted.push((Rate { hits: trial.failed, runs: trial.failed + trial.passed }, checks));
+        }
+        Ok(counted)
     }
 
     /// What becomes of a candidate without the run's defects.
@@ -84,11 +101,13 @@ impl Runs {
         &mut self,
         proposals: &[Proposal],
         trial: Trial,
+        effort: Effort,
     ) -> Result<Option<(usize, Trial)>, Stopped> {
+        let until = Until::OneFails(effort);
         let known = |runs: &Self, index: usize| -> Option<Trial> {
             let found = runs.answers.find(&proposals[index].candidate, None)?.trial;
             let trial = Trial { failed: found.failed, passed: found.passed, ..trial };
-            trial.answer().map(|_| trial)
+            until.decided(trial).then_some(trial)
         };
         let fails = |runs: &Self| {
             let all = (0..proposals.len()).filter_map(|i| Some((i, known(runs, i)?)));
@@ -99,9 +118,9 @@ impl Runs {
         }
         let open: Vec<_> = (0..proposals.len()).filter(|i| known(self, *i).is_none()).collect();
         let candidates: Vec<_> = open.iter().map(|i| &proposals[*i].candidate).collect();
-        let found = self.run_batch(candidates.clone(), trial, false);
+        let found = self.run_batch(candidates.clone(), trial, until);
         for (candidate, known) in candidates.into_iter().zip(found) {
-            if known.trial.answer().is_some()
+            if until.decided(known.trial)
                 && let Err(failure) = self.answers.remember(candidate, None, known)
             {
                 self.stop = Some(Stop::Failed(format!("{:#}", failure.error)));
@@ -114,19 +133,14 @@ impl Runs {
         }
     }
 
-    fn run_batch(
-        &mut self,
-        candidates: Vec<&Candidate>,
-        trial: Trial,
-        to_the_end: bool,
-    ) -> Vec<Known> {
+    fn run_batch(&mut self, candidates: Vec<&Candidate>, trial: Trial, until: Until) -> Vec<Known> {
         let trials = candidates
             .iter()
-            .map(|_| Tried { trial, failed: Vec::new(), open: Vec::new() })
+            .map(|_| Tried { trial, checks: BTreeMap::new(), open: Vec::new() })
             .collect();
         let batch = Batch {
             trials,
-            to_the_end,
+            until,
             deadline_ns: self.deadline_ns,
             stop: self.stop.clone(),
             done: 0,
@@ -144,11 +158,32 @@ impl Runs {
     }
 }
 
+/// How long some candidates are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// Each as often as it may be, although the answer is known before.
+    AllHaveRun,
+    /// Until one is known to fail, or none to.
+    OneFails(Effort),
+}
+
+impl Until {
+    /// Whether a candidate needs no more runs.
+    fn decided(self, trial: Trial) -> bool {
+        match self {
+            Self::AllHaveRun => trial.failed + trial.passed >= trial.of,
+            Self::OneFails(effort) => {
+                let given_up = effort == Effort::Guess && trial.failed == 0 && trial.passed > 0;
+                given_up || trial.answer().is_some()
+            }
+        }
+    }
+}
+
 /// Some candidates that are run at the same time.
 struct Batch {
     trials: Vec<Tried>,
-    /// Run each as often as it may be, although the answer is known before.
-    to_the_end: bool,
+    until: Until,
     deadline_ns: u64,
     stop: Option<Stop>,
     done: u32,
@@ -157,8 +192,8 @@ struct Batch {
 
 struct Tried {
     trial: Trial,
-    /// What each failure failed.
-    failed: Vec<BTreeSet<String>>,
+    /// How often each check failed.
+    checks: BTreeMap<String, u32>,
     /// The runs under way, each with the way to end it.
     open: Vec<(u64, watch::Sender<bool>)>,
 }
@@ -171,8 +206,7 @@ struct Job {
 
 impl Tried {
     fn known(self) -> Known {
-        let all = self.failed.into_iter().reduce(|one, other| &one & &other);
-        Known { trial: self.trial, checks: all.unwrap_or_default() }
+        Known { trial: self.trial, checks: self.checks }
     }
 
     fn begun(&self) -> u32 {
@@ -193,20 +227,14 @@ impl Tried {
 }
 
 impl Batch {
-    /// Whether a candidate needs no more runs.
     fn decided(&self, index: usize) -> bool {
-        let Tried { trial, .. } = self.trials[index];
-        if self.to_the_end {
-            trial.failed + trial.passed >= trial.of
-        } else {
-            trial.answer().is_some()
-        }
+        self.until.decided(self.trials[index].trial)
     }
 
     /// The first candidate that fails, if those before it are not as likely to.
     fn found(&self) -> bool {
         let found = self.trials.iter().position(|tried| tried.trial.answer() == Some(true));
-        !self.to_the_end
+        self.until != Until::AllHaveRun
             && found.is_some_and(|found| !self.trials[..found].iter().any(Tried::is_promising))
     }
 
@@ -229,8 +257,12 @@ impl Work for Batch {
         }
         let found = self.trials.iter().position(|tried| tried.trial.answer() == Some(true));
         let wanted = self.trials[..found.unwrap_or(self.trials.len())].iter().enumerate();
-        let wanted =
-            wanted.filter(|(index, tried)| !self.decided(*index) && tried.begun() < tried.trial.of);
+        let guesses = self.until == Until::OneFails(Effort::Guess);
+        let wanted = wanted.filter(|(index, tried)| {
+            let once = guesses && tried.trial.failed == 0;
+            let most = if once { 1 } else { tried.trial.of };
+            !self.decided(*index) && tried.begun() < most
+        });
         // What has failed so far is followed up; of the rest, each is tried once before any twice.
         let best = wanted.min_by_key(|(index, tried)| {
             (!tried.is_promising(), if tried.is_promising() { 0 } else { tried.begun() }, *index)
@@ -256,7 +288,9 @@ impl Work for Batch {
             Outcome::Interrupted => return self.end(Stop::Interrupted),
             Outcome::Failed(checks) => {
                 tried.trial.failed += 1;
-                tried.failed.push(checks);
+                for check in checks {
+                    *tried.checks.entry(check).or_default() += 1;
+                }
             }
             // A run that says nothing is no failure: to delete a step wrongly is worse than to keep it.
             Outcome::Passed | Outcome::Unknown => tried.trial.passed += 1,
@@ -272,5 +306,69 @@ impl Work for Batch {
         if self.found() {
             self.trials.iter().for_each(Tried::cancel);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use usurper_nemesis::{Effort, Trial};
+
+    use super::{Batch, Job, Tried, Until};
+    use crate::{
+        again::Outcome,
+        side_by_side::{Next, Work},
+    };
+
+    /// Runs a batch one job at a time, and says how often each candidate was run, and failed.
+    fn run(until: Until, trial: Trial, fails: &[&[bool]]) -> Vec<(u32, u32)> {
+        let tried = || Tried { trial, checks: BTreeMap::new(), open: Vec::new() };
+        let mut batch = Batch {
+            trials: fails.iter().map(|_| tried()).collect(),
+            until,
+            deadline_ns: u64::MAX,
+            stop: None,
+            done: 0,
+            begun: 0,
+        };
+        let mut runs = vec![0; fails.len()];
+        while let Next::Job(job) = batch.next() {
+            let Job { index, .. } = job;
+            let failed = fails[index][runs[index] % fails[index].len()];
+            runs[index] += 1;
+            let outcome = match failed {
+                true => Outcome::Failed(["crash".to_owned()].into()),
+                false => Outcome::Passed,
+            };
+            batch.done(job, outcome);
+        }
+        let known = batch.trials.into_iter().map(Tried::known);
+        known.map(|it| (it.trial.failed + it.trial.passed, it.trial.failed)).collect()
+    }
+
+    const NEVER: &[bool] = &[false];
+    const ALWAYS: &[bool] = &[true];
+
+    #[test]
+    fn a_wrong_guess_costs_one_run_and_what_is_asked_for_sure_as_many_as_it_takes() {
+        let trial = Trial::new(5, 6);
+        let fails = [NEVER, NEVER, NEVER];
+        assert_eq!(run(Until::OneFails(Effort::Guess), trial, &fails), [(1, 0); 3]);
+        assert_eq!(run(Until::OneFails(Effort::Sure), trial, &fails), [(2, 0); 3]);
+        assert_eq!(run(Until::AllHaveRun, trial, &fails), [(6, 0); 3]);
+    }
+
+    #[test]
+    fn a_guess_that_fails_at_once_is_followed_up_and_the_rest_is_left() {
+        let trial = Trial::new(5, 6);
+        let found = run(Until::OneFails(Effort::Guess), trial, &[NEVER, ALWAYS, NEVER]);
+        assert_eq!(found, [(1, 0), (5, 5), (0, 0)]);
+        // Of those that fail, the first is taken; one that fails only now and then is not.
+        let now_and_then: &[bool] = &[true, false, false];
+        let found = run(Until::OneFails(Effort::Guess), trial, &[now_and_then, ALWAYS, ALWAYS]);
+        assert_eq!((found[0].1, found[1], found[2]), (1, (5, 5), (0, 0)));
+        let rare = run(Until::OneFails(Effort::Guess), Trial::new(2, 6), &[now_and_then]);
+        assert_eq!(rare, [(4, 2)]);
     }
 }

@@ -10,10 +10,12 @@ use std::{
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 use usurper_checks::{Judgement, Verdict};
-use usurper_history::{Body, Event, Reader, Record, sort_file};
-use usurper_nemesis::{Schedule, TimeSpan, tells_what_was_done, what_was_done};
+use usurper_history::{Body, Event, HarnessEvent, Reader, Record, sort_file};
+use usurper_nemesis::{
+    Form, Schedule, TimeSpan, cut_short, tells_what_was_done, what_was_done, what_was_done_as,
+};
 
-use crate::{execute::judge, failure::Failure, plan::Plan, scenario::Source};
+use crate::{execute::judge, failure::Failure, plan::Plan, ready::Ready, scenario::Source};
 
 /// The version of `schedule.toml`.
 const SCHEDULE_VERSION: u32 = 1;
@@ -37,6 +39,8 @@ pub(crate) struct Stored {
     /// The plan that does again what was done.
     pub(crate) plan: Plan,
     pub(crate) verdict: Verdict,
+    /// The steps that the run was to do.
+    planned: Schedule,
 }
 
 impl Stored {
@@ -65,6 +69,7 @@ impl Stored {
         // A harness that was killed did not get to bring its last records into order.
         sort_file(&history).map_err(Failure::usage)?;
         let verdict = judge(&history)?;
+        let planned = plan.steps.clone();
         plan.steps = match read("schedule.toml") {
             Ok(text) => parse(&text)
                 .with_context(|| format!("cannot read the schedule of `{}`", path.display()))
@@ -73,7 +78,18 @@ impl Stored {
         };
         plan.time = TimeSpan(plan.time.0 * 2 + TIME_SPARE.0);
         plan.validate(&Source::default())?;
-        Ok(Self { path: path.to_owned(), plan, verdict })
+        Ok(Self { path: path.to_owned(), plan, verdict, planned })
+    }
+
+    /// The plan, ready to be run here; with another program, if one is given.
+    ///
+    /// # Errors
+    /// When this machine cannot do what the run did.
+    pub(crate) fn plan_here(&self, bin: Option<PathBuf>) -> Result<Plan, Failure> {
+        let mut plan = self.plan.clone();
+        plan.bin = bin.or(plan.bin);
+        Ready::probe(&[]).make(&mut plan, false)?;
+        Ok(plan)
     }
 
     /// The checks that the run failed, or the one of them that is asked for.
@@ -94,6 +110,43 @@ impl Stored {
             false => format!("it failed {}", list.join(", ")),
         }))
     }
+
+    /// The ways to do again what the run did until it failed one of some checks for the first time, the
+    /// shortest first, and last all that it did.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub(crate) fn ways(&self, checks: &BTreeSet<String>) -> Result<Vec<Way>, Failure> {
+        let records = told(&self.path.join("history.jsonl"))?;
+        let healed_ns = records.iter().find(|record| is_heal(record)).map(|record| record.t);
+        let findings = self.verdict.checks.iter().filter(|check| checks.contains(&check.check));
+        let findings: Vec<_> = findings.filter_map(|check| check.findings.first()).collect();
+        let began = findings.iter().map(|finding| finding.from_ns).min();
+        let found = findings.iter().map(|finding| finding.to_ns).min();
+        // When it began, all of it may have been done; that it had ended is only a part of the proof.
+        let ends = [(began, &[Form::AsPlanned][..]), (found, &Form::ALL[..])];
+        let mut ways: Vec<Way> = Vec::new();
+        for (end_ns, forms) in ends.into_iter().filter_map(|(end, forms)| Some((end?, forms))) {
+            let until = cut_short(&records, end_ns);
+            for form in forms {
+                let steps = what_was_done_as(&until, &self.planned, *form);
+                let cut = healed_ns.is_none_or(|healed| end_ns < healed);
+                ways.push(Way { form: *form, steps, cut });
+            }
+        }
+        let steps = self.plan.steps.clone();
+        ways.push(Way { form: Form::AsPlanned, steps, cut: false });
+        Ok(ways)
+    }
+}
+
+/// One way to do again what a run did.
+#[derive(Debug)]
+pub(crate) struct Way {
+    pub(crate) form: Form,
+    pub(crate) steps: Schedule,
+    /// It ends before the run was healed, where something had been found by then.
+    pub(crate) cut: bool,
 }
 
 /// The checks that are invalid.
@@ -140,6 +193,11 @@ fn parse(text: &str) -> anyhow::Result<Schedule> {
 }
 
 fn derive(plan: &Plan, history: &Path) -> Result<Schedule, Failure> {
+    Ok(what_was_done(&told(history)?, &plan.steps))
+}
+
+/// The records of a history that tell what was done.
+fn told(history: &Path) -> Result<Vec<Record>, Failure> {
     let read = || -> anyhow::Result<Vec<Record>> {
         let (mut told, mut last) = (Vec::new(), None);
         for record in Reader::open(history)? {
@@ -154,7 +212,11 @@ fn derive(plan: &Plan, history: &Path) -> Result<Schedule, Failure> {
         Ok(told)
     };
     let records = read().with_context(|| format!("cannot read `{}`", history.display()));
-    Ok(what_was_done(&records.map_err(Failure::usage)?, &plan.steps))
+    records.map_err(Failure::usage)
+}
+
+fn is_heal(record: &Record) -> bool {
+    matches!(&record.body, Body::Harness(HarnessEvent::Phase { phase }) if phase == "heal")
 }
 
 #[cfg(test)]

@@ -24,8 +24,6 @@ use crate::{
 /// A fault lasts at least this long, and at most so long.
 const LASTS_MIN: Duration = Duration::from_millis(300);
 const LASTS_MAX: Duration = Duration::from_secs(8);
-/// A node that was undone counts as hit for so long: it starts, connects and catches up.
-const RECOVERY: Duration = Duration::from_secs(1);
 /// More faults than this in one schedule are a typing error.
 const FAULTS_MAX: usize = 10_000;
 
@@ -106,7 +104,7 @@ pub fn generate_rates(nodes: &[NodeId], options: &RateOptions, seed: u64) -> Sch
         } else {
             Some(Target::Node(nodes[random.random_range(0..nodes.len())]))
         };
-        hit.open.push((planned.end + RECOVERY, side));
+        hit.open.push((planned.end + planned.mix.recovery(), side));
         add(&mut steps, &planned, (nodes, options), number, target, &mut random);
         if advance {
             let held = planned.end.saturating_sub(planned.start);

@@ -26,6 +26,7 @@ mod generator_rates;
 mod holds;
 mod link;
 mod mix;
+mod mix_members;
 mod network;
 mod pattern;
 mod process;
@@ -55,12 +56,15 @@ pub use mix::{Mix, MixKind};
 pub use network::{Answer, DoorCounters, InstallError, Network, NetworkError, NetworkOptions};
 pub use pattern::Pattern;
 pub use process::{Exit, Output, Process, Stream, process_state};
-pub use replay::{leave_out_what_undoes_nothing, tells_what_was_done, what_was_done};
+pub use replay::{
+    Form, cut_short, leave_out_what_undoes_nothing, tells_what_was_done, what_was_done,
+    what_was_done_as,
+};
 pub use reproduce::{Reproduction, Tempo, from_field_logs};
-pub use schedule::{Schedule, Step};
+pub use schedule::{Change, Schedule, Step};
 pub use schedule_check::ScheduleError;
 pub use scheduler::{Due, Missed, Resolved, Scheduler};
 pub use shape::{Cut, Shape, ShapeInfo};
-pub use shrink::{Candidate, Oracle, Proposal, Shrunk, Stopped, Trial, shrink};
+pub use shrink::{Candidate, Effort, Oracle, Proposal, Shrunk, Stopped, Trial, shrink};
 pub use target::{Bindings, LinkTarget, Target};
 pub use time_span::{Jump, TimeSpan};

@@ -54,6 +54,10 @@ pub enum Mix {
     DiskFail,
     ClockJump,
     ClockRate,
+    /// Voters are removed, learn or come by joint consensus; then all vote again.
+    Reconfigure,
+    /// Leadership is handed over.
+    Transfer,
 }
 
 /// Families of one kind. Each kind is drawn as often as any other, however many families it has, so
@@ -68,6 +72,7 @@ pub enum MixKind {
     /// What happens to single messages.
     Message,
     Machine,
+    Members,
 }
 
 impl Mix {
@@ -97,6 +102,8 @@ impl Mix {
         Self::DiskFail,
         Self::ClockJump,
         Self::ClockRate,
+        Self::Reconfigure,
+        Self::Transfer,
     ];
 
     /// The name of its fault, but for a partition, which has many shapes.
@@ -134,6 +141,8 @@ impl Mix {
             Self::DiskFail => Fault::DiskFail,
             Self::ClockJump => Fault::ClockJump,
             Self::ClockRate => Fault::ClockRate,
+            Self::Reconfigure => Fault::Reconfigure,
+            Self::Transfer => Fault::Transfer,
         }
     }
 
@@ -162,6 +171,7 @@ impl Mix {
             | Self::DiskFail
             | Self::ClockJump
             | Self::ClockRate => MixKind::Machine,
+            Self::Reconfigure | Self::Transfer => MixKind::Members,
         }
     }
 
@@ -176,9 +186,9 @@ impl Mix {
         }
     }
 
-    /// Whether it hits the connection of two nodes, so that there must be two.
+    /// Whether it is about two nodes, so that there must be two.
     pub fn needs_peers(self) -> bool {
-        self.hits_links() || self == Self::Partition
+        self.hits_links() || matches!(self.kind(), MixKind::Partition | MixKind::Members)
     }
 
     /// Whether it hits links rather than nodes.
@@ -191,7 +201,16 @@ impl Mix {
         match self.kind() {
             MixKind::Stop => self != Self::Failpoint,
             MixKind::Pause | MixKind::Partition => true,
-            MixKind::Link | MixKind::Message | MixKind::Machine => false,
+            MixKind::Link | MixKind::Message | MixKind::Machine | MixKind::Members => false,
+        }
+    }
+
+    /// How long a node still counts as hit once it was undone: it starts, connects and catches up.
+    pub(crate) fn recovery(self) -> Duration {
+        match self {
+            // It gets the log before it has a vote, which may take a few rounds.
+            Self::Reconfigure => Duration::from_secs(4),
+            _ => Duration::from_secs(1),
         }
     }
 
@@ -233,6 +252,11 @@ pub(crate) struct Aim<'a> {
 impl Aim<'_> {
     /// What a family does to the victim.
     pub(crate) fn strike(&self, mix: Mix, random: &mut StdRng) -> Strike {
+        match mix {
+            Mix::Reconfigure => return self.reconfigure(random),
+            Mix::Transfer => return self.transfer(random),
+            _ => {}
+        }
         let mut fault = match mix {
             Mix::Wipe | Mix::DiskFlip | Mix::DiskTruncate => Step::new(Fault::Kill, None),
             Mix::Partition => Step::new(Fault::Isolate, None),

@@ -7,6 +7,9 @@
 //! by the clock. Steps that waited for events wait for the same
 //! ones again, and a target that was named by its part (`leader`) is not frozen to the node that
 //! played it.
+//!
+//! What of this carries a failure over to the next run differs from failure to failure, so there are other
+//! forms of the same schedule, too: see [`Form`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,8 +34,44 @@ use crate::{
 const LEADERS_COUNTED_MAX: u32 = 3;
 /// A wait at the end that is shorter than this is only the harness' own work.
 const LAST_WAIT_MIN: Duration = Duration::from_millis(20);
+/// How much longer than until something was found a run that is cut short goes on: in the next one it may come later.
+const FOUND_GRACE: Duration = Duration::from_millis(500);
 /// How long a step waits for its leader at least before it runs all the same.
 const WITHIN_MIN: Duration = Duration::from_secs(1);
+
+/// How a schedule says again when something was done, and to whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// After the events that it followed, and to whom the first schedule named.
+    #[default]
+    AsPlanned,
+    /// After the events, and to the nodes that it hit.
+    Nodes,
+    /// After the events, and to whoever plays the part of the node that it hit: the leader, or the leader
+    /// before it.
+    Parts,
+    /// By the clock alone, and to the nodes that it hit.
+    Clock,
+}
+
+impl Form {
+    pub const ALL: [Self; 4] = [Self::AsPlanned, Self::Nodes, Self::Parts, Self::Clock];
+
+    /// For a person: what it keeps of the run.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AsPlanned => "as planned",
+            Self::Nodes => "the same nodes",
+            Self::Parts => "the same parts",
+            Self::Clock => "by the clock",
+        }
+    }
+
+    /// Whether whoever was hit is named by his own name.
+    fn freezes(self) -> bool {
+        matches!(self, Self::Nodes | Self::Clock)
+    }
+}
 
 /// A step that was done.
 struct Done<'a> {
@@ -40,6 +79,8 @@ struct Done<'a> {
     ended_ns: u64,
     record: &'a FaultRecord,
     planned: Option<&'a Step>,
+    /// Who led when it began, and who before him.
+    led: (Option<NodeId>, Option<NodeId>),
 }
 
 /// The schedule of what was really done, from a run's records in the order of time.
@@ -48,6 +89,11 @@ struct Done<'a> {
 /// it. Steps that were skipped are left out, with what would have undone them, and so is the healing at the end. A wait at the end
 /// stands for the time that the run phase went on after its last step.
 pub fn what_was_done(records: &[Record], planned: &[Step]) -> Schedule {
+    what_was_done_as(records, planned, Form::AsPlanned)
+}
+
+/// As [`what_was_done`], in another form.
+pub fn what_was_done_as(records: &[Record], planned: &[Step], form: Form) -> Schedule {
     let done = steps_done(records, planned);
     let leaders: Vec<u64> = records.iter().filter(|r| is_leader_event(r)).map(|r| r.t).collect();
     let names = names_kept(&done);
@@ -59,14 +105,15 @@ pub fn what_was_done(records: &[Record], planned: &[Step]) -> Schedule {
             .iter()
             .rev()
             .find(|other| other.planned.and_then(|planned| planned.track.as_deref()) == track);
-        let mut step = what(this, &names);
+        let mut step = what(this, &names, form);
         step.at = None;
         step.every = None;
         step.times = None;
         match this.planned.and_then(|planned| planned.on.as_ref()) {
-            Some(on) if waits_for_what_is_kept(on, &names, &captured) => {
+            Some(on) if form != Form::Clock && waits_for_what_is_kept(on, &names, &captured) => {
                 captured.extend(on.captures().into_keys());
             }
+            _ if form == Form::Clock => when(&mut step, this, before, &[], run_began(records)),
             _ => when(&mut step, this, before, &leaders, run_began(records)),
         }
         steps.push(step);
@@ -82,6 +129,24 @@ pub fn what_was_done(records: &[Record], planned: &[Step]) -> Schedule {
         }
     }
     steps
+}
+
+/// What a run did until something was found in it, and for a little longer: what came after cannot have
+/// brought it about. The records are in the order of time.
+pub fn cut_short(records: &[Record], found_ns: u64) -> Vec<Record> {
+    let end_ns = found_ns.saturating_add(whole_nanos(FOUND_GRACE));
+    let begins =
+        |record: &Record| matches!(&record.body, Body::Fault(fault) if fault.phase == Phase::Begin);
+    let mut cut: Vec<_> = records
+        .iter()
+        .filter(|record| record.t <= found_ns || (record.t <= end_ns && !begins(record)))
+        .cloned()
+        .collect();
+    if phase_began(&cut, "heal").is_none() {
+        let phase = HarnessEvent::Phase { phase: "heal".to_owned() };
+        cut.push(Record::new(end_ns, Body::Harness(phase)));
+    }
+    cut
 }
 
 /// Makes a wait of each step that cannot be done: an undo of what was skipped undoes nothing. It stays
@@ -120,8 +185,17 @@ fn steps_done<'a>(records: &'a [Record], planned: &'a [Step]) -> Vec<Done<'a>> {
         .collect();
     let mut left: Vec<Option<&Step>> = planned.iter().map(Some).collect();
     let mut done = Vec::new();
-    for (begun_ns, record) in faults().filter(|(_, fault)| fault.phase == Phase::Begin) {
-        if record.trigger == Some(Trigger::Heal) {
+    let mut led = (None, None);
+    for told in records {
+        if let Body::Node(node) = &told.body
+            && is_leader_event(told)
+            && led.0 != Some(node.node)
+        {
+            led = (Some(node.node), led.0);
+        }
+        let Body::Fault(record) = &told.body else { continue };
+        let begun_ns = told.t;
+        if record.phase != Phase::Begin || record.trigger == Some(Trigger::Heal) {
             continue;
         }
         let planned = left.iter_mut().find(|step| step.is_some_and(|step| is_of(record, step)));
@@ -132,7 +206,7 @@ fn steps_done<'a>(records: &'a [Record], planned: &'a [Step]) -> Vec<Done<'a>> {
         });
         let (ended_ns, outcome) = ends.get(&record.id).copied().unwrap_or((begun_ns, None));
         if outcome != Some(Outcome::Skipped) {
-            done.push(Done { begun_ns, ended_ns, record, planned });
+            done.push(Done { begun_ns, ended_ns, record, planned, led });
         }
     }
     done
@@ -183,7 +257,7 @@ fn step_of(record: &FaultRecord) -> Step {
 }
 
 /// What was done, and to whom.
-fn what(done: &Done<'_>, names: &BTreeMap<String, bool>) -> Step {
+fn what(done: &Done<'_>, names: &BTreeMap<String, bool>, form: Form) -> Step {
     let record = done.record;
     let mut step = match done.planned {
         Some(planned) => planned.clone(),
@@ -199,15 +273,15 @@ fn what(done: &Done<'_>, names: &BTreeMap<String, bool>) -> Step {
     let relative = step.target.as_ref().is_some_and(|target| {
         target.parts().iter().all(|part| match part {
             Target::Step(name) => names.get(name) == Some(&true),
+            Target::Primaries | Target::Node(_) => true,
+            _ if form.freezes() => false,
             Target::Leader
             | Target::OldLeader
             | Target::Follower
             | Target::Followers
             | Target::All
             | Target::MinorityWithLeader
-            | Target::MajorityWithLeader
-            | Target::Primaries
-            | Target::Node(_) => true,
+            | Target::MajorityWithLeader => true,
             // Whom an event names is known only together with the event.
             Target::Trigger | Target::Captured(_) => done.planned.is_some(),
             _ => false,
@@ -215,6 +289,9 @@ fn what(done: &Done<'_>, names: &BTreeMap<String, bool>) -> Step {
     });
     let named = step.target.is_some();
     if relative {
+        if let (Form::Parts, Some(Target::Node(node))) = (form, &step.target) {
+            step.target = Some(part_of(*node, done.led));
+        }
         return step;
     }
     let shaped = shape_of(step.fault).is_some();
@@ -230,6 +307,15 @@ fn what(done: &Done<'_>, names: &BTreeMap<String, bool>) -> Step {
         };
     }
     step
+}
+
+/// The part that a node played when `led` did: the leader, or the leader before it.
+fn part_of(node: NodeId, (leader, old_leader): (Option<NodeId>, Option<NodeId>)) -> Target {
+    match Some(node) {
+        one if one == leader => Target::Leader,
+        one if one == old_leader => Target::OldLeader,
+        _ => Target::Node(node),
+    }
 }
 
 fn concrete_links(record: &FaultRecord) -> Vec<LinkTarget> {
@@ -306,6 +392,10 @@ fn phase_began(records: &[Record], name: &str) -> Option<u64> {
         matches!(&record.body, Body::Harness(HarnessEvent::Phase { phase }) if phase == name)
     });
     phases.map(|record| record.t).next()
+}
+
+fn whole_nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn millis(time: Duration) -> u64 {

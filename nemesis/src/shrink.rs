@@ -5,7 +5,9 @@
 //! with three differences that come from what a run costs. A fault and its undo go together first,
 //! because one without the other is rarely what failed. Each question names several candidates at
 //! once, the smallest first, so that they can be tried side by side. And before the halving starts,
-//! the cheapest guesses are made: nothing at all, one fault alone, everything in less time, only the beginning.
+//! guesses are made, each of which costs a single run if it is wrong: nothing at all, one fault alone, only
+//! the last faults, everything in less time, then any two faults, then any three. What is wrong because of
+//! many faults is rare; what fails with few is mostly found by a guess, in short runs.
 //!
 //! Replay is not exact, so an answer may be wrong; the search only ever moves to a candidate that
 //! was said to fail, and ends where none of its smaller neighbours was.
@@ -25,6 +27,10 @@ use crate::{
 
 /// How often guesses are made, each from where the last one led.
 const GUESSES: usize = 4;
+/// So many of the last faults alone are a guess, at most.
+const LAST_MAX: usize = 5;
+/// So many sets of two faults, or of three, are guessed at most: those nearest to the end.
+const SETS_MAX: usize = 60;
 /// A wait that is not worth a try to halve it.
 const WAIT_SHORT: Duration = Duration::from_millis(100);
 /// The shortest time to watch the healed cluster.
@@ -43,6 +49,19 @@ pub struct Candidate {
     pub steps: Schedule,
 }
 
+impl Candidate {
+    /// The same steps with so many quarters of every wait between them.
+    pub fn hurried(&self, quarters: u32) -> Self {
+        let mut hurried = self.clone();
+        for step in &mut hurried.steps {
+            step.after = part(step.after, quarters);
+            // A time of day stays one: without it, the step would wait for those before it.
+            step.at = step.at.map(|at| part(Some(at), quarters).unwrap_or_default());
+        }
+        hurried
+    }
+}
+
 /// A candidate, and how it differs from what is known to fail.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proposal {
@@ -54,8 +73,17 @@ pub struct Proposal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped;
 
+/// What an answer may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// What does not fail at once is given up: there are many proposals, and more will be asked about.
+    Guess,
+    /// As many runs as it takes to be sure.
+    Sure,
+}
+
 /// Says which of some proposals still fails, by its index; of several the one named first, if it can.
-pub type Oracle<'a> = dyn FnMut(&[Proposal]) -> Result<Option<usize>, Stopped> + 'a;
+pub type Oracle<'a> = dyn FnMut(&[Proposal], Effort) -> Result<Option<usize>, Stopped> + 'a;
 
 /// What a search came to.
 #[derive(Clone, Debug)]
@@ -127,6 +155,12 @@ impl Search<'_, '_> {
                 break;
             }
         }
+        for size in [2, 3] {
+            if self.guess_sets(size)? {
+                self.guess()?;
+                break;
+            }
+        }
         loop {
             let before = self.current().clone();
             // Every run to come is the shorter for it.
@@ -147,8 +181,12 @@ impl Search<'_, '_> {
         &self.trail.last().expect("the trail begins with the start").candidate
     }
 
-    /// Asks about some proposals, and moves to the one that still fails.
     fn try_all(&mut self, proposals: Vec<Proposal>) -> Result<bool, Stopped> {
+        self.ask(proposals, Effort::Sure)
+    }
+
+    /// Asks about some proposals, and moves to the one that still fails.
+    fn ask(&mut self, proposals: Vec<Proposal>, effort: Effort) -> Result<bool, Stopped> {
         let mut asked: Vec<Proposal> = Vec::new();
         for proposal in proposals {
             let fits = proposal.candidate != *self.current()
@@ -160,7 +198,7 @@ impl Search<'_, '_> {
         if asked.is_empty() {
             return Ok(false);
         }
-        match (self.oracle)(&asked)? {
+        match (self.oracle)(&asked, effort)? {
             Some(index) => {
                 self.trail.push(asked.swap_remove(index));
                 Ok(true)
@@ -169,35 +207,55 @@ impl Search<'_, '_> {
         }
     }
 
-    /// The cheapest guesses: nothing, one unit alone, all of it in less time, the first units alone.
+    /// The cheapest guesses: nothing, one unit alone, the last units alone, all of it in less time.
     fn guess(&mut self) -> Result<bool, Stopped> {
         let steps = &self.current().steps;
         let units = units(steps);
-        let only = |kept: &[Vec<usize>]| -> BTreeSet<usize> {
-            let kept: BTreeSet<_> = kept.iter().flatten().copied().collect();
-            (0..steps.len()).filter(|index| !kept.contains(index)).collect()
-        };
-        let mut guesses = vec![("nothing but the start".to_owned(), only(&[]))];
+        let mut guesses = vec![("nothing but the start".to_owned(), self.all_but(&[]))];
         for unit in units.iter().filter(|unit| steps[unit[0]].fault.info().undo.is_some()) {
             let what = format!("only {}", name_of(steps, unit));
-            guesses.push((what, only(std::slice::from_ref(unit))));
+            guesses.push((what, self.all_but(&[unit])));
         }
-        let mut beginnings = Vec::new();
-        for count in 2..units.len() {
-            beginnings.push((
-                format!("only the first {count} of {}", units.len()),
-                only(&units[..count]),
-            ));
+        for count in 2..units.len().min(LAST_MAX + 1) {
+            let last: Vec<_> = units[units.len() - count..].iter().collect();
+            let what = format!("only the last {count} of {}", units.len());
+            guesses.push((what, self.all_but(&last)));
         }
-        let less = |guesses: &[(String, BTreeSet<usize>)]| -> Vec<Proposal> {
-            let kinds = [false, true].into_iter().flat_map(|keep_waits| {
-                guesses.iter().map(move |(what, removed)| (what, removed, keep_waits))
-            });
-            kinds.map(|(what, removed, keep)| self.without(what.clone(), removed, keep)).collect()
-        };
-        let (alone, first) = (less(&guesses), less(&beginnings));
-        let proposals = [alone, self.shorter_everywhere(), first].concat();
-        self.try_all(proposals)
+        let proposals = [self.both_ways(guesses), self.shorter_everywhere()].concat();
+        self.ask(proposals, Effort::Guess)
+    }
+
+    /// Any so many units alone; those nearest to the end first, because what failed did so there.
+    fn guess_sets(&mut self, size: usize) -> Result<bool, Stopped> {
+        let steps = &self.current().steps;
+        let units = units(steps);
+        // Fewer have been guessed, one by one or all but one, or will be.
+        if units.len() < size + 2 {
+            return Ok(false);
+        }
+        let mut sets = sets_of(units.len(), size);
+        sets.sort_by_key(|set| set.iter().map(|place| units.len() - place).sum::<usize>());
+        let guesses = sets.into_iter().take(SETS_MAX).map(|set| {
+            let set: Vec<_> = set.into_iter().map(|place| &units[place]).collect();
+            let kept: Vec<_> = set.iter().copied().flatten().copied().collect();
+            (format!("only {}", name_of(steps, &kept)), self.all_but(&set))
+        });
+        let guesses = guesses.collect();
+        let proposals = self.both_ways(guesses);
+        self.ask(proposals, Effort::Guess)
+    }
+
+    /// The places of all steps but those of some units.
+    fn all_but(&self, kept: &[&Vec<usize>]) -> BTreeSet<usize> {
+        let kept: BTreeSet<_> = kept.iter().copied().flatten().copied().collect();
+        (0..self.current().steps.len()).filter(|index| !kept.contains(index)).collect()
+    }
+
+    /// Without some steps: all of it without the waits of what goes first, then with them.
+    fn both_ways(&self, guesses: Vec<(String, BTreeSet<usize>)>) -> Vec<Proposal> {
+        let ways = [false, true].into_iter();
+        let each = ways.flat_map(|keep_waits| guesses.iter().map(move |guess| (guess, keep_waits)));
+        each.map(|((what, removed), keep)| self.without(what.clone(), removed, keep)).collect()
     }
 
     /// Deletes faults together with what undoes them, in ever smaller groups.
@@ -324,12 +382,7 @@ impl Search<'_, '_> {
             [("no wait", 0), ("a quarter of every wait", 1), ("half of every wait", 2)]
         {
             for settles in [true, false] {
-                let mut candidate = current.clone();
-                for step in &mut candidate.steps {
-                    step.after = part(step.after, share);
-                    // A time of day stays one: without it, the step would wait for those before it.
-                    step.at = step.at.map(|at| part(Some(at), share).unwrap_or_default());
-                }
+                let mut candidate = current.hurried(share);
                 if settles {
                     let settle = part(Some(current.settle), share).unwrap_or_default();
                     candidate.settle = settle.max(SETTLE_MIN).min(current.settle);
@@ -396,6 +449,18 @@ impl Search<'_, '_> {
             }
         }
     }
+}
+
+/// The sets of so many of the numbers below `count`, each in order.
+fn sets_of(count: usize, size: usize) -> Vec<Vec<usize>> {
+    if size == 0 {
+        return vec![Vec::new()];
+    }
+    let with_last = |last: usize| {
+        let smaller = sets_of(last, size - 1).into_iter();
+        smaller.map(move |set| [set, vec![last]].concat())
+    };
+    (size - 1..count).flat_map(with_last).collect()
 }
 
 /// Steps that do the same less often, with what that is; the least first.
@@ -466,21 +531,25 @@ fn remove(steps: &[Step], removed: &BTreeSet<usize>, keep_waits: bool) -> (Vec<u
     (left, kept)
 }
 
-/// The steps in groups: a fault with what undoes it, everything else alone.
+/// The steps in groups: a fault with all that undoes it, everything else alone.
 fn units(steps: &[Step]) -> Vec<Vec<usize>> {
     let mut units: Vec<Vec<usize>> = Vec::new();
     for (index, step) in steps.iter().enumerate() {
+        let named = step.target.iter().flat_map(Target::parts).find_map(|part| match part {
+            Target::Step(name) => Some(name),
+            _ => None,
+        });
         let undone = |unit: &&mut Vec<usize>| {
             let first = &steps[unit[0]];
-            let named = step.target.iter().flat_map(Target::parts).find_map(|part| match part {
-                Target::Step(name) => Some(name),
-                _ => None,
-            });
-            let meant = match named {
-                Some(name) => first.name.as_ref() == Some(name),
-                None => step.fault == Fault::Heal || step.target == first.target,
-            };
-            unit.len() == 1 && first.fault.info().undo == Some(step.fault) && meant
+            match named {
+                // A crash at a failpoint is undone twice: the failpoint, and the crash.
+                Some(name) => unit.iter().any(|step| steps[*step].name.as_ref() == Some(name)),
+                None => {
+                    unit.len() == 1
+                        && first.fault.info().undo == Some(step.fault)
+                        && (step.fault == Fault::Heal || step.target == first.target)
+                }
+            }
         };
         match units.iter_mut().rev().find(undone) {
             Some(unit) => unit.push(index),

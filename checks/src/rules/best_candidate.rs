@@ -2,7 +2,7 @@
 //!
 //! Rule: what a node has to offer is the epoch that it was last in and its last zxid, as found at its
 //! start (`node-start`), stored since (`persist` of a zxid) or told when it stood (`vote-cast` for
-//! itself). When votes are counted (`leader-elected`, not yet established), every other node that is
+//! itself). When votes are counted (`leader-elected`, not yet established), every other voter that is
 //! in that round or a later one (`term-change` of a round, or `vote-cast`), has not found an established
 //! leader since, runs, and has no cut link to or from the winner could have been heard in the finalize
 //! wait. If one of them has
@@ -133,6 +133,7 @@ impl Check for BestCandidate {
                 let could_be_heard = |other: &NodeId, it: &Standing| {
                     *other != node
                         && it.round >= round
+                        && timeline.configurations.is_voter(*other)
                         && !it.settled
                         && timeline.is_usable(*other)
                         && !timeline.is_severed(node, *other)

@@ -4,14 +4,14 @@
 //! go without knowing it as its leader for longer than `bound-ns`, in one topology without a change.
 //! Restarted, healed or late: what a node was before does not matter.
 //!
-//! A node that is no member of the configuration that it started with, nor one of the latest that was
-//! committed anywhere, is not judged.
+//! A node that is no voter and no learner of every configuration that may be in force (see
+//! [`crate::configurations`]) is not judged.
 //!
 //! What it cannot see: a follower that never catches up with the leader's log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use usurper_history::{Body, EntryId, Event, Header, NodeId, Record};
+use usurper_history::{Header, NodeId, Record};
 
 use crate::{
     check::{Check, CheckInfo, Options},
@@ -38,9 +38,6 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
 struct CannotRejoin {
     bound_ns: u64,
     findings: Findings,
-    strangers: BTreeSet<NodeId>,
-    /// The latest configuration that was committed.
-    config: EntryId,
     outside: BTreeMap<NodeId, Outside>,
 }
 
@@ -58,8 +55,6 @@ fn make(header: &Header, options: &Options) -> Box<dyn Check> {
     Box::new(CannotRejoin {
         bound_ns: options.get("bound-ns").unwrap_or(header.timing.leader_bound_ns),
         findings: Findings::default(),
-        strangers: BTreeSet::new(),
-        config: EntryId::default(),
         outside: BTreeMap::new(),
     })
 }
@@ -76,12 +71,12 @@ impl Check for CannotRejoin {
 
     fn observe(&mut self, line: u64, record: &Record, timeline: &Timeline) {
         let now = Mark { t: record.t, line };
-        if !self.take_members(record, timeline) && !timeline.changed() {
+        if !timeline.changed() {
             return;
         }
         let topology = timeline.topology_changed();
         for node in timeline.members() {
-            let lacks = self.lacks(*node, timeline);
+            let lacks = Self::lacks(*node, timeline);
             let goes_on = self
                 .outside
                 .get(node)
@@ -107,35 +102,9 @@ impl Check for CannotRejoin {
 }
 
 impl CannotRejoin {
-    /// Takes note of who is a member, and says whether the record told of that.
-    fn take_members(&mut self, record: &Record, timeline: &Timeline) -> bool {
-        let Body::Node(node) = &record.body else { return false };
-        match &node.event {
-            Event::NodeStart { persisted, .. } => {
-                if persisted.config.as_ref().is_some_and(|config| !config.contains(&node.node)) {
-                    self.strangers.insert(node.node);
-                } else {
-                    self.strangers.remove(&node.node);
-                }
-                true
-            }
-            Event::Config { op, id, voters, outgoing, learners }
-                if op == "commit" && *id >= self.config =>
-            {
-                self.config = *id;
-                let lists = [Some(voters), outgoing.as_ref(), learners.as_ref()];
-                let members: BTreeSet<_> = lists.into_iter().flatten().flatten().copied().collect();
-                let all = timeline.members().iter().copied();
-                self.strangers = all.filter(|node| !members.contains(node)).collect();
-                true
-            }
-            _ => false,
-        }
-    }
-
     /// The leader that a node could follow and does not.
-    fn lacks(&self, node: NodeId, timeline: &Timeline) -> Option<(NodeId, u64)> {
-        if !timeline.is_judged() || self.strangers.contains(&node) {
+    fn lacks(node: NodeId, timeline: &Timeline) -> Option<(NodeId, u64)> {
+        if !timeline.is_judged() || !timeline.configurations.is_member(node) {
             return None;
         }
         let leader = timeline.leader()?;

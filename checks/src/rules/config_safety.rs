@@ -28,6 +28,7 @@ use usurper_history::{Body, EntryId, Event, Header, NodeId, NodeRecord, Record, 
 
 use crate::{
     check::{Check, CheckInfo, Options},
+    configurations::Voters,
     findings::{Findings, Outcome, lines, nodes},
     phrase::list,
     timeline::{Mark, Timeline},
@@ -46,13 +47,6 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
     choices: &[],
     make,
 };
-
-/// Who votes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Voters {
-    voters: BTreeSet<NodeId>,
-    outgoing: BTreeSet<NodeId>,
-}
 
 /// Whether quorums of two configurations meet.
 enum Meeting {
@@ -111,22 +105,6 @@ fn make(header: &Header, _options: &Options) -> Box<dyn Check> {
 }
 
 impl Voters {
-    fn of(voters: &[NodeId], outgoing: &[NodeId]) -> Self {
-        let set = |nodes: &[NodeId]| nodes.iter().copied().collect();
-        Self { voters: set(voters), outgoing: set(outgoing) }
-    }
-
-    fn has(&self, node: NodeId) -> bool {
-        self.voters.contains(&node) || self.outgoing.contains(&node)
-    }
-
-    fn is_quorum(&self, counted: &BTreeSet<NodeId>) -> bool {
-        let half = |half: &BTreeSet<NodeId>| {
-            half.is_empty() || half.intersection(counted).count() > half.len() / 2
-        };
-        !self.voters.is_empty() && half(&self.voters) && half(&self.outgoing)
-    }
-
     /// Whether every quorum of one meets every quorum of the other.
     fn meets(&self, other: &Self) -> Meeting {
         let sets = [&self.voters, &self.outgoing, &other.voters, &other.outgoing];

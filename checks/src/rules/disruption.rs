@@ -5,7 +5,8 @@
 //! in both directions and without interruption, for three election timeouts of that reign, and that
 //! accepted one of its heartbeats of that term shortly before `t`: within half an election timeout if
 //! it steps down, within a whole one if it is superseded, and each one within half an election timeout
-//! of the one before, for the last election timeout. Leader and followers must not be a majority.
+//! of the one before, for the last election timeout. Leader and followers must not be a quorum
+//! of every configuration that may be in force (see [`crate::configurations`]); learners do not count.
 //!
 //! Why a correct protocol is not flagged: nobody leaves a leader that it has heard within the election
 //! timeout, and any quorum that elects another has a member among those followers; a leader that
@@ -15,7 +16,8 @@
 //!
 //! Excused is a leader that steps down once somebody has accepted an epoch above its own, before its
 //! reign or out of its reach: in Zab such a node can never follow it, so it has to begin anew. Excused
-//! is also a leader that has told, by its phase `transfer`, that it hands over.
+//! is also a leader that has told, by its phase `transfer`, that it hands over, and one that may have been
+//! removed: it leads until that is committed (Ongaro 2014, §4.2.2).
 //!
 //! What it cannot see: a disruption at the time of a fault that would explain it, too.
 
@@ -49,7 +51,6 @@ struct Disruption {
     word: &'static str,
     timeout_ns: u64,
     steady_ns: u64,
-    majority: usize,
     findings: Findings,
     /// The highest epoch that anybody is known to have accepted.
     accepted: u64,
@@ -84,7 +85,6 @@ fn make(header: &Header, options: &Options) -> Box<dyn Check> {
         word: term_word(&header.system),
         timeout_ns,
         steady_ns: options.get("steady-ns").unwrap_or(timeout_ns.saturating_mul(3)),
-        majority: header.nodes.len() / 2 + 1,
         findings: Findings::default(),
         accepted: 0,
         reign: None,
@@ -112,7 +112,7 @@ impl Check for Disruption {
             }
         }
         if let Body::Node(node) = &record.body {
-            self.node_event(now, node);
+            self.node_event(now, node, timeline);
         }
         if let Some(tenure) = timeline.leaders.opened() {
             let newer = self.reign.as_ref().is_none_or(|reign| tenure.term >= reign.term);
@@ -136,7 +136,7 @@ impl Check for Disruption {
 }
 
 impl Disruption {
-    fn node_event(&mut self, now: Mark, node: &NodeRecord) {
+    fn node_event(&mut self, now: Mark, node: &NodeRecord, timeline: &Timeline) {
         match &node.event {
             Event::NodeStart { persisted, .. } => {
                 self.promise(now, node.node, persisted.accepted_epoch.unwrap_or(0));
@@ -172,7 +172,7 @@ impl Disruption {
                 if let Some(reign) = own {
                     let how = format!("gave up ({reason})");
                     if !reign.excused && !reign.hands_over {
-                        self.judge(&reign, now, self.timeout_ns / 2, &how, None);
+                        self.judge(&reign, now, self.timeout_ns / 2, (&how, None), timeline);
                     }
                 }
             }
@@ -182,7 +182,7 @@ impl Disruption {
                     && !reign.hands_over
                 {
                     let how = format!("was replaced by {} in {} {in_term}", node.node, self.word);
-                    self.judge(&reign, now, self.timeout_ns, &how, Some(node.node));
+                    self.judge(&reign, now, self.timeout_ns, (&how, Some(node.node)), timeline);
                 }
             }
             _ => {}
@@ -203,7 +203,14 @@ impl Disruption {
         }
     }
 
-    fn judge(&mut self, reign: &Reign, now: Mark, age: u64, how: &str, by: Option<NodeId>) {
+    fn judge(
+        &mut self,
+        reign: &Reign,
+        now: Mark,
+        age: u64,
+        (how, by): (&str, Option<NodeId>),
+        timeline: &Timeline,
+    ) {
         let steady = |node: &NodeId| {
             reign.connected.get(node).is_some_and(|since| now.t - since >= self.steady_ns)
         };
@@ -216,7 +223,9 @@ impl Disruption {
             })
             .map(|(node, heard)| (*node, heard.last))
             .collect();
-        if followers.len() + 1 < self.majority {
+        let configurations = &timeline.configurations;
+        let held = followers.keys().copied().chain([reign.leader]).collect();
+        if !configurations.is_voter(reign.leader) || !configurations.is_quorum(&held) {
             return;
         }
         self.findings.push(Finding {

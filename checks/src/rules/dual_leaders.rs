@@ -8,15 +8,16 @@
 //! **S2, for heartbeats**: let a leader of term `e2` be established at time `t`, and let `L` be
 //! another node with a term `e1` not above `e2` (below it, where there are ballots). Count the distinct nodes that accept a heartbeat of `L` for
 //! `e1` after `t`, and `L` itself if after `t` it holds the tenure of `e1` or sends such a
-//! heartbeat. Once these are a majority, two leaders have a quorum each.
+//! heartbeat. Once these are a quorum, two leaders have a quorum each.
 //!
 //! Why a correct protocol is never flagged: a quorum `Q` accepted `e2` before `t`, each member in its
 //! own program order, and whoever accepted `e2` neither accepts `e1` again nor leads it (nor, if the
 //! two are equal, accepts another leader of that term). So all that
 //! are counted lie outside `Q`, and what is outside a quorum is no majority. That holds for any time
 //! after `t`, therefore the count needs no window, and a minority that was paused or cut off may go
-//! on accepting its old leader for as long as it likes. Membership must be fixed: from the first
-//! `config` event with other voters on, S2 is not judged and the verdict says so.
+//! on accepting its old leader for as long as it likes. Who votes must be fixed: those of the first
+//! configuration that is told count (the header's nodes, if none is), and from the first
+//! change of the voters on, S2 is not judged and the verdict says so.
 //!
 //! Two live nodes that hold established tenures at once are only a warning: a deposed leader keeps
 //! its role until it hears.
@@ -51,7 +52,6 @@ struct DualLeaders {
     word: &'static str,
     ballots: bool,
     members: BTreeSet<NodeId>,
-    majority: usize,
     tells_heartbeats: bool,
     findings: Findings,
     warnings: Findings,
@@ -91,7 +91,6 @@ fn make(header: &Header, _options: &Options) -> Box<dyn Check> {
     Box::new(DualLeaders {
         word: term_word(&header.system),
         ballots: has_ballots(&header.system),
-        majority: members.len() / 2 + 1,
         members,
         tells_heartbeats: header.events.iter().any(|event| event == "heartbeat"),
         findings: Findings::default(),
@@ -108,6 +107,9 @@ impl Check for DualLeaders {
         let now = Mark { t: record.t, line };
         self.overlap(now, timeline);
         let Body::Node(node) = &record.body else { return };
+        if self.membership.is_none() && !timeline.configurations.is_unchanged() {
+            self.membership = Some(line);
+        }
         match &node.event {
             Event::LeaderElected { in_term, established: true, .. } => {
                 self.one_leader_per_term(now, node, *in_term);
@@ -117,12 +119,6 @@ impl Check for DualLeaders {
                 if follows && self.membership.is_none() {
                     self.follow(now, node.node, *leader, *msg_term, timeline);
                 }
-            }
-            Event::Config { voters, .. }
-                if self.membership.is_none()
-                    && voters.iter().copied().collect::<BTreeSet<_>>() != self.members =>
-            {
-                self.membership = Some(line);
             }
             _ => {}
         }
@@ -201,7 +197,8 @@ impl DualLeaders {
         {
             following.followers.entry(leader).or_insert(tenure.since);
         }
-        if following.followers.len() < self.majority {
+        let followers = following.followers.keys().copied().collect();
+        if !timeline.configurations.is_quorum(&followers) {
             return;
         }
         following.done = true;

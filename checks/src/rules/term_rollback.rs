@@ -7,6 +7,10 @@
 //! The round of fast leader election is no promise, and begins anew at each start. A node whose disk a
 //! fault has wiped begins anew as well; what it does with its second chance is for `double-vote`.
 //!
+//! Where a system tells of a term before it is on the disk (`etcd`), a term that it went to binds its
+//! incarnation, and only what is known to be stored (`persist`, `node-start`) binds the next one; one
+//! that begins with an empty disk begins anew, because nobody tells who emptied it.
+//!
 //! What it cannot see: a promise that a node tells to others without any event.
 
 use std::collections::BTreeMap;
@@ -16,6 +20,7 @@ use usurper_history::{Body, Event, Header, NodeId, Outcome::Skipped, Phase, Reco
 use crate::{
     check::{Check, CheckInfo, Options},
     findings::{Findings, Outcome, lines},
+    phrase::tells_before_storing,
     timeline::{Mark, Timeline},
     verdict::Finding,
 };
@@ -34,14 +39,17 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
 struct TermRollback {
     findings: Findings,
     highest: BTreeMap<(NodeId, &'static str), (u64, Mark)>,
+    /// Where what a node tells is not stored yet: what is.
+    stored: Option<BTreeMap<NodeId, (u64, Mark)>>,
 }
 
 const TERM: &str = "term";
 const ACCEPTED: &str = "accepted epoch";
 const CURRENT: &str = "current epoch";
 
-fn make(_header: &Header, _options: &Options) -> Box<dyn Check> {
-    Box::new(TermRollback::default())
+fn make(header: &Header, _options: &Options) -> Box<dyn Check> {
+    let stored = tells_before_storing(&header.system).then(BTreeMap::new);
+    Box::new(TermRollback { stored, ..TermRollback::default() })
 }
 
 impl Check for TermRollback {
@@ -57,7 +65,8 @@ impl Check for TermRollback {
         let Body::Node(event) = &record.body else { return };
         let (now, node) = (Mark { t: record.t, line }, event.node);
         match &event.event {
-            Event::NodeStart { persisted, .. } => {
+            Event::NodeStart { persisted, fresh, .. } => {
+                self.restart(now, node, persisted.term, *fresh);
                 let found = [
                     (TERM, persisted.term),
                     (ACCEPTED, persisted.accepted_epoch),
@@ -71,6 +80,7 @@ impl Check for TermRollback {
             }
             Event::Persist { what, value: Some(value), ok: true, .. } => {
                 if let Some(what) = kind(what) {
+                    self.store(now, node, *value);
                     self.see(now, node, what, *value, "stored");
                 }
             }
@@ -104,6 +114,26 @@ fn kind(name: &str) -> Option<&'static str> {
 }
 
 impl TermRollback {
+    fn store(&mut self, now: Mark, node: NodeId, term: u64) {
+        if let Some(stored) = &mut self.stored {
+            let highest = stored.entry(node).or_insert((term, now));
+            *highest = if term > highest.0 { (term, now) } else { *highest };
+        }
+    }
+
+    /// What was only told is forgotten with the process that told it.
+    fn restart(&mut self, now: Mark, node: NodeId, term: Option<u64>, fresh: bool) {
+        let Some(stored) = &mut self.stored else { return };
+        let stored = if fresh { stored.remove(&node) } else { stored.get(&node).copied() };
+        match stored {
+            Some(stored) => drop(self.highest.insert((node, TERM), stored)),
+            None => drop(self.highest.remove(&(node, TERM))),
+        }
+        if let Some(term) = term {
+            self.store(now, node, term);
+        }
+    }
+
     fn raise(&mut self, now: Mark, node: NodeId, what: &'static str, value: u64) {
         let highest = self.highest.entry((node, what)).or_insert((value, now));
         if value > highest.0 {

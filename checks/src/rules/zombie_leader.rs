@@ -1,13 +1,14 @@
 //! `zombie-leader` (L8): a leader that reaches no majority gives up within the bound.
 //!
 //! Rule: a node that runs and holds an established tenure does not hold it for longer than `bound-ns`
-//! while the nodes that it could hear from, itself included, are no majority of its configuration: the
+//! while the nodes that it could hear from, itself included, are no quorum, neither of its own configuration
+//! nor of any other that may be in force (see [`crate::configurations`]): the
 //! others are down, stopped, or cut off from it in one direction or both. What is merely slow still
 //! counts as reachable, and while a fault is between its begin and its end nothing is judged.
 //!
 //! What it cannot see: a leader that reaches a majority and does nothing for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use usurper_history::{Body, Event, Header, NodeId, Record};
 
@@ -36,8 +37,6 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
 struct ZombieLeader {
     bound_ns: u64,
     findings: Findings,
-    /// What each node takes for the members, where it tells.
-    configs: BTreeMap<NodeId, Vec<NodeId>>,
     lonely: BTreeMap<NodeId, Lonely>,
 }
 
@@ -55,7 +54,6 @@ fn make(header: &Header, options: &Options) -> Box<dyn Check> {
     Box::new(ZombieLeader {
         bound_ns: options.get("bound-ns").unwrap_or(bound_ns),
         findings: Findings::default(),
-        configs: BTreeMap::new(),
         lonely: BTreeMap::new(),
     })
 }
@@ -72,22 +70,15 @@ impl Check for ZombieLeader {
 
     fn observe(&mut self, line: u64, record: &Record, timeline: &Timeline) {
         let now = Mark { t: record.t, line };
-        let config = match &record.body {
-            Body::Node(node) => match &node.event {
-                Event::NodeStart { persisted, .. } => persisted.config.as_ref(),
-                Event::Config { voters, .. } => Some(voters),
-                _ => None,
-            }
-            .map(|config| (node.node, config.clone())),
-            _ => None,
-        };
-        if config.is_none() && !timeline.changed() {
+        // What a leader itself takes for the configuration may change without anything else.
+        let tells =
+            matches!(&record.body, Body::Node(node) if matches!(node.event, Event::Config { .. }));
+        if !tells && !timeline.changed() {
             return;
         }
-        self.configs.extend(config);
         let topology = timeline.topology_changed();
         for leader in timeline.members() {
-            let lonely = self.lonely_reach(*leader, timeline);
+            let lonely = Self::lonely_reach(*leader, timeline);
             let before = self.lonely.get(leader);
             let goes_on = lonely.is_some() && before.is_some_and(|it| it.topology == topology);
             if goes_on {
@@ -111,17 +102,18 @@ impl Check for ZombieLeader {
 }
 
 impl ZombieLeader {
-    /// Whom a leader reaches, itself included, if they are no majority.
-    fn lonely_reach(&self, leader: NodeId, timeline: &Timeline) -> Option<Vec<NodeId>> {
+    /// Whom a leader reaches, itself included, if they are no quorum.
+    fn lonely_reach(leader: NodeId, timeline: &Timeline) -> Option<Vec<NodeId>> {
         timeline.leaders.tenure(leader)?;
         let judged = timeline.is_judged() && !timeline.is_topology_pending();
         if !judged || !timeline.is_usable(leader) {
             return None;
         }
-        let members = self.configs.get(&leader).map_or(timeline.members(), Vec::as_slice);
-        let reached = |node: &&NodeId| **node == leader || !timeline.is_severed(leader, **node);
-        let reaches: Vec<NodeId> = members.iter().filter(reached).copied().collect();
-        (reaches.len() <= members.len() / 2).then_some(reaches)
+        let reached = |node: &NodeId| *node == leader || !timeline.is_severed(leader, *node);
+        let reaches: BTreeSet<NodeId> =
+            timeline.members().iter().copied().filter(reached).collect();
+        let lonely = !timeline.configurations.may_be_quorum(leader, &reaches);
+        lonely.then(|| reaches.into_iter().collect())
     }
 
     fn close(&mut self, leader: NodeId, now: Mark) {

@@ -65,3 +65,10 @@ fn an_earlier_round_does_not_count_and_a_later_one_does() {
 fn without_a_winner_that_stood_nothing_is_known() {
     check("10 n1 elected 1", "unknown (no winner told what it stood with)");
 }
+
+#[test]
+fn who_has_no_vote_is_no_candidate() {
+    let config = |more: &str| format!("5 n1 config commit 1.1 n1 n2 {more}\n 10 n1 stands");
+    check(&OTHER_WINS.replacen("10 n1 stands", &config("learn n3"), 1), RIGHT);
+    check(&OTHER_WINS.replacen("10 n1 stands", &config("n3"), 1), WARNING);
+}

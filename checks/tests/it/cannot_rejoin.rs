@@ -72,12 +72,21 @@ fn a_node_that_is_no_member_is_not_judged() {
 
 #[test]
 fn a_node_that_was_removed_is_not_judged() {
+    let rejected = |since: &str| {
+        format!(
+            "invalid
+             - n2 did not come to follow n3 for {since} s although it could reach it (at most 5 s are \
+             allowed)"
+        )
+    };
     restarted("1200 n3 config commit 1.2 n1 n3\n9000 phase stop", "valid");
-    // Also where the record changes nothing else.
-    restarted("1200 n3 config n1 n3\n1300 n3 config commit 1.2 n1 n3\n9000 phase stop", "valid");
+    restarted("1200 n3 config commit 1.2 n1 n2 n3\n9000 phase stop", &rejected("7.8"));
+    // A learner follows, too.
+    restarted("1200 n3 config commit 1.2 n1 n3 learn n2\n9000 phase stop", &rejected("7.8"));
+    // While the change is not committed it may be undone.
+    restarted("1200 n3 config append 1.2 n1 n3\n9000 phase stop", "valid");
     restarted(
-        "1200 n3 config n1 n3\n9000 phase stop",
-        "invalid
-         - n2 did not come to follow n3 for 7.8 s although it could reach it (at most 5 s are allowed)",
+        "1200 n3 config append 1.2 n1 n3\n1500 n3 config revert 0.0 n1 n2 n3\n9000 phase stop",
+        &rejected("7.5"),
     );
 }

@@ -8,6 +8,7 @@ mod both_ways;
 mod cannot_rejoin;
 mod commit_overreach;
 mod config_safety;
+mod configurations;
 mod connection_storm;
 mod crash;
 mod disruption;

@@ -31,7 +31,8 @@
 //! 50 n2 stranger n1 n3           it starts again, and is no member of what it takes for the members
 //! 50 n2 lose 3                   three events of the node are missing from here on
 //! 60 n2 config n1 n2             the membership changes; `config append 1.3 n1 n2`, `commit`, `revert`
-//!                                name the entry, and `out n3` those whom a joint one replaces
+//!                                name the entry; `out n3` are those whom a joint one replaces, and
+//!                                `learn n4` the learners
 //! 70 exit n1 ok                  (or `code 101`, `signal 11`)
 //! 80 spawn n1                    the next incarnation
 //! 80 n1 start 2                  `node-start`, having found term 2 on its disk
@@ -365,11 +366,16 @@ impl Transcript {
                 self.event(t, node, "vote-cast", fields);
             }
             ["config", op @ ("append" | "commit" | "revert"), at, voters @ ..] => {
-                let place = voters.iter().position(|word| *word == "out");
-                let (voters, outgoing) = voters.split_at(place.unwrap_or(voters.len()));
-                let mut fields = json!({"op": op, "id": id(at), "voters": voters});
-                if let ["out", outgoing @ ..] = outgoing {
-                    fields["outgoing"] = json!(outgoing);
+                let mut fields = json!({"op": op, "id": id(at)});
+                let mut list = "voters";
+                fields[list] = json!([]);
+                for word in voters.iter() {
+                    match *word {
+                        "out" => list = "outgoing",
+                        "learn" => list = "learners",
+                        node if fields[list].is_null() => fields[list] = json!([node]),
+                        node => fields[list].as_array_mut().unwrap().push(json!(node)),
+                    }
                 }
                 self.event(t, node, "config", fields);
             }

@@ -8,18 +8,18 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use serde::Serialize;
 use usurper_checks::{CheckVerdict, Judgement};
 
 use crate::{
-    abilities::Abilities,
     cli::{Output, ProveArgs},
     controller::RunEnd,
     execute::{Judged, execute},
     failure::{Failure, Status},
     output::{self, Paint, paint},
     plan::{Plan, Wishes},
+    ready::Ready,
     reporter::Silent,
     scenario::Scenario,
     side_by_side::{Next, Work, default_jobs, side_by_side},
@@ -74,7 +74,7 @@ struct Tally {
 pub(crate) fn prove(args: &ProveArgs) -> Result<Status, Failure> {
     let mut rows = Vec::new();
     let mut queue = VecDeque::new();
-    let abilities = Abilities::probe(&[]);
+    let mut ready = Ready::probe(&[]);
     for (name, scenario) in chosen(args)? {
         let row = rows.len();
         let with = if scenario.defects.is_empty() { None } else { Some(Tally::default()) };
@@ -84,7 +84,7 @@ pub(crate) fn prove(args: &ProveArgs) -> Result<Status, Failure> {
                 let wishes = Wishes { with_defect, ..Wishes::default() };
                 let mut plan =
                     Plan::resolve(Some((name.clone(), scenario.clone())), &wishes, seed)?;
-                abilities.fit(&mut plan, system::find(&scenario.system)?, false)?;
+                ready.make(&mut plan, false)?;
                 queue.push_back((row, plan));
             }
         }
@@ -100,7 +100,7 @@ pub(crate) fn prove(args: &ProveArgs) -> Result<Status, Failure> {
     for (index, outcomes) in outcomes {
         rows[index].fill(outcomes);
     }
-    show(&rows, args.output)?;
+    show(&rows, args.common.output)?;
     Ok(if interrupted {
         Status::Interrupted
     } else if rows.iter().any(|row| !row.failed.is_empty()) {
@@ -186,11 +186,8 @@ fn tell(done: usize, total: usize, plan: &Plan, outcome: &Outcome) {
 
 fn run_one(plan: &Plan, args: &ProveArgs) -> Outcome {
     let began_ns = usurper_history::monotonic_ns();
-    let end = match execute(plan, &args.store, &mut Silent) {
-        Err(failure) => End::Failed(match failure.hint {
-            Some(hint) => format!("{:#} ({hint})", failure.error),
-            None => format!("{:#}", failure.error),
-        }),
+    let end = match execute(plan, &args.common.store, &mut Silent) {
+        Err(failure) => End::Failed(failure.in_a_line()),
         Ok(judged) if judged.end == RunEnd::Interrupted => End::Interrupted,
         Ok(judged) => judge(plan, judged, args.keep),
     };
@@ -204,13 +201,11 @@ fn judge(plan: &Plan, judged: Judged, keep: bool) -> End {
         Ok(seen) => seen,
         Err(failure) => return End::Failed(format!("{:#}", failure.error)),
     };
-    match seen {
-        Some(seen) => End::Wrong(format!("{seen}, see {}", judged.dir.path().display())),
-        None if keep => End::Good,
-        None => match judged.dir.remove() {
-            Ok(()) => End::Good,
-            Err(failure) => End::Failed(format!("{:#}", failure.error)),
-        },
+    let path = judged.dir.path().to_owned();
+    match (judged.keep_if(keep || seen.is_some(), plan), seen) {
+        (Err(failure), _) => End::Failed(format!("{:#}", failure.error)),
+        (Ok(()), Some(seen)) => End::Wrong(format!("{seen}, see {}", path.display())),
+        (Ok(()), None) => End::Good,
     }
 }
 
@@ -261,9 +256,7 @@ impl Row {
 
 fn show(rows: &[Row], form: Output) -> Result<(), Failure> {
     if form == Output::Json {
-        let json = serde_json::to_string_pretty(rows).context("cannot print JSON");
-        output::data(&json.map_err(Failure::harness)?);
-        return Ok(());
+        return output::json(rows);
     }
     let colour = output::wants_colour();
     let width = rows.iter().map(|row| row.scenario.len()).max().unwrap_or(0).max(8);

@@ -2,21 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::{
-    abilities::Abilities,
     again::{Again, Outcome},
     cli::{Output, ReplayArgs},
     failure::{Failure, Status},
     output,
-    plan::Plan,
     side_by_side::{Next, Work, default_jobs, side_by_side},
     statistics::Rate,
     stored::Stored,
-    system,
 };
 
 /// The replays that are left, and how the others went.
@@ -33,11 +29,7 @@ struct Replays {
 
 pub(crate) fn replay(args: &ReplayArgs) -> Result<Status, Failure> {
     let stored = Stored::load(&args.run)?;
-    let mut plan =
-        Plan { bin: args.bin.clone().or(stored.plan.bin.clone()), ..stored.plan.clone() };
-    let system = system::find(&plan.system)?;
-    system.check_installed(&plan)?;
-    Abilities::probe(&[]).fit(&mut plan, system, false)?;
+    let plan = stored.plan_here(args.bin.clone())?;
     let checks = stored.failed_checks(args.check.as_deref())?;
     let list: Vec<_> = checks.iter().map(String::as_str).collect();
     let what = if list.is_empty() { "no check".to_owned() } else { list.join(", ") };
@@ -48,7 +40,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Status, Failure> {
         plan.steps.len(),
         plan.seed
     ));
-    let again = Again { store: args.store.clone(), keep: args.keep, checks };
+    let again = Again { store: args.common.store.clone(), keep: args.keep, checks };
     let (_never, cancel) = watch::channel(false);
     let jobs = args.jobs.unwrap_or_else(|| default_jobs(2));
     let replays =
@@ -131,7 +123,7 @@ impl Work for Replays {
 
 fn show(replays: &Replays, args: &ReplayArgs) -> Result<(), Failure> {
     let rate = replays.rate(replays.failed);
-    if args.output == Output::Json {
+    if args.common.output == Output::Json {
         let interval = rate.interval_95();
         let json = json!({
             "failed": rate.hits,
@@ -142,9 +134,7 @@ fn show(replays: &Replays, args: &ReplayArgs) -> Result<(), Failure> {
             "broken": replays.broken,
             "checks": replays.by_check,
         });
-        let json = serde_json::to_string_pretty(&json).context("cannot print JSON");
-        output::data(&json.map_err(Failure::harness)?);
-        return Ok(());
+        return output::json(&json);
     }
     output::data(&format!("failed     {rate}"));
     for (check, hits) in &replays.by_check {

@@ -1,27 +1,26 @@
 //! `usurper run`: the main job.
 
-use anyhow::Context;
 use usurper_checks::Judgement;
 
 use crate::{
-    abilities::Abilities,
     cli::{Output, RunArgs},
     controller::RunEnd,
     execute::{Judged, execute},
     failure::{Failure, Status},
-    output, report,
+    output,
+    ready::Ready,
+    report,
     reporter::{self, Reporter, Silent},
-    summary, system,
+    summary,
 };
 
 pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     let seed = args.plan.seed_or_new();
-    let abilities = Abilities::probe(&args.without);
+    let mut ready = Ready::probe(&args.without);
     let mut worst = Status::Valid;
     for repeat in 0..u64::from(args.repeat) {
         let mut plan = args.plan.resolve(seed.wrapping_add(repeat))?;
-        let system = system::find(&plan.system)?;
-        abilities.fit(&mut plan, system, args.allow_skip)?;
+        ready.make(&mut plan, args.allow_skip)?;
         output::talk(&format!(
             "{} with {} nodes, seed {} (again: usurper run {})",
             plan.name,
@@ -29,16 +28,17 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
             plan.seed,
             again(args, plan.seed)
         ));
-        let mut reporter: Box<dyn Reporter> = match args.output {
+        let mut reporter: Box<dyn Reporter> = match args.common.output {
             Output::Text => reporter::for_run(&plan),
             Output::Json => Box::new(Silent),
         };
-        let judged = execute(&plan, &args.store, reporter.as_mut())?;
+        let judged = execute(&plan, &args.common.store, reporter.as_mut())?;
         drop(reporter);
+        judged.keep(&plan)?;
         judged.dir.make_latest()?;
         let page = report::page(&judged.dir.history(), &judged.verdict)?;
         judged.dir.write("report.html", &page)?;
-        show(&judged, args.output)?;
+        show(&judged, args.common.output)?;
         for (fault, why) in plan.skip.iter().filter(|(fault, _)| plan.does(**fault)) {
             output::talk(&format!("note: `{fault}` was skipped: {why}"));
         }
@@ -58,8 +58,7 @@ fn show(judged: &Judged, form: Output) -> Result<(), Failure> {
             output::data(&summary::text(&judged.verdict, &stored, colour));
         }
         Output::Json => {
-            let json = serde_json::to_string_pretty(&judged.verdict).context("cannot print JSON");
-            output::data(&json.map_err(Failure::harness)?);
+            output::json(&judged.verdict)?;
         }
     }
     Ok(())

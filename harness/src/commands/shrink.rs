@@ -6,10 +6,11 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use usurper_nemesis::{Candidate, Proposal, Shrunk, Step, TimeSpan, Trial, shrink as search};
+use usurper_nemesis::{
+    Candidate, Effort, Form, Proposal, Shrunk, Step, Stopped, TimeSpan, Trial, shrink as search,
+};
 
 use crate::{
-    abilities::Abilities,
     again::{Again, Outcome},
     answers::Answers,
     cli::ShrinkArgs,
@@ -20,10 +21,13 @@ use crate::{
     scenario::Scenario,
     side_by_side::default_jobs,
     statistics::Rate,
-    stored::Stored,
-    system,
+    stored::{Stored, Way},
 };
 
+/// How often the run must fail again without a miss to be taken for sure.
+const START_SURE: u32 = 4;
+/// How long a cluster is watched after what was found before it was healed.
+const CUT_SETTLE: TimeSpan = TimeSpan::millis(500);
 /// How often the smallest schedule is run at the end.
 const CONFIRM_RUNS: u32 = 10;
 /// How often of them it must fail for the search to be content.
@@ -43,11 +47,7 @@ const SEARCH_PERCENT: u64 = 85;
 pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     let began_ns = usurper_history::monotonic_ns();
     let stored = Stored::load(&args.run)?;
-    let mut plan =
-        Plan { bin: args.bin.clone().or(stored.plan.bin.clone()), ..stored.plan.clone() };
-    let system = system::find(&plan.system)?;
-    system.check_installed(&plan)?;
-    Abilities::probe(&[]).fit(&mut plan, system, false)?;
+    let plan = stored.plan_here(args.bin.clone())?;
     let checks = stored.failed_checks(args.check.as_deref())?;
     if checks.is_empty() {
         let run = args.run.display();
@@ -55,12 +55,11 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
             .with_hint("only a run that failed can be shrunk"));
     }
     let list: Vec<_> = checks.iter().cloned().collect();
-    let start = Candidate { settle: plan.settle, steps: plan.steps.clone() };
+    let before = plan.steps.len();
     output::talk(&format!(
-        "{} with {} nodes, {} steps, failed {}",
+        "{} with {} nodes, {before} steps, failed {}",
         plan.name,
         plan.nodes,
-        start.steps.len(),
         list.join(", ")
     ));
     let store = tempfile::tempdir().context("cannot make a store").map_err(Failure::harness)?;
@@ -69,6 +68,7 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     if answers.count() > 0 {
         output::talk(&format!("going on from {} answers of an earlier search", answers.count()));
     }
+    let starts = starts_of(&stored, &plan, &checks)?;
     let budget_ns = args.budget.as_nanos();
     let mut runs = Runs {
         again: Again { store: store.path().to_owned(), keep: false, checks },
@@ -79,18 +79,16 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
         stop: None,
         done: 0,
     };
-    let (first, _) = runs.count(&start, args.repeat)?;
-    tell(began_ns, &format!("as it was: fails {first}"));
-    if runs.stop.is_some() && first.runs < args.repeat {
-        return ended_early(&runs);
-    }
-    if first.hits == 0 {
+    let Some((start, first)) = begin(&mut runs, starts, args.repeat, began_ns)? else {
+        if runs.stop.is_some() {
+            return ended_early(&runs);
+        }
         output::talk("error: the run does not fail again, so nothing can be left out");
         output::talk("hint: `usurper replay RUN --repeat 20` says how rare it is");
         return Ok(Status::Unknown);
-    }
-    // As often as before: rounded, so that a failure that is rare to begin with may stay so.
-    let trial = Trial::new(first.hits.max(1), args.repeat);
+    };
+    // As often as before, so that a failure that is rare to begin with may stay so.
+    let trial = Trial::new(first.hits.clamp(1, surest(args.repeat)), args.repeat);
     output::talk(&format!(
         "a change is kept if {} of {} runs fail; {} runs side by side",
         trial.need, trial.of, runs.jobs
@@ -112,11 +110,84 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     std::fs::write(&path, &text)
         .with_context(|| format!("cannot write `{}`", path.display()))
         .map_err(Failure::harness)?;
-    show(&runs, &shrunk, &confirmed, &path);
+    show(&runs, before, &shrunk, &confirmed, &path);
     Ok(match stopped.or(runs.stop) {
         Some(Stop::Interrupted) => Status::Interrupted,
         _ => Status::Valid,
     })
+}
+
+/// The ways to do the run again, the shortest first.
+fn starts_of(
+    stored: &Stored,
+    plan: &Plan,
+    checks: &BTreeSet<String>,
+) -> Result<Vec<Proposal>, Failure> {
+    let nodes = plan.node_ids();
+    let mut starts: Vec<Proposal> = Vec::new();
+    for Way { form, steps, cut } in stored.ways(checks)? {
+        // Found by then, it need not be watched afterwards.
+        let settle = if cut { plan.settle.min(CUT_SETTLE) } else { plan.settle };
+        let what = format!("{}{}", form.name(), if cut { ", until it was found" } else { "" });
+        let candidate = Candidate { settle, steps };
+        // All runs to come are the shorter for it.
+        let hurried = (form == Form::AsPlanned).then(|| Proposal {
+            what: format!("{what}, a quarter of every wait"),
+            candidate: candidate.hurried(1),
+        });
+        for start in hurried.into_iter().chain([Proposal { what, candidate }]) {
+            let fits = Step::validate_all(&start.candidate.steps, &nodes).is_ok();
+            if fits && !starts.iter().any(|other| other.candidate == start.candidate) {
+                starts.push(start);
+            }
+        }
+    }
+    Ok(starts)
+}
+
+/// The way in which the run fails again the most surely, with how often it does; of those that fail each
+/// time, the shortest. None if it does not fail again.
+fn begin(
+    runs: &mut Runs,
+    starts: Vec<Proposal>,
+    repeat: u32,
+    began_ns: u64,
+) -> Result<Option<(Candidate, Rate)>, Failure> {
+    let sure = Trial::new(START_SURE.min(repeat), START_SURE.min(repeat));
+    let told = |start: &Proposal, rate: Rate| {
+        let steps = start.candidate.steps.len();
+        tell(began_ns, &format!("{}: fails {rate}, {steps} steps", start.what));
+    };
+    match runs.first_failing(&starts, sure, Effort::Guess) {
+        Ok(Some((index, tried))) => {
+            told(&starts[index], Rate { hits: tried.failed, runs: tried.failed + tried.passed });
+            // Each of these runs failed.
+            let rate = Rate { hits: repeat, runs: repeat };
+            return Ok(Some((starts[index].candidate.clone(), rate)));
+        }
+        Ok(None) => {}
+        Err(Stopped) => return Ok(None),
+    }
+    let candidates: Vec<_> = starts.iter().map(|start| &start.candidate).collect();
+    let mut most = None;
+    for each in [repeat.div_ceil(2), repeat, 2 * repeat] {
+        let counted = runs.count_all(&candidates, each)?;
+        let best = counted.iter().enumerate().rev().max_by_key(|(_, (rate, _))| rate.hits);
+        most = best.filter(|(_, (rate, _))| rate.hits > 0).map(|(index, _)| index);
+        tell(began_ns, &format!("fails {} of {each} runs at most", best.map_or(0, |b| b.1.0.hits)));
+        if most.is_some() || runs.stop.is_some() {
+            break;
+        }
+    }
+    let Some(index) = most else { return Ok(None) };
+    let (rate, checks) = runs.count(&starts[index].candidate, repeat)?;
+    told(&starts[index], rate);
+    // Of several checks, those count that fail the most often: the others come and go.
+    if let Some(often) = checks.values().max() {
+        let surest = checks.iter().filter(|(_, hits)| *hits == often);
+        runs.again.checks = surest.map(|(check, _)| check.clone()).collect();
+    }
+    Ok(Some((starts[index].candidate.clone(), rate)))
 }
 
 /// What is written in the end.
@@ -132,8 +203,8 @@ struct Confirmed {
 fn run_search(runs: &mut Runs, start: Candidate, trial: Trial, began_ns: u64) -> Shrunk {
     let nodes = runs.plan.node_ids();
     let mut trial = trial;
-    search(start, &nodes, &mut |proposals: &[Proposal]| {
-        let found = runs.first_failing(proposals, trial)?;
+    search(start, &nodes, &mut |proposals: &[Proposal], effort: Effort| {
+        let found = runs.first_failing(proposals, trial, effort)?;
         let Some((index, tried)) = found else {
             let count = proposals.len();
             tell(began_ns, &format!("kept as it is: none of {count} changes still fails"));
@@ -168,7 +239,7 @@ fn confirm(
     began_ns: u64,
     deadline_ns: u64,
 ) -> Result<Confirmed, Failure> {
-    let longest = shrunk.trail[0].candidate.settle;
+    let longest = runs.plan.settle;
     let with_room = |candidate: &Candidate| Candidate {
         settle: TimeSpan(candidate.settle.0 * 2).min(longest),
         ..candidate.clone()
@@ -189,6 +260,7 @@ fn confirm(
         tell(began_ns, &format!("confirmed with {steps} steps and settle {settle}: fails {rate}"));
         let markedly = rate.hits > best.rate.hits + CONFIRM_MARGIN;
         if best.rate.runs == 0 || markedly || rate.hits >= CONFIRM_ENOUGH {
+            let checks = always(&checks, rate);
             best = Confirmed { smallest, rate, checks, needs_defects: false };
         }
         let late = usurper_history::monotonic_ns() >= deadline_ns;
@@ -197,6 +269,12 @@ fn confirm(
         }
     }
     Ok(best)
+}
+
+/// The checks that every failure failed; where there is none, those that failed the most often.
+fn always(checks: &BTreeMap<String, u32>, rate: Rate) -> BTreeSet<String> {
+    let often = checks.values().copied().max().unwrap_or(rate.hits);
+    checks.iter().filter(|(_, hits)| **hits == often).map(|(check, _)| check.clone()).collect()
 }
 
 /// Sees to it that the schedule can be carried through without the defects, too, so that a build
@@ -226,6 +304,7 @@ fn provable(
     confirmed.needs_defects = rate.hits + 1 < confirmed.rate.hits || unknown(runs, &clocked);
     if !confirmed.needs_defects {
         tell(began_ns, &format!("goes on by the clock without the defects: fails {rate}"));
+        let checks = always(&checks, rate);
         (confirmed.smallest, confirmed.rate, confirmed.checks) = (clocked, rate, checks);
     }
     Ok(confirmed)
@@ -316,9 +395,8 @@ fn summary_of(plan: &Plan, checks: &[String], steps: usize) -> String {
     format!("{} fails {} {after}.", plan.system, checks.join(", "))
 }
 
-fn show(runs: &Runs, shrunk: &Shrunk, confirmed: &Confirmed, path: &Path) {
+fn show(runs: &Runs, before: usize, shrunk: &Shrunk, confirmed: &Confirmed, path: &Path) {
     let Confirmed { smallest, rate, .. } = confirmed;
-    let before = shrunk.trail[0].candidate.steps.len();
     output::data(&format!("steps      {} of {before}", smallest.steps.len()));
     output::data(&format!("replays    {}", how_often(*rate)));
     output::data(&format!("runs       {}", runs.done));

@@ -82,7 +82,10 @@ impl Runner<'_> {
                 return Ok(Done::Interrupted);
             }
             Ok(judged) => {
-                self.page(&judged)?;
+                if self.keeps(&judged.result) {
+                    judged.keep(&plan)?;
+                    self.page(&judged)?;
+                }
                 judged.result
             }
             Err(failure) => RunResult::of_failure(&plan, &started, &failure),
@@ -95,9 +98,18 @@ impl Runner<'_> {
         Ok(Done::Finished { dir, result: Box::new(result) })
     }
 
+    /// Whether a run keeps everything.
+    fn keeps(&self, result: &RunResult) -> bool {
+        match self.keep {
+            Keep::All => true,
+            Keep::Failed => result.outcome != Outcome::Valid,
+            Keep::None => false,
+        }
+    }
+
     /// The page to look at, where there is something to look at.
     fn page(&self, judged: &Judged) -> Result<(), Failure> {
-        if judged.result.outcome == Outcome::Valid || self.keep == Keep::None {
+        if judged.result.outcome == Outcome::Valid {
             return Ok(());
         }
         let page = report::page(&judged.dir.history(), &judged.verdict)?;
@@ -106,16 +118,11 @@ impl Runner<'_> {
 
     /// Removes what is not worth its place. What cannot be removed stays.
     fn trim(&self, dir: &RunDir, plan: &Plan, result: &RunResult) {
-        let whole = match self.keep {
-            Keep::All => true,
-            Keep::Failed => result.outcome != Outcome::Valid,
-            Keep::None => false,
-        };
-        if whole {
+        if self.keeps(result) {
             return;
         }
         let _ = fs::remove_dir_all(dir.path().join("nodes"));
-        for file in ["history.jsonl", "schedule.toml", "verdict.json"] {
+        for file in ["history.jsonl", "verdict.json"] {
             let _ = fs::remove_file(dir.path().join(file));
         }
         if plan.scenario.is_some() {

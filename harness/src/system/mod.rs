@@ -133,6 +133,8 @@ pub(crate) struct ClientOptions {
     pub(crate) kind: Option<Kind>,
     pub(crate) reads: Reads,
     pub(crate) sessions: bool,
+    /// Operations of a session are sent twice.
+    pub(crate) twice: bool,
 }
 
 /// A client of one node.

@@ -6,8 +6,8 @@ use std::{
 use proptest::prelude::*;
 use usurper_history::{NodeId, frame::Kind};
 use usurper_nemesis::{
-    Fault, GeneratorOptions, Majority, MessageKind, Mix, MixKind, RateOptions, Schedule, Shape,
-    Step, Target, TimeSpan, generate, generate_rates,
+    Change, Fault, GeneratorOptions, Majority, MessageKind, Mix, MixKind, RateOptions, Schedule,
+    Shape, Step, Target, TimeSpan, generate, generate_rates,
 };
 
 fn points() -> Vec<String> {
@@ -63,6 +63,7 @@ enum Open {
     Disk,
     Clock,
     Failpoint,
+    Members,
 }
 
 fn opens(fault: Fault) -> &'static [Open] {
@@ -73,6 +74,7 @@ fn opens(fault: Fault) -> &'static [Open] {
         Fault::DiskStall | Fault::DiskSlow | Fault::DiskFlip | Fault::DiskTruncate => &[Open::Disk],
         Fault::ClockJump | Fault::ClockRate => &[Open::Clock],
         Fault::Failpoint => &[Open::Failpoint, Open::Down],
+        Fault::Reconfigure => &[Open::Members],
         fault if fault.info().undo == Some(Fault::Heal) => &[Open::Links],
         _ => &[],
     }
@@ -99,6 +101,11 @@ fn subject(step: &Step) -> String {
     }
 }
 
+/// Whether a change asks for all the nodes as voters.
+fn is_whole(step: &Step) -> bool {
+    step.name.is_none() && step.change.as_ref().is_some_and(|change| change.learners.is_empty())
+}
+
 /// When each step begins, at the earliest and at the latest, if everything is done at once.
 fn times(steps: &Schedule) -> Vec<(Duration, Duration)> {
     let mut tracks = BTreeMap::<Option<&str>, (Duration, Duration)>::new();
@@ -118,12 +125,15 @@ fn times(steps: &Schedule) -> Vec<(Duration, Duration)> {
 fn assert_all_undone(steps: &Schedule) {
     let times = times(steps);
     for (place, step) in steps.iter().enumerate() {
-        for what in opens(step.fault) {
+        // One without a name asks for all the nodes, or is half of the way there.
+        let undo = step.fault == Fault::Reconfigure && step.name.is_none();
+        for what in opens(step.fault).iter().filter(|_| !undo) {
             let undoes = |(other, undo): (usize, &Step)| {
                 let all = undo.target.is_none() && undo.links.is_empty();
                 let in_turn = step.track.is_some() && step.track == undo.track && other > place;
-                closes(undo.fault) == Some(*what)
-                    && (all && undo.fault == Fault::Heal || subject(undo) == subject(step))
+                let whole = *what == Open::Members && is_whole(undo);
+                (closes(undo.fault) == Some(*what) || whole)
+                    && (whole || all && undo.fault == Fault::Heal || subject(undo) == subject(step))
                     && (in_turn || (other > place && times[other].0 >= times[place].1))
             };
             let undone = steps.iter().enumerate().any(undoes);
@@ -174,7 +184,8 @@ fn kind_of(step: &Step) -> Option<MixKind> {
     // A majority that is left over, which no single link is enough for.
     let web = step.fault == Fault::Cut && step.links.iter().all(|link| link.both);
     let of_it = |mix: &&Mix| mix.fault() == step.fault;
-    match step.name.is_some() || step.fault == Fault::Reset {
+    let at_once = [Fault::Reset, Fault::Transfer].contains(&step.fault);
+    match step.name.is_some() || at_once {
         true if shaped || web => Some(MixKind::Partition),
         true => Mix::ALL.iter().find(of_it).map(|mix| mix.kind()),
         false => None,
@@ -200,7 +211,7 @@ fn each_seed_has_few_families_and_all_seeds_have_each_kind() {
     }
     // Those that bring elections about come more often than the others.
     let all: usize = drawn.values().sum();
-    assert!(drawn.len() == 6 && drawn.values().all(|n| n * 100 > all * 6), "{drawn:?}");
+    assert!(drawn.len() == 7 && drawn.values().all(|n| n * 100 > all * 3), "{drawn:?}");
 }
 
 #[test]
@@ -252,7 +263,9 @@ fn faults(steps: &Schedule) -> Vec<(&Step, TimeSpan, TimeSpan)> {
             continue;
         }
         let after = &steps[index + 1..];
-        let undo = if step.links.is_empty() {
+        let undo = if step.fault == Fault::Reconfigure {
+            after.iter().find(|other| other.fault == Fault::Reconfigure && is_whole(other))
+        } else if step.links.is_empty() {
             let name = step.name.clone().map(Target::Step);
             after.iter().rev().find(|other| other.target == name)
         } else {
@@ -262,6 +275,30 @@ fn faults(steps: &Schedule) -> Vec<(&Step, TimeSpan, TimeSpan)> {
         faults.push((step, step.at.unwrap(), undo.at.unwrap()));
     }
     faults
+}
+
+/// Panics where fewer nodes than a majority of some configuration that was asked for are left, whoever
+/// leads: of all the nodes, or of those that were to vote until all were, and 4 s longer.
+fn assert_majorities_of_members(steps: &Schedule, nodes: u8) {
+    let (changes, others): (Vec<_>, Vec<_>) =
+        faults(steps).into_iter().partition(|(step, ..)| step.fault == Fault::Reconfigure);
+    let late = |to: TimeSpan| to.0 + std::time::Duration::from_secs(4);
+    for (_, now, _) in changes.iter().chain(&others) {
+        let mut named = BTreeSet::new();
+        let mut anybody = 0;
+        for (step, ..) in others.iter().filter(|(_, from, to)| from <= now && now < to) {
+            match &step.target {
+                Some(Target::Node(node)) => drop(named.insert(*node)),
+                _ => anybody += 1,
+            }
+        }
+        let open = changes.iter().filter(|(_, from, to)| from <= now && now.0 < late(*to));
+        let asked = open.map(|(step, ..)| step.change.clone().unwrap().voters);
+        for voters in asked.chain([NodeId::all(nodes).collect()]) {
+            let left = voters.iter().filter(|node| !named.contains(node)).count();
+            assert!(left >= voters.len() / 2 + 1 + anybody, "{voters:?} at {now:?} of {steps:#?}");
+        }
+    }
 }
 
 /// The most nodes that can be hit at once, whoever leads: a step at the leader may hit another one.
@@ -308,7 +345,10 @@ proptest! {
         let takes_away = |step: &Step| takes_away.contains(&step.fault);
         let most = most_hit(&steps, nodes);
         match options.majority {
-            Majority::Keep => prop_assert!(most <= usize::from((nodes - 1) / 2), "{most} of {nodes}"),
+            Majority::Keep => {
+                prop_assert!(most <= usize::from((nodes - 1) / 2), "{most} of {nodes}");
+                assert_majorities_of_members(&steps, nodes);
+            }
             Majority::Break if faults.iter().any(|(step, ..)| takes_away(step)) => {
                 prop_assert!(2 * most >= usize::from(nodes), "only {most} of {nodes}");
             }
@@ -337,4 +377,33 @@ fn faults_come_as_often_as_expected_and_overlap() {
     assert_eq!(count(Fault::Isolate) + count(Fault::Terminate), 0);
     assert!(all.iter().any(|steps| most_hit(steps, 5) > 1), "nothing overlaps");
     assert!(all.windows(2).all(|pair| pair[0] != pair[1]));
+}
+
+#[test]
+fn members_go_and_come_and_leaders_hand_over() {
+    let nodes: Vec<_> = NodeId::all(5).collect();
+    let options = RateOptions {
+        rates: BTreeMap::from([(Mix::Reconfigure, 30.0), (Mix::Transfer, 30.0)]),
+        majority: Majority::Any,
+        time: TimeSpan::millis(60_000),
+        advance: false,
+        points: Vec::new(),
+        kinds: Vec::new(),
+    };
+    let all: Vec<Step> = (0..50).flat_map(|seed| generate_rates(&nodes, &options, seed)).collect();
+    // No request is a promise: nobody may lead then.
+    assert!(all.iter().all(|step| step.optional));
+    let changes: Vec<_> = all.iter().filter_map(|step| step.change.clone()).collect();
+    let seen = |what: &str, is: &dyn Fn(&Change) -> bool| {
+        assert!(changes.iter().any(is), "no change {what}");
+    };
+    seen("of one voter", &|it| it.voters.len() == 4 && it.learners.is_empty() && !it.joint);
+    seen("through a joint configuration", &|it| it.voters.len() == 4 && it.joint);
+    seen("of two voters at once", &|it| it.voters.len() == 3);
+    seen("that makes a learner", &|it| it.learners.len() == 1);
+    seen("back to all", &|it| it.voters == nodes);
+    assert!(changes.iter().all(|it| it.voters.len() >= 3), "too few are left");
+    let transfers = all.iter().filter(|step| step.fault == Fault::Transfer);
+    let to: BTreeSet<_> = transfers.map(|step| step.target.clone().unwrap()).collect();
+    assert!(to.contains(&Target::Follower) && to.contains(&Target::Node(nodes[0])));
 }

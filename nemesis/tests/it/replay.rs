@@ -5,7 +5,7 @@ use usurper_history::{
     Body, Effect, Event, FaultRecord, HarnessEvent, Link, NodeId, NodeRecord, Outcome, Phase,
     Record, Role, Trigger,
 };
-use usurper_nemesis::{Schedule, Step, what_was_done};
+use usurper_nemesis::{Form, Schedule, Step, Target, cut_short, what_was_done, what_was_done_as};
 
 const MS: u64 = 1_000_000;
 
@@ -318,4 +318,77 @@ fn a_step_of_an_unknown_schedule_keeps_what_its_record_says_of_it() {
     let done = what_was_done(&run.phase(400, "heal").records, &[]);
     assert_eq!(done[0].delay.map(|delay| delay.to_string()).as_deref(), Some("50ms"));
     assert_eq!((&done[0].track, done[0].anyway), (&None, true));
+}
+
+/// A leader is killed and comes back; then the next one is paused by its own name, and a follower.
+fn two_leaders() -> Run {
+    Run::default()
+        .phase(0, "run")
+        .elected(200, 3)
+        .step((1000, 1010), "kill", &[3], "name=f1 target=leader", DONE)
+        .elected(1600, 2)
+        .step((2000, 2100), "restart", &[3], "target=step:f1", DONE)
+        .step((3000, 3001), "pause", &[2], "target=n2", DONE)
+        .step((3100, 3101), "resume", &[2], "target=n2", DONE)
+        .step((3200, 3201), "pause", &[3], "target=n3", DONE)
+        .step((3300, 3301), "pause", &[1], "target=n1", DONE)
+        .phase(3501, "heal")
+}
+
+#[test]
+fn each_form_names_who_was_hit_in_its_own_way() {
+    let run = two_leaders();
+    let targets = |form: Form| {
+        let steps = what_was_done_as(&run.records, &[], form);
+        let nodes: Vec<_> = NodeId::all(3).collect();
+        Step::validate_all(&steps, &nodes).unwrap_or_else(|error| panic!("{error}"));
+        let targets = steps.iter().filter_map(|step| step.target.as_ref());
+        targets.map(Target::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(targets(Form::AsPlanned), "leader step:f1 n2 n2 n3 n1");
+    assert_eq!(targets(Form::Nodes), "n3 step:f1 n2 n2 n3 n1");
+    assert_eq!(targets(Form::Parts), "leader step:f1 leader leader old-leader n1");
+    assert_eq!(targets(Form::Clock), "n3 step:f1 n2 n2 n3 n1");
+    assert_eq!(
+        what_was_done_as(&run.records, &[], Form::AsPlanned),
+        what_was_done(&run.records, &[])
+    );
+}
+
+#[test]
+fn only_the_clock_needs_no_event() {
+    let run = two_leaders();
+    for form in Form::ALL {
+        let steps = what_was_done_as(&run.records, &[], form);
+        let waits = steps.iter().filter(|step| step.on.is_some()).count();
+        assert_eq!(waits, if form == Form::Clock { 0 } else { 2 }, "{}", form.name());
+    }
+    let planned =
+        steps("[[steps]]\ndo = 'pause'\ntarget = 'trigger'\non = { event = 'heartbeat' }");
+    let run = Run::default().phase(0, "run");
+    let run = run.step((100, 101), "pause", &[2], "target=trigger", DONE).phase(101, "heal");
+    let clock = what_was_done_as(&run.records, &planned, Form::Clock);
+    let [pause] = clock.as_slice() else { panic!("{clock:?}") };
+    assert_eq!((&pause.on, &pause.target), (&None, &Some(Target::Node(NodeId(2)))));
+    assert_eq!(pause.after.unwrap().to_string(), "100ms");
+    assert_eq!(what_was_done_as(&run.records, &planned, Form::Nodes)[0].on, planned[0].on);
+}
+
+#[test]
+fn what_came_after_the_finding_is_left_out_with_the_rest_of_the_time() {
+    let run = two_leaders();
+    let done = |found_ms: u64| {
+        let steps = what_was_done(&cut_short(&run.records, found_ms * MS), &[]);
+        let list = steps.iter().map(|step| {
+            let after = step.after.map_or_else(String::new, |after| format!(" after {after}"));
+            format!("{}{after}", step.fault)
+        });
+        list.collect::<Vec<_>>().join(", ")
+    };
+    // The next step does not begin, although the run goes on a little.
+    assert_eq!(done(1999), "kill after 800ms, wait after 1s 489ms");
+    assert_eq!(done(2000), "kill after 800ms, restart after 400ms, wait after 400ms");
+    // A run that had been healed by then had done all that it did.
+    assert_eq!(cut_short(&run.records, 3501 * MS), run.records);
+    assert!(done(3501).ends_with("pause after 99ms, wait after 200ms"), "{}", done(3501));
 }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use usurper_history::NodeId;
 use usurper_nemesis::{
-    Candidate, Fault, GeneratorOptions, Mix, Proposal, Step, Stopped, Target, TimeSpan, Trial,
-    generate, shrink,
+    Candidate, Effort, Fault, GeneratorOptions, Mix, Proposal, Step, Stopped, Target, TimeSpan,
+    Trial, generate, shrink,
 };
 
 fn nodes() -> Vec<NodeId> {
@@ -73,7 +73,7 @@ proptest! {
         let start = start(seed);
         let needed = chosen(&start, &picks);
         let mut asked = 0;
-        let shrunk = shrink(start, &nodes(), &mut |proposals| {
+        let shrunk = shrink(start, &nodes(), &mut |proposals, _| {
             asked += proposals.len();
             for proposal in proposals {
                 assert!(Step::validate_all(&proposal.candidate.steps, &nodes()).is_ok());
@@ -98,7 +98,7 @@ proptest! {
             let sum: u128 = c.steps.iter().map(|s| s.after.unwrap_or_default().0.as_millis()).sum();
             sum + c.settle.0.as_millis()
         };
-        let shrunk = shrink(start, &nodes(), &mut |proposals| {
+        let shrunk = shrink(start, &nodes(), &mut |proposals, _| {
             Ok(first_failing(proposals, |c| waits(c) >= u128::from(needed_ms)))
         });
         let left = waits(shrunk.smallest());
@@ -120,7 +120,7 @@ proptest! {
         let mut run = |c: &Candidate| {
             random.random_bool(if has_in_order(c, &needed) { 0.9 } else { 0.02 })
         };
-        let shrunk = shrink(start, &nodes(), &mut |proposals| {
+        let shrunk = shrink(start, &nodes(), &mut |proposals, _| {
             Ok(proposals.iter().position(|proposal| {
                 let mut trial = Trial::new(5, 7);
                 loop {
@@ -143,9 +143,9 @@ proptest! {
         let answer = |proposals: &[Proposal]| first_failing(proposals, |c| {
             has_in_order(c, &needed) && c.steps.len() >= 2
         });
-        let whole = shrink(start.clone(), &nodes(), &mut |proposals| Ok(answer(proposals)));
+        let whole = shrink(start.clone(), &nodes(), &mut |proposals, _| Ok(answer(proposals)));
         let mut answers = Vec::new();
-        let part = shrink(start.clone(), &nodes(), &mut |proposals| {
+        let part = shrink(start.clone(), &nodes(), &mut |proposals, _| {
             if answers.len() == stop {
                 return Err(Stopped);
             }
@@ -155,7 +155,7 @@ proptest! {
         prop_assert!(part.complete || answers.len() == stop);
         prop_assert!(whole.trail.starts_with(&part.trail), "it has come as far");
         let mut given = answers.into_iter();
-        let resumed = shrink(start, &nodes(), &mut |proposals| {
+        let resumed = shrink(start, &nodes(), &mut |proposals, _| {
             Ok(given.next().unwrap_or_else(|| answer(proposals)))
         });
         prop_assert_eq!(resumed.trail, whole.trail);
@@ -165,7 +165,7 @@ proptest! {
 #[test]
 fn what_never_fails_stays_as_it_is() {
     let start = start(1);
-    let shrunk = shrink(start.clone(), &nodes(), &mut |_| Ok(None));
+    let shrunk = shrink(start.clone(), &nodes(), &mut |_, _| Ok(None));
     assert!(shrunk.complete);
     assert_eq!((shrunk.trail.len(), shrunk.smallest()), (1, &start));
 }
@@ -176,7 +176,7 @@ fn targets_and_links_become_fewer() {
     cut.links = ["n1->n2", "n2->n1", "n3<->n4"].map(|link| link.parse().unwrap()).to_vec();
     let kill = Step::new(Fault::Kill, Some("n1,n2,n5".parse().unwrap()));
     let start = Candidate { settle: TimeSpan::millis(100), steps: vec![kill, cut] };
-    let shrunk = shrink(start, &nodes(), &mut |proposals| {
+    let shrunk = shrink(start, &nodes(), &mut |proposals, _| {
         Ok(first_failing(proposals, |c| {
             let hits = |t: &Target| t.to_string().contains("n2");
             c.steps.iter().any(|step| step.target.as_ref().is_some_and(hits))
@@ -222,7 +222,7 @@ fn times_and_counts_become_less_and_a_defect_is_not_waited_for() {
         on = { event = "defect-hit", node = "n2" }
     "#;
     let start: Candidate = toml::from_str(text).unwrap();
-    let shrunk = shrink(start.clone(), &nodes(), &mut |proposals| {
+    let shrunk = shrink(start.clone(), &nodes(), &mut |proposals, _| {
         // It takes all four steps, half of the loss, and some time before it.
         let fails = |c: &Candidate| {
             let loss = c.steps.iter().find(|step| step.fault == Fault::Loss);
@@ -243,7 +243,91 @@ fn times_and_counts_become_less_and_a_defect_is_not_waited_for() {
     let waits = |c: &Candidate| {
         c.steps.iter().any(|step| step.fault == Fault::Restart && step.on.is_some())
     };
-    let kept = shrink(start, &nodes(), &mut |proposals| Ok(first_failing(proposals, waits)));
+    let kept = shrink(start, &nodes(), &mut |proposals, _| Ok(first_failing(proposals, waits)));
     let [only] = kept.smallest().steps.as_slice() else { panic!("{:?}", kept.smallest()) };
     assert!(wait(only).contains("defect-hit"));
+}
+
+#[test]
+fn a_failure_of_few_faults_is_guessed_in_one_question_for_each_number_of_them() {
+    let start = start(7);
+    let faults: Vec<_> =
+        (0..start.steps.len()).filter(|i| stands_alone(&start.steps[*i])).collect();
+    for picked in [&faults[2..3], &[faults[1], faults[4]], &[faults[2], faults[5], faults[7]]] {
+        let pick = |i: &usize| (start.steps[*i].fault, start.steps[*i].target.clone());
+        let needed: Vec<_> = picked.iter().map(pick).collect();
+        let (mut guesses, mut sure) = (0, 0);
+        let shrunk = shrink(start.clone(), &nodes(), &mut |proposals, effort| {
+            let found = first_failing(proposals, |c| has_in_order(c, &needed));
+            if found.is_none_or(|i| proposals[i].candidate.steps.len() > 2 * needed.len()) {
+                *if effort == Effort::Guess { &mut guesses } else { &mut sure } += 1;
+            }
+            Ok(found)
+        });
+        assert_eq!(shrunk.smallest().steps.len(), needed.len());
+        assert!(guesses <= 12, "{guesses} guesses for {}", needed.len());
+    }
+}
+
+#[test]
+fn all_that_undoes_a_fault_goes_with_it() {
+    let text = r#"
+        settle = "200ms"
+        [[steps]]
+        name = "f1"
+        do = "failpoint"
+        target = "n1"
+        point = "vote.after-cast-before-send"
+        act = "crash"
+        [[steps]]
+        do = "advance"
+        target = "n2"
+        by = 1
+        [[steps]]
+        do = "failpoint-release"
+        target = "step:f1"
+        [[steps]]
+        do = "restart"
+        target = "step:f1"
+    "#;
+    let start: Candidate = toml::from_str(text).unwrap();
+    let mut asked = Vec::new();
+    shrink(start, &nodes(), &mut |proposals, _| {
+        asked.extend(proposals.iter().map(|proposal| proposal.what.clone()));
+        Ok(None)
+    });
+    let all = "failpoint n1, failpoint-release step:f1, restart step:f1";
+    assert!(asked.contains(&format!("only {all}")), "{asked:?}");
+    assert!(asked.contains(&format!("without {all}")), "{asked:?}");
+}
+
+#[test]
+fn a_hurried_schedule_waits_for_a_part_of_the_time_and_for_the_same_events() {
+    let text = r#"
+        settle = "2s"
+        [[steps]]
+        do = "pause"
+        target = "n1"
+        after = "800ms"
+        within = "3s"
+        on = { event = "leader-elected" }
+        [[steps]]
+        do = "resume"
+        target = "n1"
+        at = "4s"
+        [[steps]]
+        do = "wait"
+        after = "60ms"
+    "#;
+    let start: Candidate = toml::from_str(text).unwrap();
+    let hurried = start.hurried(1);
+    assert_eq!(hurried.settle, start.settle);
+    assert_eq!(hurried.steps[0].after, Some(TimeSpan::millis(200)));
+    assert_eq!(
+        (&hurried.steps[0].on, hurried.steps[0].within),
+        (&start.steps[0].on, start.steps[0].within)
+    );
+    assert_eq!(hurried.steps[1].at, Some(TimeSpan::millis(1000)));
+    assert_eq!(hurried.steps[2].after, None);
+    assert_eq!(start.hurried(0).steps[1].at, Some(TimeSpan::default()));
 }

@@ -101,6 +101,16 @@ impl Machine {
         self.values.get(key).cloned().unwrap_or(Value::Null)
     }
 
+    pub(crate) fn has_session(&self, id: u64) -> bool {
+        self.sessions.contains_key(&id)
+    }
+
+    pub(crate) fn forget(&mut self, id: u64) {
+        if let Some(session) = self.sessions.remove(&id) {
+            self.digest ^= session.digest(id);
+        }
+    }
+
     /// Whether this operation of a session would take effect, and is not one that was done before.
     pub(crate) fn is_new(&self, session: u64, serial: u64) -> bool {
         self.sessions.get(&session).is_some_and(|known| serial > known.serial)
@@ -228,10 +238,8 @@ impl Machine {
             return;
         }
         let oldest = self.sessions.iter().min_by_key(|(_, session)| session.used);
-        if let Some(id) = oldest.map(|(id, _)| *id)
-            && let Some(session) = self.sessions.remove(&id)
-        {
-            self.digest ^= session.digest(id);
+        if let Some(id) = oldest.map(|(id, _)| *id) {
+            self.forget(id);
         }
     }
 }
