@@ -90,7 +90,12 @@ impl<'a> Episodes<'a> {
 
     /// Something is broken from the begin to the end, there is unrest under it, and then nothing more
     /// happens: what goes wrong for good has the time to show.
+    /// In part of the draws there is quiet first, and no unrest: a leader that has led for long is hit out
+    /// of the blue.
     pub(crate) fn lasting(&mut self, span: Span) {
+        let quiet = self.random.random_bool(0.3);
+        let start = if quiet { span.at(self.random.random_range(0.3..0.7)) } else { span.start };
+        let span = Span { start, ..span };
         let name = self.next_name();
         let Strike { fault, undos } = match (self.random.random_bool(0.5), self.taker()) {
             (true, Some(mix)) => {
@@ -107,6 +112,9 @@ impl<'a> Episodes<'a> {
             }
         };
         self.by_the_clock(fault, undos, span);
+        if quiet {
+            return;
+        }
         let gap = of_any_scale(GAP_MIN * 4, span.length() / 8, &mut self.random);
         let unrest = Span { start: span.start + gap, end: span.at(0.4) };
         match self.random.random_range(0..10) {
@@ -380,7 +388,9 @@ impl<'a> Episodes<'a> {
 
     /// Another shape than one node that is cut off.
     fn reshape(&mut self, Strike { fault, undos }: &mut Strike) {
-        const SHAPES: [Fault; 6] = [
+        // Halves twice, because each side may elect.
+        const SHAPES: [Fault; 7] = [
+            Fault::Halves,
             Fault::Halves,
             Fault::MajorityMinority,
             Fault::Bridge,
