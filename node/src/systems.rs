@@ -1,6 +1,6 @@
 //! What can be run, and with which options.
 
-use usurper_history::Timing;
+use usurper_history::{Timing, frame::Kind};
 
 use crate::{
     args::{NodeArgs, NodeError, run_as},
@@ -24,6 +24,8 @@ pub struct SystemInfo {
     pub serves_data: bool,
     /// Names of the events that it can emit.
     pub events: &'static [&'static str],
+    /// The kinds of messages that its nodes send each other.
+    pub messages: &'static [Kind],
     timing: TimingOf,
     pub(crate) run: Run,
 }
@@ -78,6 +80,18 @@ const SYSTEMS: &[SystemInfo] = &[
             "defect-hit",
             "failpoint",
         ],
+        messages: &[
+            Kind::Hello,
+            Kind::Welcome,
+            Kind::Heartbeat,
+            Kind::HeartbeatReply,
+            Kind::Notification,
+            Kind::SubjectiveDown,
+            Kind::ObjectiveDown,
+            Kind::FollowerInfo,
+            Kind::LeaderInfo,
+            Kind::EpochAck,
+        ],
         timing: fle::timing,
         run: run_as::<Fle>,
     },
@@ -108,6 +122,24 @@ const SYSTEMS: &[SystemInfo] = &[
             "read",
             "conn",
             "defect-hit",
+        ],
+        messages: &[
+            Kind::Hello,
+            Kind::Welcome,
+            Kind::Heartbeat,
+            Kind::HeartbeatReply,
+            Kind::VoteRequest,
+            Kind::VoteReply,
+            Kind::PrevoteRequest,
+            Kind::PrevoteReply,
+            Kind::Append,
+            Kind::AppendReply,
+            Kind::Snapshot,
+            Kind::SnapshotReply,
+            Kind::TimeoutNow,
+            Kind::Transfer,
+            Kind::ReadRequest,
+            Kind::ReadReply,
         ],
         timing: raft::timing,
         run: run_as::<Raft>,

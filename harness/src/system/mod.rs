@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde_json::Value;
-use usurper_history::{Clock, NodeId, OpType, Record, Timing, control::Command};
+use usurper_history::{Clock, NodeId, OpType, Record, Timing, control::Command, frame};
 use usurper_nemesis::{Bending, Fault, Network, Stream, Wire};
 use usurper_node::{DefectInfo, FailpointInfo, ParamInfo};
 
@@ -47,6 +47,10 @@ pub(crate) trait System: Sync {
     }
     /// What its nodes send each other, as far as the network can tell.
     fn wire(&self) -> Wire;
+    /// The kinds of messages that it can tell apart.
+    fn messages(&self) -> &'static [frame::Kind] {
+        &[]
+    }
     /// What clients can ask for; nothing where it serves no data.
     fn workloads(&self) -> &'static [Kind] {
         &[]

@@ -7,7 +7,7 @@
 use std::{path::PathBuf, process::Command as Program};
 
 use anyhow::anyhow;
-use usurper_history::{NodeId, Timing, control::Command};
+use usurper_history::{NodeId, Timing, control::Command, frame};
 use usurper_nemesis::{Bending, Fault, TimeSpan, Wire};
 use usurper_node::{DefectInfo, ParamInfo, store};
 
@@ -19,6 +19,24 @@ use super::{
 use crate::{failure::Failure, plan::Plan, workload::Kind};
 
 const PROGRAM: &str = "raft-rs-node";
+
+const MESSAGES: &[frame::Kind] = &[
+    frame::Kind::Hello,
+    frame::Kind::Welcome,
+    frame::Kind::Heartbeat,
+    frame::Kind::HeartbeatReply,
+    frame::Kind::VoteRequest,
+    frame::Kind::VoteReply,
+    frame::Kind::PrevoteRequest,
+    frame::Kind::PrevoteReply,
+    frame::Kind::Append,
+    frame::Kind::AppendReply,
+    frame::Kind::Snapshot,
+    frame::Kind::TimeoutNow,
+    frame::Kind::Transfer,
+    frame::Kind::ReadRequest,
+    frame::Kind::ReadReply,
+];
 
 const PARAMS: &[ParamInfo] = &[
     ParamInfo {
@@ -145,6 +163,10 @@ impl System for RaftRs {
 
     fn wire(&self) -> Wire {
         Wire::Frames
+    }
+
+    fn messages(&self) -> &'static [frame::Kind] {
+        MESSAGES
     }
 
     fn workloads(&self) -> &'static [Kind] {

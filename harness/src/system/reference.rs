@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::LazyLock};
 
 use anyhow::{Context, anyhow};
-use usurper_history::{NodeId, Record, Timing, control::Command};
+use usurper_history::{NodeId, Record, Timing, control::Command, frame};
 use usurper_nemesis::{Bending, Fault, Stream, Wire};
 use usurper_node::{DefectInfo, FailpointInfo, ParamInfo, SystemInfo, machine, store};
 
@@ -82,6 +82,10 @@ impl System for Reference {
 
     fn has_sessions(&self) -> bool {
         self.0.serves_data
+    }
+
+    fn messages(&self) -> &'static [frame::Kind] {
+        self.0.messages
     }
 
     fn timing(&self, plan: &Plan) -> Result<Timing, Failure> {
