@@ -168,18 +168,18 @@ impl Timeline {
 
     /// The same, although somebody who limps can speak to them.
     pub(crate) fn connected_majority_beside_limping(&self) -> BTreeSet<NodeId> {
-        self.mesh_of(&self.usable_members())
+        self.meshes_of(&self.usable())
     }
 
-    fn usable_members(&self) -> Vec<NodeId> {
+    fn meshes_of(&self, usable: &[NodeId]) -> BTreeSet<NodeId> {
+        let is_quorum = |nodes: &BTreeSet<NodeId>| self.configurations.is_quorum(nodes);
+        mesh::members_of_meshes(usable, is_quorum, |a, b| self.is_connected(a, b))
+    }
+
+    fn usable(&self) -> Vec<NodeId> {
         let takes_part =
             |node: &NodeId| self.is_usable(*node) && self.configurations.may_be_member(*node);
         self.members.iter().copied().filter(takes_part).collect()
-    }
-
-    fn mesh_of(&self, usable: &[NodeId]) -> BTreeSet<NodeId> {
-        let is_quorum = |nodes: &BTreeSet<NodeId>| self.configurations.is_quorum(nodes);
-        mesh::members_of_meshes(usable, is_quorum, |a, b| self.is_connected(a, b))
     }
 
     /// Whether a node runs, answers, is not stopped and not slowed.
@@ -411,12 +411,12 @@ impl Timeline {
     }
 
     fn remesh(&mut self) {
-        let usable = self.usable_members();
+        let usable = self.usable();
         let speaks_to =
             |from, to: &NodeId| !self.cut.contains(&Link { from, to: *to }) && from != *to;
         let mut limping = self.members.iter().copied().filter(|node| self.is_limping(*node));
         let disturbed = limping.any(|from| usable.iter().any(|to| speaks_to(from, to)));
-        self.meshed = if disturbed { BTreeSet::new() } else { self.mesh_of(&usable) };
+        self.meshed = if disturbed { BTreeSet::new() } else { self.meshes_of(&usable) };
     }
 
     /// Whether a node takes part, but not as it should.
