@@ -255,7 +255,20 @@ impl Node {
         self.draw_patience();
         let (events, deposed, lost) = self.shown.look(&self.raw.raft, cause);
         for event in events {
+            // raft-rs does not tell what a setting changes; it is at work in each of these.
+            let hit = match event {
+                Event::RoleChange { to: Role::Candidate, .. } => {
+                    Some((Defect::NoPrevote, "a campaign that asked nobody before"))
+                }
+                Event::LeaderElected { .. } => {
+                    Some((Defect::NoCheckQuorum, "a leadership that no silence ends"))
+                }
+                _ => None,
+            };
             self.emit(event);
+            if let Some((defect, place)) = hit.filter(|(defect, _)| self.options.has(*defect)) {
+                self.hit(defect, place);
+            }
         }
         if deposed {
             self.abandon_proposals();
@@ -342,6 +355,9 @@ impl Node {
     /// A leader sent the state that its log begins with.
     fn install(&mut self, snapshot: Snapshot) {
         let last = place(&snapshot);
+        if snapshot.data.is_empty() {
+            self.hit(Defect::SnapshotWithoutData, "a snapshot without a state");
+        }
         // Without the switch there is none that cannot be read: its frame has a checksum.
         self.machine = restore(&snapshot).unwrap_or_default();
         (self.applied, self.committed) = (last.index, last.index);
