@@ -30,6 +30,9 @@ pub struct EtcdLog {
     started: bool,
     /// etcd's names for the members.
     members: BTreeMap<String, NodeId>,
+    /// Who leads in which term, by a name that is nobody's yet: a server that restarts can hear of
+    /// its leader before it has read its members from its log.
+    unnamed_leader: Option<(String, u64)>,
     votes: Vec<NodeId>,
     /// Why the role is about to change, as the line before says.
     why: Option<String>,
@@ -44,15 +47,25 @@ impl EtcdLog {
             teller: Teller::new(node, inc, "raft", Role::Follower),
             started: false,
             members: BTreeMap::new(),
+            unnamed_leader: None,
             votes: Vec::new(),
             why: None,
             stopping: false,
         }
     }
 
-    /// Notes who a member is.
-    pub fn name_member(&mut self, id: &str, node: NodeId) {
+    /// Notes who a member is, at `t`. If that is the leader, of whom the server has told already, it is
+    /// known from now on.
+    pub fn name_member(&mut self, id: &str, node: NodeId, t: u64) -> Vec<Record> {
         self.members.insert(id.to_owned(), node);
+        match self.unnamed_leader.take_if(|(leader, _)| leader == id) {
+            Some((_, term)) => vec![self.knows(Some(node), term, t)],
+            None => Vec::new(),
+        }
+    }
+
+    fn knows(&mut self, leader: Option<NodeId>, in_term: u64, t: u64) -> Record {
+        self.teller.event(t, Event::LeaderKnown { leader, in_term })
     }
 
     /// The log begins while the server runs.
@@ -71,16 +84,16 @@ impl EtcdLog {
                 _ => Vec::new(),
             },
             ["raft.node:", _, verb, .., id, "at", "term", term] => {
-                let leader = match *verb {
-                    "elected" | "changed" => self.members.get(*id).copied(),
-                    "lost" => None,
-                    _ => return Vec::new(),
-                };
-                // A leader whose address has not been logged yet cannot be named.
-                let known = leader.is_some() || *verb == "lost";
-                match (known, term.parse()) {
-                    (true, Ok(in_term)) => {
-                        vec![self.teller.event(t, Event::LeaderKnown { leader, in_term })]
+                let Ok(in_term) = term.parse() else { return Vec::new() };
+                self.unnamed_leader = None;
+                match (*verb, self.members.get(*id).copied()) {
+                    ("lost", _) => vec![self.knows(None, in_term, t)],
+                    ("elected" | "changed", Some(leader)) => {
+                        vec![self.knows(Some(leader), in_term, t)]
+                    }
+                    ("elected" | "changed", None) => {
+                        self.unnamed_leader = Some(((*id).to_owned(), in_term));
+                        Vec::new()
                     }
                     _ => Vec::new(),
                 }

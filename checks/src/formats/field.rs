@@ -360,7 +360,10 @@ impl Follower {
         match dialect {
             Dialect::Etcd => {
                 let mut log = EtcdLog::new(node, inc);
-                cast.ids.iter().for_each(|(id, node)| log.name_member(id, *node));
+                for (id, node) in &cast.ids {
+                    let known = log.name_member(id, *node, 0);
+                    debug_assert!(known.is_empty(), "nothing was told yet");
+                }
                 if joins {
                     log.join();
                 }

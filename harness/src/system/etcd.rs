@@ -9,7 +9,7 @@ use std::{net::SocketAddr, path::PathBuf, process::Command};
 use anyhow::anyhow;
 use serde_json::Value;
 use usurper_checks::formats::{ETCD_EVENTS, EtcdLog};
-use usurper_history::{NodeId, Timing};
+use usurper_history::{NodeId, Record, Timing};
 use usurper_nemesis::{Fault, Network, Stream, TimeSpan, Wire};
 use usurper_node::{DefectInfo, ParamInfo};
 
@@ -180,13 +180,14 @@ impl LogReader {
     }
 
     /// A member's name for itself, with its address: its last number is the node.
-    fn learn_member(&mut self, line: &Value) {
+    fn learn_member(&mut self, line: &Value, now_ns: u64) -> Vec<Record> {
         let id = line["added-peer-id"].as_str();
         let url = line["added-peer-peer-urls"][0].as_str();
         let host = url.and_then(|url| url.strip_prefix("http://")?.split(':').next());
         let number = host.and_then(|host| host.rsplit('.').next()?.parse().ok());
-        if let (Some(id), Some(number)) = (id, number) {
-            self.log.name_member(id, NodeId(number));
+        match (id, number) {
+            (Some(id), Some(number)) => self.log.name_member(id, NodeId(number), now_ns),
+            _ => Vec::new(),
         }
     }
 }
@@ -199,10 +200,7 @@ impl LineReader for LogReader {
             return Reading::Translated(Vec::new());
         };
         match line["msg"].as_str() {
-            Some("added member") => {
-                self.learn_member(&line);
-                Reading::Translated(Vec::new())
-            }
+            Some("added member") => Reading::Translated(self.learn_member(&line, now_ns)),
             Some("now serving peer/client/metrics") => Reading::Serves,
             Some(message) => Reading::Translated(self.log.message(message, now_ns)),
             None => Reading::Translated(Vec::new()),
@@ -280,6 +278,16 @@ mod tests {
                 "10 leader-known term 4",
             ]
         );
+    }
+
+    #[test]
+    fn a_leader_that_is_named_late_is_known_then() {
+        let elected = "raft.node: bb elected leader aa at term 4";
+        let known = r#"1 leader-known term 0 "n2""#;
+        assert_eq!(read(&[ADDED, elected]), [known]);
+        assert_eq!(read(&[elected, ADDED]), [known]);
+        let lost = "raft.node: bb lost leader aa at term 4";
+        assert_eq!(read(&[elected, lost, ADDED]), ["1 leader-known term 0"]);
     }
 
     #[test]
