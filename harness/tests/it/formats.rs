@@ -21,7 +21,8 @@ fn the_logs_of_a_cluster_tell_who_led() {
         0,
         &[
             "format     zookeeper: n1.log, n2.log, n3.log",
-            "n3   1    from 0.842 s to 109.407 s: its log stops (n3:78, elected with n1)",
+            "n3   1    from 0.842 s to 109.407 s: its log stops, and it was followed until 109.",
+            "(n3:78, elected with n1)",
             "valid    dual-leaders",
             "n2 (epoch 2) and n3 (epoch 3) both held the role of leader for 10 s",
             "lines n3:202 n2:189",
