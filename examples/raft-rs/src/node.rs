@@ -500,3 +500,6 @@ fn persist(
 ) -> Event {
     Event::Persist { what: what.to_owned(), value, bound_to, up_to, zxid: None, ok: true }
 }
+
+#[cfg(test)]
+mod tests;
