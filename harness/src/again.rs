@@ -1,6 +1,9 @@
 //! Doing a run again and saying whether it failed the same checks.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use tokio::sync::watch;
 use usurper_checks::Judgement;
@@ -39,29 +42,60 @@ impl Again {
     pub(crate) fn run(&self, plan: &Plan, cancel: watch::Receiver<bool>) -> Outcome {
         match self.try_run(plan, cancel) {
             Ok(outcome) => outcome,
-            Err(failure) => Outcome::Broken(match failure.hint {
-                Some(hint) => format!("{:#} ({hint})", failure.error),
-                None => format!("{:#}", failure.error),
-            }),
+            Err(failure) => Outcome::Broken(failure.in_a_line()),
         }
     }
 
     fn try_run(&self, plan: &Plan, cancel: watch::Receiver<bool>) -> Result<Outcome, Failure> {
-        let judged = execute_until(plan, &self.store, &mut Silent, cancel)?;
-        let failed = invalid_checks(&judged.verdict);
-        let (end, judgement) = (judged.end, judged.verdict.judgement);
-        judged.keep_if(self.keep, plan)?;
-        if end == RunEnd::Interrupted {
+        let Some(seen) = see(plan, &self.store, cancel, |_| self.keep)? else {
             return Ok(Outcome::Interrupted);
-        }
-        let same: BTreeSet<_> = match self.checks.is_empty() {
-            true => failed,
-            false => failed.intersection(&self.checks).cloned().collect(),
         };
-        Ok(match judgement {
+        let same: BTreeSet<_> = match self.checks.is_empty() {
+            true => seen.failed,
+            false => seen.failed.intersection(&self.checks).cloned().collect(),
+        };
+        Ok(match seen.unknown {
             _ if !same.is_empty() => Outcome::Failed(same),
-            Judgement::Unknown => Outcome::Unknown,
-            _ => Outcome::Passed,
+            true => Outcome::Unknown,
+            false => Outcome::Passed,
         })
     }
+}
+
+/// How a run went that is one of many.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Seen {
+    /// Every check that is invalid.
+    pub(crate) failed: BTreeSet<String>,
+    /// Not every check had enough to judge.
+    pub(crate) unknown: bool,
+    /// How long it took to get the next leader, in the middle, in nanoseconds.
+    pub(crate) failover_ns: Option<u64>,
+    /// Where it is, if it was kept.
+    pub(crate) kept: Option<PathBuf>,
+}
+
+/// Runs a plan on this thread, watched by nobody, and keeps the run if `keep` says so. Of a run that
+/// was interrupted, nothing is seen.
+///
+/// # Errors
+/// When the harness fails.
+pub(crate) fn see(
+    plan: &Plan,
+    store: &Path,
+    cancel: watch::Receiver<bool>,
+    keep: impl FnOnce(&Seen) -> bool,
+) -> Result<Option<Seen>, Failure> {
+    let judged = execute_until(plan, store, &mut Silent, cancel)?;
+    let mut seen = Seen {
+        failed: invalid_checks(&judged.verdict),
+        unknown: judged.verdict.judgement == Judgement::Unknown,
+        failover_ns: judged.result.figures.as_ref().and_then(|figures| figures.failover_ns),
+        kept: None,
+    };
+    let keep = keep(&seen);
+    seen.kept = keep.then(|| judged.dir.path().to_owned());
+    let end = judged.end;
+    judged.keep_if(keep, plan)?;
+    Ok((end != RunEnd::Interrupted).then_some(seen))
 }

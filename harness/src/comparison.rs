@@ -7,23 +7,15 @@ use std::{
 
 use serde::Serialize;
 
-use crate::statistics::{Rate, fisher_less, rank_sum};
+use crate::{
+    again::Seen,
+    statistics::{Rate, fisher_less, rank_sum},
+};
 
 /// A difference that chance alone makes less often than this is one.
 const SIGNIFICANT: f64 = 0.05;
 /// A fix must leave less than this share of the failures, with 95 % confidence.
 const LEFT_AT_MOST: f64 = 0.1;
-
-/// How one run went, as far as a comparison looks at it.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Seen {
-    /// Every check that is invalid.
-    pub(crate) failed: BTreeSet<String>,
-    /// Not every check had enough to judge.
-    pub(crate) unknown: bool,
-    /// How long it took to get the next leader, in the middle, in nanoseconds.
-    pub(crate) failover_ns: Option<u64>,
-}
 
 /// The runs of one side.
 #[derive(Clone, Debug, Default)]
@@ -179,7 +171,7 @@ mod tests {
 
     fn seen(failed: &[&str], unknown: bool) -> Seen {
         let failed = failed.iter().map(|check| (*check).to_owned()).collect();
-        Seen { failed, unknown, failover_ns: None }
+        Seen { failed, unknown, failover_ns: None, kept: None }
     }
 
     /// So many hits of so many runs on each side.

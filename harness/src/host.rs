@@ -98,6 +98,7 @@ impl Host for Controller<'_> {
             kind: None,
             reads: Reads::default(),
             sessions: false,
+            twice: false,
         });
         Ok(Box::pin(async move {
             let operation = system::Operation { f, key: None, value: Some(value) };

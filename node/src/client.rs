@@ -87,6 +87,16 @@ impl Client {
 
     /// Asks as the request says, under the next serial of this connection, and waits for the answer.
     pub async fn ask(&mut self, request: Request, timeout: Duration) -> Outcome {
+        self.ask_times(1, request, timeout).await
+    }
+
+    /// Sends the request twice, as somebody does who missed the answer, and waits for both answers:
+    /// what one of them says was done was done.
+    pub async fn ask_twice(&mut self, request: Request, timeout: Duration) -> Outcome {
+        self.ask_times(2, request, timeout).await
+    }
+
+    async fn ask_times(&mut self, times: usize, request: Request, timeout: Duration) -> Outcome {
         let not_sent = |error: &str| Outcome::Fail(error.to_owned());
         self.leader_hint = None;
         if self.broken {
@@ -98,7 +108,7 @@ impl Client {
         }
         self.serial += 1;
         let request = Request { serial: self.serial, ..request };
-        let outcome = match tokio::time::timeout(timeout, self.exchange(&request)).await {
+        let outcome = match tokio::time::timeout(timeout, self.exchange(times, &request)).await {
             Ok(Ok(Reply { ok: true, value, .. })) => Outcome::Ok(value.unwrap_or(Value::Null)),
             Ok(Ok(Reply { unknown: true, error, .. })) => Outcome::Info(error.unwrap_or_default()),
             Ok(Ok(Reply { denied: true, error, .. })) => Outcome::No(error.unwrap_or_default()),
@@ -115,10 +125,21 @@ impl Client {
         outcome
     }
 
-    async fn exchange(&mut self, request: &Request) -> Result<Reply, StreamError> {
+    async fn exchange(&mut self, times: usize, request: &Request) -> Result<Reply, StreamError> {
         let body = to_json(request);
         let frame = Frame { kind: Kind::Request, term: 0, index: request.serial, body };
-        self.stream.writer.write_all(&frame.encode()).await?;
+        self.stream.writer.write_all(&frame.encode().repeat(times)).await?;
+        let mut reply = self.reply_to(request).await?;
+        for _ in 1..times {
+            let other = self.reply_to(request).await?;
+            if certainty(&other) > certainty(&reply) {
+                reply = other;
+            }
+        }
+        Ok(reply)
+    }
+
+    async fn reply_to(&mut self, request: &Request) -> Result<Reply, StreamError> {
         let frame = self.stream.reader.next().await?;
         if frame.kind != Kind::Reply {
             return Err(StreamError::Unexpected("not a reply"));
@@ -129,6 +150,17 @@ impl Client {
             return Err(StreamError::Unexpected("a reply to another request"));
         }
         Ok(reply)
+    }
+}
+
+/// Which of two answers to one operation tells more of what became of it. A refusal is about the
+/// attempt that it answers, and the other one may have come through.
+fn certainty(reply: &Reply) -> u8 {
+    match reply {
+        Reply { ok: true, .. } => 3,
+        Reply { denied: true, .. } => 2,
+        Reply { unknown: true, .. } => 1,
+        _ => 0,
     }
 }
 

@@ -259,4 +259,14 @@ pub trait Protocol: Sized {
     fn retries_failed_sync(&self) -> bool {
         false
     }
+
+    /// Whether heartbeats pass by a disk that stalls, which is a defect.
+    fn beats_while_disk_stalls(&self) -> bool {
+        false
+    }
+
+    /// Whether a write that failed is taken for done, which is a defect.
+    fn ignores_failed_write(&self) -> bool {
+        false
+    }
 }

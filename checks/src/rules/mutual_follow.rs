@@ -6,7 +6,9 @@
 //! covers it, and the finding names the whole cycle.
 //!
 //! A node that is looking, a candidate or a leader may be followed: it is in an election, and those
-//! who follow it will hear. Changes in flight are legal, only what persists counts.
+//! who follow it will hear. Changes in flight are legal, only what persists counts: in Raft a leader that
+//! steps down, because it was removed, say, tells nobody, and who heard it last waits for up to two
+//! election timeouts. The bound leaves one more to the machine.
 //!
 //! What it cannot see: a node that follows one that is down or cut off (`no-leader` sees it when the
 //! others cannot elect), and a follower of an established leader that ignores it.
@@ -30,7 +32,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
     needs: &["leader-known", "role-change"],
     options: &[(
         "bound-ns",
-        "how long a follower may believe in another follower (default: twice the election timeout)",
+        "how long a follower may believe in another follower (default: three times the election timeout)",
     )],
     choices: &[],
     make,
@@ -64,9 +66,9 @@ struct Open {
 }
 
 fn make(header: &Header, options: &Options) -> Box<dyn Check> {
-    let twice = header.timing.election_timeout_ns.saturating_mul(2);
+    let patience = header.timing.election_timeout_ns.saturating_mul(3);
     Box::new(MutualFollow {
-        bound_ns: options.get("bound-ns").unwrap_or(twice),
+        bound_ns: options.get("bound-ns").unwrap_or(patience),
         findings: Findings::default(),
         edges: BTreeMap::new(),
         open: Vec::new(),

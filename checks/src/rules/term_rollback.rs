@@ -2,10 +2,14 @@
 //!
 //! Rule: the term, the accepted epoch and the current epoch of a node never decrease: neither in
 //! memory (`term-change`), nor on the disk (`persist`), nor from what an earlier incarnation stored or
-//! told others (`ack` of an epoch, a vote) to what `node-start` finds.
+//! told others (`ack` of an epoch, a vote) to what `node-start` finds. What an incarnation had in
+//! memory only is no promise: its disk may have failed, or its power, before anybody heard of it.
 //!
 //! The round of fast leader election is no promise, and begins anew at each start. A node whose disk a
 //! fault has wiped begins anew as well; what it does with its second chance is for `double-vote`.
+//!
+//! In the logs of servers (`etcd`) one that begins with an empty disk begins anew, because nobody tells who
+//! emptied it.
 //!
 //! What it cannot see: a promise that a node tells to others without any event.
 
@@ -16,6 +20,7 @@ use usurper_history::{Body, Event, Header, NodeId, Outcome::Skipped, Phase, Reco
 use crate::{
     check::{Check, CheckInfo, Options},
     findings::{Findings, Outcome, lines},
+    phrase::tells_before_storing,
     timeline::{Mark, Timeline},
     verdict::Finding,
 };
@@ -33,15 +38,23 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
 #[derive(Debug, Default)]
 struct TermRollback {
     findings: Findings,
+    /// What was stored or told, over all incarnations.
     highest: BTreeMap<(NodeId, &'static str), (u64, Mark)>,
+    /// What the running incarnation had in memory.
+    in_memory: BTreeMap<(NodeId, &'static str), (u64, Mark)>,
+    /// Nobody tells who empties a disk: one that is found empty is taken for a new node's.
+    takes_fresh_for_new: bool,
 }
 
 const TERM: &str = "term";
 const ACCEPTED: &str = "accepted epoch";
 const CURRENT: &str = "current epoch";
+/// How a value is said to have come, if it is in memory only.
+const IN_MEMORY: &str = "went to";
 
-fn make(_header: &Header, _options: &Options) -> Box<dyn Check> {
-    Box::new(TermRollback::default())
+fn make(header: &Header, _options: &Options) -> Box<dyn Check> {
+    let takes_fresh_for_new = tells_before_storing(&header.system);
+    Box::new(TermRollback { takes_fresh_for_new, ..TermRollback::default() })
 }
 
 impl Check for TermRollback {
@@ -57,7 +70,11 @@ impl Check for TermRollback {
         let Body::Node(event) = &record.body else { return };
         let (now, node) = (Mark { t: record.t, line }, event.node);
         match &event.event {
-            Event::NodeStart { persisted, .. } => {
+            Event::NodeStart { persisted, fresh, .. } => {
+                self.in_memory.retain(|(of, _), _| *of != node);
+                if *fresh && self.takes_fresh_for_new {
+                    self.highest.retain(|(of, _), _| *of != node);
+                }
                 let found = [
                     (TERM, persisted.term),
                     (ACCEPTED, persisted.accepted_epoch),
@@ -76,7 +93,8 @@ impl Check for TermRollback {
             }
             Event::TermChange { kind: what, to, .. } => {
                 if let Some(what) = kind(what) {
-                    self.see(now, node, what, *to, "went to");
+                    self.see(now, node, what, *to, IN_MEMORY);
+                    self.in_memory.insert((node, what), (*to, now));
                 }
             }
             Event::Ack { kind, in_term, .. } if kind == "ackepoch" => {
@@ -112,7 +130,8 @@ impl TermRollback {
     }
 
     fn see(&mut self, now: Mark, node: NodeId, what: &'static str, value: u64, how: &str) {
-        if let Some((highest, since)) = self.highest.get(&(node, what)).copied()
+        let seen = [&self.highest, &self.in_memory].map(|it| it.get(&(node, what)).copied());
+        if let Some((highest, since)) = seen.into_iter().flatten().max_by_key(|(value, _)| *value)
             && value < highest
         {
             self.findings.push(Finding {
@@ -124,8 +143,11 @@ impl TermRollback {
             });
             // What follows is measured against where it is now.
             self.highest.insert((node, what), (value, now));
+            self.in_memory.remove(&(node, what));
             return;
         }
-        self.raise(now, node, what, value);
+        if how != IN_MEMORY {
+            self.raise(now, node, what, value);
+        }
     }
 }

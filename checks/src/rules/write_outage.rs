@@ -10,11 +10,18 @@
 //! because it does not lead tells the client to ask elsewhere. The established leader's own refusal
 //! counts. A plain no (a failed `cas`, a lock that is held) is an answer: the system works.
 //!
+//! Where a node limps (its disk is slow, its clock runs ahead) and can be heard, nothing is judged: it may
+//! rightly stay in office. With `limping = "counts"` it is, for systems that promise to replace a leader
+//! that cannot write; what clients ask of the limping node is asked then, too.
+//!
 //! What it cannot see: an outage in which every client asks nodes that refuse (if nobody leads, that
 //! is `no-leader`), and one of a single key. While a fault is between its begin and its end nothing is
 //! judged, and neither is anything once the harness stops the nodes.
 
-use std::collections::BTreeMap;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use usurper_history::{Body, Header, NodeId, OPERATIONS, OpRecord, OpType, Record};
 
@@ -27,6 +34,9 @@ use crate::{
     verdict::Finding,
 };
 
+const RESTS: &str = "rests";
+const COUNTS: &str = "counts";
+
 pub(crate) const INFO: CheckInfo = CheckInfo {
     name: "write-outage",
     summary: "a connected majority goes on acknowledging writes that clients ask for",
@@ -36,7 +46,11 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
         "bound-ns",
         "how long clients may go without an acknowledged write (default: twice the leader bound)",
     )],
-    choices: &[],
+    choices: &[(
+        "limping",
+        "whether a majority has to go on although a node that limps can speak to it (default: rests)",
+        &[RESTS, COUNTS],
+    )],
     make,
 };
 
@@ -44,6 +58,8 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
 struct WriteOutage {
     bound_ns: u64,
     timeout_ns: u64,
+    /// What is asked of a limping node is asked, too.
+    limping_counts: bool,
     findings: Findings,
     /// Writes that are open, by process.
     open: BTreeMap<u32, Ask>,
@@ -68,6 +84,7 @@ fn make(header: &Header, options: &Options) -> Box<dyn Check> {
     Box::new(WriteOutage {
         bound_ns: options.get("bound-ns").unwrap_or(twice),
         timeout_ns: header.timing.election_timeout_ns,
+        limping_counts: options.chosen("limping") == Some(COUNTS),
         findings: Findings::default(),
         open: BTreeMap::new(),
         unanswered: None,
@@ -80,7 +97,7 @@ fn make(header: &Header, options: &Options) -> Box<dyn Check> {
 
 impl Check for WriteOutage {
     fn advance(&mut self, now: u64, timeline: &Timeline) {
-        let majority = timeline.connected_majority();
+        let majority = self.majority(timeline);
         if self.overdue.is_some()
             || timeline.is_topology_pending()
             || !timeline.is_judged()
@@ -88,7 +105,7 @@ impl Check for WriteOutage {
         {
             return;
         }
-        let asks = |ask: &&Ask| ask.server.is_none_or(|server| majority.contains(&server));
+        let asks = |ask: &&Ask| self.is_asked(ask, &majority);
         let open = self.open.values().find(asks);
         let asked_lately = |(_, last): (Mark, Mark)| now.saturating_sub(last.t) <= self.timeout_ns;
         if let Some(first) = self.waiting(timeline)
@@ -102,7 +119,7 @@ impl Check for WriteOutage {
     fn observe(&mut self, line: u64, record: &Record, timeline: &Timeline) {
         let now = Mark { t: record.t, line };
         let changed = timeline.topology_changed();
-        let stands = timeline.is_judged() && !timeline.connected_majority().is_empty();
+        let stands = timeline.is_judged() && !self.majority(timeline).is_empty();
         if !stands || changed.line > self.since.line {
             self.begin_anew(now, timeline);
         }
@@ -143,18 +160,30 @@ impl WriteOutage {
             return;
         }
         let by_leader = ask.server.is_some() && ask.server == timeline.leader();
-        let majority = timeline.connected_majority();
-        let asked = ask.server.is_none_or(|server| majority.contains(&server));
+        let asked = self.is_asked(&ask, &self.majority(timeline));
         if op.op_type == OpType::Info && asked || by_leader {
             let first = self.unanswered.map_or(ask.mark, |(first, _)| first.earlier(ask.mark));
             self.unanswered = Some((first, now));
         }
     }
 
+    /// Who has to go on.
+    fn majority<'a>(&self, timeline: &'a Timeline) -> Cow<'a, BTreeSet<NodeId>> {
+        if self.limping_counts {
+            Cow::Owned(timeline.connected_majority_beside_limping())
+        } else {
+            Cow::Borrowed(timeline.connected_majority())
+        }
+    }
+
+    fn is_asked(&self, ask: &Ask, majority: &BTreeSet<NodeId>) -> bool {
+        self.limping_counts || ask.server.is_none_or(|server| majority.contains(&server))
+    }
+
     /// Since when a write is asked for and not answered.
     fn waiting(&self, timeline: &Timeline) -> Option<Mark> {
-        let majority = timeline.connected_majority();
-        let asks = |ask: &&Ask| ask.server.is_none_or(|server| majority.contains(&server));
+        let majority = self.majority(timeline);
+        let asks = |ask: &&Ask| self.is_asked(ask, &majority);
         let open = self.open.values().filter(asks).map(|ask| ask.mark);
         let first = open.chain(self.unanswered.map(|(first, _)| first)).min_by_key(|it| it.line)?;
         Some(first.later(self.since))

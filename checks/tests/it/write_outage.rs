@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use crate::transcript::{Transcript, check as check_named, check_transcript};
 
 /// n1 leads, and a write is acknowledged. The bound is twice 5 s.
@@ -78,6 +80,32 @@ fn a_fault_starts_the_clock_anew() {
     // Two of three down are no majority.
     let cut = events.join("\n").replace("down n3", "down n2 n3");
     check(&cut, "valid");
+}
+
+/// Whoever promises to replace a leader whose disk stalls is held to it.
+#[test]
+fn a_limping_leader_that_is_heard_counts_where_that_was_asked_for() {
+    let in_order = |last: &str| {
+        let stall = "600 begin 1 disk-stall degraded n1\n601 end 1 disk-stall degraded n1\n";
+        let events = format!("{BEGIN}{stall}{}{last}", unanswered(12_000, "info"));
+        let mut events: Vec<_> = events.lines().map(str::trim).collect();
+        events.sort_by_key(|line| line.split(' ').next().unwrap().parse::<u64>().unwrap());
+        Transcript::new(&events.join("\n"))
+    };
+    let counts = json!({"limping": "counts"});
+    let (silent, by_others) = (
+        "13000 n1 sent n1 1",
+        "9000 c99 invoke write x 99 at n2\n9010 c99 ok write x 99 at n2\n13000 n1 sent n1 1",
+    );
+    check_transcript(
+        "write-outage",
+        in_order(silent).asks("write-outage", counts.clone()),
+        "invalid
+         - no write was acknowledged for 12 s although n2 and n3 were up and connected and \
+         clients asked (at most 10 s are allowed)",
+    );
+    check_transcript("write-outage", in_order(by_others).asks("write-outage", counts), "valid");
+    check_transcript("write-outage", in_order(silent), "valid");
 }
 
 #[test]

@@ -12,20 +12,17 @@ use std::{
 
 use anyhow::Context;
 use tokio::sync::watch;
-use usurper_checks::Judgement;
 
 use self::{
     given::Given,
     scenario::{resolve, scenario_of},
 };
 use crate::{
+    again::{Seen, see},
     cli::ReproduceArgs,
-    controller::RunEnd,
-    execute::execute_until,
     failure::{Failure, Status},
     output,
     plan::{Plan, find_check},
-    reporter::Silent,
     side_by_side::{Next, Work, default_jobs, side_by_side},
     statistics::Rate,
     stored::invalid_checks,
@@ -70,34 +67,14 @@ pub(crate) fn reproduce(args: &ReproduceArgs) -> Result<Status, Failure> {
     let runs = side_by_side(jobs, work, |number| {
         let seed = plan.seed.wrapping_add(u64::from(*number) - 1);
         let plan = Plan { seed, ..plan.clone() };
-        run(&plan, args, cancel.clone())
+        see(&plan, &args.store, cancel.clone(), |seen| !seen.failed.is_empty())
+            .map_err(|failure| format!("seed {seed}: {}", failure.in_a_line()))
     });
     Ok(show(&runs, args))
 }
 
-/// What came of one run.
-enum Done {
-    Judged { failed: BTreeSet<String>, unknown: bool, kept: Option<PathBuf> },
-    Broken(String),
-    Interrupted,
-}
-
-fn run(plan: &Plan, args: &ReproduceArgs, cancel: watch::Receiver<bool>) -> Done {
-    let judged = match execute_until(plan, &args.store, &mut Silent, cancel) {
-        Ok(judged) => judged,
-        Err(failure) => return Done::Broken(format!("seed {}: {:#}", plan.seed, failure.error)),
-    };
-    if judged.end == RunEnd::Interrupted {
-        return Done::Interrupted;
-    }
-    let failed = invalid_checks(&judged.verdict);
-    let unknown = judged.verdict.judgement == Judgement::Unknown;
-    let kept = (!failed.is_empty()).then(|| judged.dir.path().to_owned());
-    match judged.keep_if(kept.is_some(), plan) {
-        Ok(()) => Done::Judged { failed, unknown, kept },
-        Err(failure) => Done::Broken(format!("{:#}", failure.error)),
-    }
-}
+/// What was seen of one run, if it was not interrupted, or why it could not be done.
+type Done = Result<Option<Seen>, String>;
 
 /// The runs that are left, and how the others went.
 struct Runs {
@@ -151,15 +128,15 @@ impl Work for Runs {
     fn done(&mut self, _number: u32, done: Done) {
         self.ended += 1;
         let what = match done {
-            Done::Interrupted => {
+            Ok(None) => {
                 self.interrupted = true;
                 return;
             }
-            Done::Broken(error) => {
+            Err(error) => {
                 self.broken.push(error.clone());
                 format!("could not be done: {error}")
             }
-            Done::Judged { failed, unknown, kept } => {
+            Ok(Some(Seen { failed, unknown, kept, .. })) => {
                 let same = failed.iter().any(|check| self.counts(check));
                 self.same.runs += 1;
                 self.same.hits += u32::from(same);

@@ -5,25 +5,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use serde_json::json;
 use tokio::sync::watch;
-use usurper_checks::Judgement;
 
 use crate::{
+    again::{Seen, see},
     cli::{Output, ValidateArgs},
-    comparison::{Comparison, Conclusion, Seen, Side},
-    controller::RunEnd,
-    execute::execute_until,
+    comparison::{Comparison, Conclusion, Side},
     failure::{Failure, Status},
     output::{self, Paint, paint},
     plan::{Plan, Wishes},
     ready::Ready,
-    reporter::Silent,
     scenario::{Scenario, Source},
     side_by_side::{Next, Work, default_jobs, side_by_side},
     statistics::Rate,
-    stored::{Stored, invalid_checks},
+    stored::Stored,
     suite::seconds,
 };
 
@@ -139,12 +136,8 @@ fn shown(plan: &Plan) -> String {
     format!("{defects}{params}{bin}")
 }
 
-/// What came of one run.
-enum Done {
-    Seen(Seen),
-    Broken(String),
-    Interrupted,
-}
+/// What was seen of one run, if it was not interrupted, or why it could not be done.
+type Done = Result<Option<Seen>, String>;
 
 fn run((pair, which): &(u32, Which), subject: &Subject, args: &ValidateArgs) -> Done {
     let plan = match which {
@@ -153,26 +146,9 @@ fn run((pair, which): &(u32, Which), subject: &Subject, args: &ValidateArgs) -> 
     };
     // Both sides of a pair have the same seed.
     let plan = Plan { seed: plan.seed.wrapping_add(u64::from(*pair)), ..plan.clone() };
-    match try_run(&plan, args) {
-        Ok(done) => done,
-        Err(failure) => Done::Broken(format!("seed {}: {:#}", plan.seed, failure.error)),
-    }
-}
-
-fn try_run(plan: &Plan, args: &ValidateArgs) -> Result<Done, Failure> {
     let (_never, cancel) = watch::channel(false);
-    let judged = execute_until(plan, &args.store, &mut Silent, cancel)?;
-    let seen = Seen {
-        failed: invalid_checks(&judged.verdict),
-        unknown: judged.verdict.judgement == Judgement::Unknown,
-        failover_ns: judged.result.figures.as_ref().and_then(|figures| figures.failover_ns),
-    };
-    let end = judged.end;
-    judged.keep_if(args.keep, plan)?;
-    Ok(match end {
-        RunEnd::Interrupted => Done::Interrupted,
-        _ => Done::Seen(seen),
-    })
+    see(&plan, &args.common.store, cancel, |_| args.keep)
+        .map_err(|failure| format!("seed {}: {}", plan.seed, failure.in_a_line()))
 }
 
 /// The pairs of runs that are left, and how the others went.
@@ -238,9 +214,9 @@ impl Work for Pairs<'_> {
 
     fn done(&mut self, (pair, which): Self::Job, done: Done) {
         match done {
-            Done::Interrupted => self.interrupted = true,
-            Done::Broken(error) => self.broken.push(error),
-            Done::Seen(seen) => {
+            Ok(None) => self.interrupted = true,
+            Err(error) => self.broken.push(error),
+            Ok(Some(seen)) => {
                 let sides = self.waiting.entry(pair).or_default();
                 match which {
                     Which::Before => sides.0 = Some(seen),
@@ -254,7 +230,7 @@ impl Work for Pairs<'_> {
 
 fn show(pairs: &Pairs<'_>, args: &ValidateArgs, subject: &Subject) -> Result<(), Failure> {
     let Pairs { comparison, conclusion, .. } = pairs;
-    if args.output == Output::Json {
+    if args.common.output == Output::Json {
         let side = |side: &Side, plan: &Plan| {
             let interval = side.rate.interval_95();
             json!({
@@ -276,9 +252,7 @@ fn show(pairs: &Pairs<'_>, args: &ValidateArgs, subject: &Subject) -> Result<(),
             "failover": comparison.failover(),
             "broken": pairs.broken,
         });
-        let json = serde_json::to_string_pretty(&json).context("cannot print JSON");
-        output::data(&json.map_err(Failure::harness)?);
-        return Ok(());
+        return output::json(&json);
     }
     output::data(&format!("before     fails {}", rate_text(&comparison.before)));
     output::data(&format!("after      fails {}", rate_text(&comparison.after)));

@@ -62,7 +62,12 @@ impl ReferenceClient {
             value: operation.value.clone(),
             session,
         };
-        let operated = match connection.ask(request, left(deadline)).await {
+        let left = left(deadline);
+        let outcome = match self.options.twice && in_session {
+            true => connection.ask_twice(request, left).await,
+            false => connection.ask(request, left).await,
+        };
+        let operated = match outcome {
             Outcome::Ok(value) => Operated {
                 value: answer(self.options.kind, operation.f, value),
                 ..Operated::new(OpType::Ok)

@@ -183,6 +183,7 @@ impl Load {
                     kind: Some(self.workload.kind),
                     reads: self.workload.reads,
                     sessions: self.workload.sessions,
+                    twice: self.workload.twice,
                 };
                 let connection = cluster.system.client(options);
                 let (task, operations) = mpsc::channel(1);

@@ -116,6 +116,10 @@ pub(crate) struct Workload {
     /// Operations carry the number of a session, in which the system does each only once.
     #[serde(default)]
     pub(crate) sessions: bool,
+    /// Operations of a session are sent twice at once, with one number, as by somebody who missed the
+    /// answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) twice: bool,
     /// The share of each operation.
     #[serde(default)]
     pub(crate) mix: BTreeMap<String, u32>,
@@ -145,6 +149,7 @@ impl Workload {
             servers: Servers::default(),
             reads: Reads::default(),
             sessions: false,
+            twice: false,
             mix: BTreeMap::new(),
         }
     }
@@ -189,6 +194,9 @@ impl Workload {
         }
         if self.sessions && !system.has_sessions() {
             return wrong(format!("`{name}` has no client sessions"));
+        }
+        if self.twice && !self.sessions {
+            return wrong("`twice` needs `sessions`, or everything is done twice".to_owned());
         }
         if self.reads == Reads::Serializable && !system.has_serializable_reads() {
             return wrong(format!("a client of `{name}` cannot ask for serializable reads"));

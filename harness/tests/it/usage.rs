@@ -60,6 +60,10 @@ fn a_scenario_file_that_is_wrong_is_shown_with_line_and_caret() {
             format!("{head}[[steps]]\ndo = 'kill'\ntarget = 'n9'\n"),
             vec!["step 1", "there is no node `n9`"],
         ),
+        (
+            format!("{head}[workload]\nkind = 'counter'\ntwice = true\n").replace("fle", "raft"),
+            vec!["workload `counter`: `twice` needs `sessions`"],
+        ),
         (format!("{head}defects = ['x']\nexpect = ['y']\n"), vec!["unknown check `y`"]),
     ];
     for (text, expected) in cases {

@@ -23,6 +23,8 @@ fn start(seed: u64) -> Candidate {
         time: TimeSpan::millis(24_000),
         advance: true,
         points: vec!["vote.after-cast-before-send".to_owned()],
+        kinds: Vec::new(),
+        events: Vec::new(),
     };
     let mut steps = generate(&nodes(), &options, seed);
     for step in &mut steps {

@@ -68,6 +68,18 @@ impl Disk {
         Ok(())
     }
 
+    /// Whether a sync would block now.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.lock().stalled
+    }
+
+    /// Waits until a sync would not block.
+    pub(crate) fn wait_until_restored(&self) {
+        let state = self.lock();
+        let waited = self.changed.wait_while(state, |state| state.stalled);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Waits as long as a sync is held.
     fn wait(&self) {
         let mut state = self.lock();
@@ -191,7 +203,9 @@ mod tests {
         wait_until_held(&disk);
         assert!(done.try_recv().is_err(), "it came through");
         assert!(disk.describe().contains("(0 syncs done"));
+        assert!(disk.is_stalled());
         disk.restore();
+        disk.wait_until_restored();
         done.recv().unwrap().unwrap();
         assert_eq!(disk.describe(), "disk: sound (1 syncs done, 0 failed)");
     }

@@ -14,10 +14,10 @@
 
 use std::collections::BTreeMap;
 
-use usurper_history::{Event, NodeId};
+use usurper_history::{EntryId, Event, NodeId};
 
 use super::{
-    config::Tally,
+    config::{Config, Configs, Placed, Tally},
     durable::HardState,
     message::Message,
     node::Raft,
@@ -193,13 +193,7 @@ impl Raft {
         true
     }
 
-    fn on_vote_request(
-        &mut self,
-        from: NodeId,
-        term: u64,
-        prevote: bool,
-        last: usurper_history::EntryId,
-    ) {
+    fn on_vote_request(&mut self, from: NodeId, term: u64, prevote: bool, last: EntryId) {
         let HardState { term: own_term, vote } = self.hard;
         let free = vote == Some(from)
             || vote.is_none() && self.leader.is_none()
@@ -251,6 +245,7 @@ impl Raft {
     pub(super) fn election_timeout(&mut self) {
         match self.state {
             State::Leader(_) => self.check_quorum(),
+            _ if self.makes_its_own_cluster() => self.bootstrap_alone(),
             // A learner, or a node that was removed: nobody waits for its campaign.
             _ if !self.may_campaign() => {
                 self.know(None);
@@ -286,7 +281,22 @@ impl Raft {
         self.step_down(self.hard.term, None, "no quorum answers");
     }
 
-    fn campaign_for_prevotes(&mut self) {
+    /// The defect `bootstrap-without-expect`: it never heard of a cluster, and nobody is there.
+    fn makes_its_own_cluster(&self) -> bool {
+        self.has(Defect::BootstrapWithoutExpect)
+            && self.fresh
+            && self.hard == HardState::default()
+            && self.misled.reached.is_empty()
+    }
+
+    fn bootstrap_alone(&mut self) {
+        self.hit(Defect::BootstrapWithoutExpect, "a cluster of one node");
+        let config = Config::of([self.id]);
+        self.configs = Configs::new(Placed { id: EntryId::default(), config });
+        self.campaign(false);
+    }
+
+    pub(super) fn campaign_for_prevotes(&mut self) {
         self.enter(State::PreCandidate(BTreeMap::from([(self.id, true)])), "no leader is heard");
         self.give_up_leader();
         if self.is_alone() {

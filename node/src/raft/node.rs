@@ -6,7 +6,12 @@
 //! Whatever changes the term, the vote or the log is written at once and made durable before the
 //! next message or reply leaves, once for all that changed: see [`Raft::flush`].
 
-use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Map, Value, json};
@@ -17,7 +22,7 @@ use super::{
     config::{Config, Configs, Placed},
     durable::{Change, Durable, HardState},
     log::Log,
-    machine::Machine,
+    machine::{Machine, Saved},
     message::Message,
     options::{Defect, Options, Reads},
     snapshot::{Incoming, Snapshot},
@@ -35,7 +40,7 @@ pub struct Raft {
     pub(super) members: Vec<NodeId>,
     pub(super) options: Options,
     rng: StdRng,
-    fresh: bool,
+    pub(super) fresh: bool,
     pub(super) hard: HardState,
     pub(super) log: Log,
     pub(super) configs: Configs,
@@ -71,9 +76,21 @@ pub struct Raft {
     pub(super) forced: bool,
     /// The defect `transfer-flag-survives-stepdown`.
     pub(super) stuck_transfer: bool,
+    pub(super) misled: Misled,
     unsynced: Unsynced,
     pub(super) now: Tick,
     outputs: Vec<Output<Message, Timer>>,
+}
+
+/// What only defects remember.
+#[derive(Debug, Default)]
+pub(super) struct Misled {
+    /// `session-expiry-local-clock`: when each session was used here.
+    pub(super) sessions_used: BTreeMap<u64, Tick>,
+    /// `applied-index-before-data`: the state before the entry that was applied last.
+    pub(super) state_before: Option<Saved>,
+    /// `bootstrap-without-expect`: who is connected.
+    pub(super) reached: BTreeSet<NodeId>,
 }
 
 /// What was written and is not durable yet.
@@ -134,6 +151,7 @@ impl Protocol for Raft {
             orphans: BTreeMap::new(),
             forced: false,
             stuck_transfer: false,
+            misled: Misled::default(),
             unsynced: Unsynced::default(),
             now: Tick(0),
             outputs: Vec::new(),
@@ -147,9 +165,14 @@ impl Protocol for Raft {
             Input::Message { from, message } => self.receive(from, message),
             Input::Timer(Timer::Election) => self.election_timeout(),
             Input::Timer(Timer::Beat) => self.beat(),
-            Input::Connected(peer) => self.repair(peer),
+            Input::Connected(peer) => {
+                self.misled.reached.insert(peer);
+                self.repair(peer);
+            }
             // Silence is what counts, not the connection it comes over.
-            Input::Disconnected(_) => {}
+            Input::Disconnected(peer) => {
+                self.misled.reached.remove(&peer);
+            }
             Input::Request { client, request } => {
                 self.serve(client, &request);
                 self.propose_gathered();
@@ -178,6 +201,14 @@ impl Protocol for Raft {
 
     fn retries_failed_sync(&self) -> bool {
         self.has(Defect::RetryFailedSync)
+    }
+
+    fn beats_while_disk_stalls(&self) -> bool {
+        self.has(Defect::NoDiskWatchdog)
+    }
+
+    fn ignores_failed_write(&self) -> bool {
+        self.has(Defect::IgnoreWriteError)
     }
 }
 

@@ -178,6 +178,10 @@ defects! {
         "a node campaigns at once also when an earlier leader said so"
         "catalogue F-032"
         ["disruption"];
+    TransferUsesPrevote "transfer-uses-prevote"
+        "who is told to take over asks for prevotes first, and the lease of the leader stands against it"
+        "catalogue F-032"
+        ["write-outage"];
     CandidateIgnoresLeader "candidate-ignores-leader"
         "a candidate goes on although its term has a leader"
         "catalogue F-058"
@@ -228,8 +232,8 @@ defects! {
         ["lost-commit"];
     WallClockTimers "wall-clock-timers"
         "timers run on a clock that somebody may set"
-        "catalogue F-082: a step of NTP"
-        ["disruption"];
+        "catalogue F-082: a step of NTP; F-027: hashicorp/raft 108, a lease on the wall clock"
+        ["disruption", "linearizable"];
     AcceptWipedMember "accept-wiped-member"
         "a node that lost its disk votes as if it had never promised anything"
         "catalogue F-033: RethinkDB 5289, redis-raft 2, openraft 2002"
@@ -314,6 +318,34 @@ defects! {
         "a snapshot has the values and not the sessions, so that a repetition is applied again"
         "catalogue F-055 and F-044: section 6.3 of the thesis"
         ["state-divergence"];
+    NoSessionDedup "no-session-dedup"
+        "an operation of a session that is there twice is applied twice"
+        "catalogue F-044: section 6.3 of the thesis"
+        ["duplicate-apply", "linearizable"];
+    SessionExpiryLocalClock "session-expiry-local-clock"
+        "each node forgets a session that was idle for a minute by its own clock"
+        "catalogue F-044: section 6.3 of the thesis"
+        ["state-divergence"];
+    AppliedIndexBeforeData "applied-index-before-data"
+        "a snapshot names an entry and has the state from before it"
+        "catalogue F-030: etcd 13514, 13766, the consistent index that was ahead of the data"
+        ["state-divergence"];
+    CompactTooEarly "compact-too-early"
+        "a leader whose log does not reach back to what a follower needs sends nothing instead"
+        "catalogue F-055: camunda 4451"
+        ["write-outage"];
+    NoDiskWatchdog "no-disk-watchdog"
+        "a leader whose disk stalls goes on with its heartbeats, and does nothing else"
+        "catalogue F-028: hashicorp/raft 503, consul 22064, logcabin 200"
+        ["write-outage"];
+    BootstrapWithoutExpect "bootstrap-without-expect"
+        "a new node that reaches nobody makes a cluster of itself alone"
+        "catalogue F-061: consul 1562, 3768, bootstrap without bootstrap-expect"
+        ["dual-leaders"];
+    IgnoreWriteError "ignore-write-error"
+        "a write that the disk refused is taken for done, and acknowledged"
+        "catalogue F-074: ZOOKEEPER-3701, a full disk"
+        ["persist-before-ack", "leader-completeness"];
 }
 
 /// How reads are served.

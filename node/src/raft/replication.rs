@@ -6,12 +6,13 @@
 //! - A leader counts replicas of an entry of its own term only. An earlier one that a majority has
 //!   can still be replaced; it is committed by one of this term that comes after it.
 
-use std::{collections::BTreeMap, mem};
+use std::{collections::BTreeMap, mem, time::Duration};
 
 use usurper_history::{EntryId, Event, NodeId};
 
 use super::{
     command::{Command, Entry},
+    machine::Answer,
     message::{Hint, Message},
     node::Raft,
     options::{Defect, Reads},
@@ -20,6 +21,8 @@ use super::{
 
 /// An append with more than one entry is not longer than about this; with one, a frame is long enough.
 const APPEND_BYTES_MAX: usize = 1 << 20;
+/// With the defect `session-expiry-local-clock` a session lives so long.
+const SESSION_IDLE_MAX: Duration = Duration::from_secs(60);
 
 impl Raft {
     /// The leader's timer.
@@ -152,6 +155,11 @@ impl Raft {
             return;
         }
         if progress.next <= self.log.base().index {
+            if self.options.has(Defect::CompactTooEarly) {
+                progress.sent(None);
+                self.hit(Defect::CompactTooEarly, "a follower that needs what is gone");
+                return;
+            }
             self.begin_snapshot(to);
             return;
         }
@@ -331,13 +339,15 @@ impl Raft {
             // A repetition is answered from memory: only what takes effect is told as a session's.
             let (session, serial) = match &entry.command {
                 Command::Operate { session: Some((session, serial)), .. }
-                    if self.machine.is_new(*session, *serial) =>
+                    if self.machine.is_new(*session, *serial)
+                        || self.has(Defect::NoSessionDedup)
+                            && self.machine.has_session(*session) =>
                 {
                     (Some(*session), Some(*serial))
                 }
                 _ => (None, None),
             };
-            let answer = self.machine.apply(&entry);
+            let answer = self.apply_to_machine(&entry);
             self.emit(Event::Apply {
                 id: entry.id,
                 digest: entry.digest(),
@@ -351,6 +361,34 @@ impl Raft {
             self.answer(&entry, answer);
         }
         self.serve_forwarded();
+    }
+
+    /// Applies an entry, as the defects have it that are about that.
+    fn apply_to_machine(&mut self, entry: &Entry) -> Answer {
+        if self.has(Defect::AppliedIndexBeforeData) {
+            self.misled.state_before = Some(self.machine.save());
+        }
+        let Command::Operate { session: Some((session, serial)), f, key, value } = &entry.command
+        else {
+            return self.machine.apply(entry);
+        };
+        if self.has(Defect::SessionExpiryLocalClock) {
+            let used = self.misled.sessions_used.insert(*session, self.now);
+            if used.is_some_and(|used| self.now.since(used) > SESSION_IDLE_MAX) {
+                self.hit(Defect::SessionExpiryLocalClock, "a session that was idle here");
+                self.machine.forget(*session);
+            }
+        }
+        if self.has(Defect::NoSessionDedup)
+            && self.machine.has_session(*session)
+            && !self.machine.is_new(*session, *serial)
+        {
+            self.hit(Defect::NoSessionDedup, "an operation that was done before");
+            let (f, key, value) = (*f, key.clone(), value.clone());
+            let command = Command::Operate { session: None, f, key, value };
+            return self.machine.apply(&Entry { id: entry.id, command });
+        }
+        self.machine.apply(entry)
     }
 
     pub(super) fn note_heartbeat(

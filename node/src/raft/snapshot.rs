@@ -94,6 +94,10 @@ impl Raft {
             self.hit(Defect::SnapshotWithoutSessions, "the sessions are left out");
             state.forget_sessions();
         }
+        if let Some(before) = self.misled.state_before.take() {
+            self.hit(Defect::AppliedIndexBeforeData, "the state before the last entry");
+            state = before;
+        }
         let config = self.configs.at(self.applied).clone();
         let snapshot = Snapshot::new(&Content { last, config, state });
         self.note_snapshot("take", last);

@@ -43,6 +43,8 @@ const INCOMING_MAX: usize = 1024;
 /// Inputs that are taken before the timers are looked at again.
 const BATCH_MAX: usize = 256;
 const CLIENTS_MAX: usize = 256;
+/// With the defect `no-disk-watchdog`, what may wait for the disk; more than that blocks the node.
+const STUCK_MAX: usize = 1 << 16;
 /// Strangers' garbage is noted once in this time, and counted in between.
 const BAD_FRAME_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -89,6 +91,8 @@ pub(super) enum Incoming {
     },
     /// For the defect `listener-gives-up`.
     Deaf,
+    /// For the defect `no-disk-watchdog`: the disk does not stall any more.
+    DiskIsBack,
     /// A dial was welcomed. `held` is dropped when the connection is.
     Dialled {
         peer: NodeId,
@@ -138,6 +142,7 @@ pub async fn serve<P: Protocol>(
         bad_frames: BadFrames::default(),
         defects: net::Defects::of(&setup.defects),
         stale: false,
+        stuck: None,
         incoming: sender,
         tasks: Vec::new(),
         requests: Vec::new(),
@@ -169,6 +174,8 @@ struct Node<P: Protocol> {
     defects: net::Defects,
     /// For the defect `poller-stale-fd`: a closed connection is still polled.
     stale: bool,
+    /// For the defect `no-disk-watchdog`: what waits for the disk, while heartbeats do not.
+    stuck: Option<Vec<Output<P::Message, P::Timer>>>,
     incoming: mpsc::Sender<Incoming>,
     /// The listener and the dialers.
     tasks: Vec<Task>,
@@ -290,7 +297,52 @@ impl<P: Protocol> Node<P> {
 
     /// Steps the system, and does what it wants.
     fn step(&mut self, input: Input<P::Message, P::Timer>) -> Result<(), ShellError> {
-        let outputs = self.protocol.step(self.now(), input);
+        let mut outputs = self.protocol.step(self.now(), input);
+        if self.protocol.beats_while_disk_stalls() {
+            outputs = self.leave_to_the_disk(outputs);
+        }
+        self.perform(outputs)
+    }
+
+    /// With the defect `no-disk-watchdog` a thread of its own speaks for a node whose disk stalls: only
+    /// what has nothing to do with the disk is left to do now.
+    fn leave_to_the_disk(
+        &mut self,
+        outputs: Vec<Output<P::Message, P::Timer>>,
+    ) -> Vec<Output<P::Message, P::Timer>> {
+        let needs_disk =
+            |output: &Output<_, _>| matches!(output, Output::Sync(_) | Output::Rewrite { .. });
+        let begins = self.machine.disk.is_stalled() && outputs.iter().any(needs_disk);
+        if self.stuck.is_none() && begins {
+            self.hit("no-disk-watchdog", "the disk stalls");
+            self.stuck = Some(Vec::new());
+            let (disk, incoming) = (Arc::clone(&self.machine.disk), self.incoming.clone());
+            std::thread::spawn(move || {
+                disk.wait_until_restored();
+                // Nobody to tell means that the node is stopping.
+                let _stopping = incoming.blocking_send(Incoming::DiskIsBack);
+            });
+        }
+        let Some(stuck) = &mut self.stuck else { return outputs };
+        let beats = |output: &Output<P::Message, P::Timer>| match output {
+            Output::SetTimer(..) | Output::CancelTimer(_) => true,
+            Output::Event(stamped) => matches!(stamped.event, Event::Heartbeat { .. }),
+            Output::Send { message, .. } => {
+                matches!(message.to_frame().kind, Kind::Heartbeat | Kind::HeartbeatReply)
+            }
+            _ => false,
+        };
+        let (now, later): (Vec<_>, Vec<_>) = outputs.into_iter().partition(beats);
+        stuck.extend(later);
+        if stuck.len() < STUCK_MAX {
+            return now;
+        }
+        let mut all = self.stuck.take().unwrap_or_default();
+        all.extend(now);
+        all
+    }
+
+    fn perform(&mut self, outputs: Vec<Output<P::Message, P::Timer>>) -> Result<(), ShellError> {
         // All events up to the next write are written at once, and then the messages are sent.
         let mut effects = Vec::new();
         for output in outputs {
@@ -306,7 +358,7 @@ impl<P: Protocol> Node<P> {
                 Output::Reply { client, reply } => effects.push(Effect::Reply(client, reply)),
                 Output::Write(record) => {
                     self.release(&mut effects)?;
-                    self.store.write(&record)?;
+                    self.write(&record)?;
                 }
                 Output::Sync(persisted) => {
                     self.release(&mut effects)?;
@@ -342,6 +394,16 @@ impl<P: Protocol> Node<P> {
             }
             FailpointAct::Pause => self.machine.failpoints.hold(None),
             FailpointAct::Delay => self.machine.failpoints.hold(Some(delay)),
+        }
+    }
+
+    fn write(&mut self, record: &[u8]) -> Result<(), ShellError> {
+        match self.store.write(record) {
+            Err(_) if self.protocol.ignores_failed_write() => {
+                self.hit("ignore-write-error", "write");
+                Ok(())
+            }
+            written => Ok(written?),
         }
     }
 
@@ -423,6 +485,10 @@ impl<P: Protocol> Node<P> {
                     let _over = over.await;
                 }
                 self.flush()
+            }
+            Incoming::DiskIsBack => {
+                let outputs = self.stuck.take().unwrap_or_default();
+                self.perform(outputs)
             }
             Incoming::Deaf => {
                 self.hit("listener-gives-up", "accepts no more");

@@ -255,6 +255,12 @@ impl Cluster {
         fs::write(path, bytes).unwrap();
     }
 
+    /// Writes something after the end of the log of a node.
+    pub(crate) fn append_to_log(&self, id: NodeId, bytes: &[u8]) {
+        let path = self.data(id).join("log");
+        fs::write(&path, [fs::read(&path).unwrap(), bytes.to_vec()].concat()).unwrap();
+    }
+
     fn data(&self, id: NodeId) -> PathBuf {
         self.directory.path().join(id.to_string())
     }

@@ -95,8 +95,10 @@ impl Driver {
 
     fn input(&mut self, words: &[&str], snapshots: &BTreeMap<EntryId, Message>) {
         match words {
-            // The process ends, and starts again with what it wrote.
-            ["restart"] => {
+            // The process ends, and starts again with what it wrote; `KEY=VALUE` is changed.
+            ["restart", params @ ..] => {
+                let params = params.iter().map(|word| word.split_once('=').unwrap());
+                self.setup.params.extend(params.map(|(key, to)| (key.into(), to.into())));
                 self.setup.inc += 1;
                 self.raft = Raft::recover(&self.setup, &self.disk).unwrap();
                 self.timers.clear();
