@@ -27,12 +27,22 @@ struct Basis {
     checks: Vec<String>,
 }
 
+/// What was asked about a candidate. An answer to one question is none to another: what a guess gave up
+/// may be found to fail later, and a search that goes on must find the way that it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Asked {
+    /// How often it fails of so many runs.
+    Count(u32),
+    /// Whether it fails so often of so many runs, and whether one that does not fail at once is given up.
+    Fails { need: u32, of: u32, guess: bool },
+}
+
 /// One line: how often a candidate failed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Answer {
-    /// What was asked: how often it fails of so many runs, or only whether it does.
-    counted: Option<u32>,
+    asked: Asked,
     candidate: Candidate,
     #[serde(flatten)]
     known: Known,
@@ -49,7 +59,7 @@ pub(crate) struct Known {
 
 /// The file, and what it says.
 pub(crate) struct Answers {
-    known: BTreeMap<(Option<u32>, String), Known>,
+    known: BTreeMap<(Asked, String), Known>,
     file: File,
 }
 
@@ -82,8 +92,8 @@ impl Answers {
     }
 
     /// What is known of a candidate.
-    pub(crate) fn find(&self, candidate: &Candidate, counted: Option<u32>) -> Option<&Known> {
-        self.known.get(&(counted, text(candidate)))
+    pub(crate) fn find(&self, candidate: &Candidate, asked: Asked) -> Option<&Known> {
+        self.known.get(&(asked, text(candidate)))
     }
 
     /// Writes an answer down.
@@ -93,16 +103,16 @@ impl Answers {
     pub(crate) fn remember(
         &mut self,
         candidate: &Candidate,
-        counted: Option<u32>,
+        asked: Asked,
         known: Known,
     ) -> Result<(), Failure> {
-        let answer = Answer { counted, candidate: candidate.clone(), known };
+        let answer = Answer { asked, candidate: candidate.clone(), known };
         self.add(answer).context("cannot write an answer down").map_err(Failure::harness)
     }
 
     fn add(&mut self, answer: Answer) -> anyhow::Result<()> {
         writeln!(self.file, "{}", serde_json::to_string(&answer)?)?;
-        self.known.insert((answer.counted, text(&answer.candidate)), answer.known);
+        self.known.insert((answer.asked, text(&answer.candidate)), answer.known);
         Ok(())
     }
 }
@@ -130,7 +140,7 @@ mod tests {
 
     use usurper_nemesis::{Candidate, TimeSpan, Trial};
 
-    use super::{Answers, Known};
+    use super::{Answers, Asked, Known};
 
     #[test]
     fn answers_outlive_their_search_on_the_same_basis_only() {
@@ -143,18 +153,22 @@ mod tests {
         let candidate = |ms| Candidate { settle: TimeSpan::millis(ms), steps: vec![] };
         let trial = Trial { failed: 3, ..Trial::new(3, 4) };
         let known = Known { trial, checks: [("crash".to_owned(), 3)].into() };
+        let guess = Asked::Fails { need: 3, of: 4, guess: true };
         let mut answers = open("a");
         answers
-            .remember(&candidate(1), None, known.clone())
+            .remember(&candidate(1), guess, known.clone())
             .unwrap_or_else(|f| panic!("{:#}", f.error));
         drop(answers);
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
-        file.write_all(b"{\"counted\":fal").unwrap();
+        file.write_all(b"{\"asked\":fal").unwrap();
         for _ in 0..2 {
             let answers = open("a");
-            assert_eq!(answers.find(&candidate(1), None), Some(&known));
-            assert_eq!(answers.find(&candidate(1), Some(4)), None);
-            assert_eq!(answers.find(&candidate(2), None), None);
+            assert_eq!(answers.find(&candidate(1), guess), Some(&known));
+            let sure = Asked::Fails { need: 3, of: 4, guess: false };
+            for other in [Asked::Count(4), sure] {
+                assert_eq!(answers.find(&candidate(1), other), None);
+            }
+            assert_eq!(answers.find(&candidate(2), guess), None);
         }
         assert_eq!(open("b").count(), 0);
         assert_eq!(open("a").count(), 0, "they are gone");

@@ -7,7 +7,7 @@ use usurper_nemesis::{Candidate, Effort, Proposal, Stopped, Trial};
 
 use crate::{
     again::{Again, Outcome},
-    answers::{Answers, Known},
+    answers::{Answers, Asked, Known},
     failure::Failure,
     output,
     plan::Plan,
@@ -59,17 +59,18 @@ impl Runs {
         candidates: &[&Candidate],
         runs: u32,
     ) -> Result<Vec<Counted>, Failure> {
-        let is_open = |candidate: &&Candidate| self.answers.find(candidate, Some(runs)).is_none();
+        let is_open =
+            |candidate: &&Candidate| self.answers.find(candidate, Asked::Count(runs)).is_none();
         let open: Vec<_> = candidates.iter().copied().filter(is_open).collect();
         let mut ran = self.run_batch(open, Trial::new(runs, runs), Until::AllHaveRun).into_iter();
         let mut counted = Vec::new();
         for candidate in candidates {
-            let known = match self.answers.find(candidate, Some(runs)) {
+            let known = match self.answers.find(candidate, Asked::Count(runs)) {
                 Some(known) => known.clone(),
                 None => {
                     let known = ran.next().expect("what is not known has been run");
                     if known.trial.failed + known.trial.passed == runs {
-                        self.answers.remember(candidate, Some(runs), known.clone())?;
+                        self.answers.remember(candidate, Asked::Count(runs), known.clone())?;
                     }
                     known
                 }
@@ -104,8 +105,10 @@ impl Runs {
         effort: Effort,
     ) -> Result<Option<(usize, Trial)>, Stopped> {
         let until = Until::OneFails(effort);
+        let guess = effort == Effort::Guess;
+        let asked = Asked::Fails { need: trial.need, of: trial.of, guess };
         let known = |runs: &Self, index: usize| -> Option<Trial> {
-            let found = runs.answers.find(&proposals[index].candidate, None)?.trial;
+            let found = runs.answers.find(&proposals[index].candidate, asked)?.trial;
             let trial = Trial { failed: found.failed, passed: found.passed, ..trial };
             until.decided(trial).then_some(trial)
         };
@@ -121,7 +124,7 @@ impl Runs {
         let found = self.run_batch(candidates.clone(), trial, until);
         for (candidate, known) in candidates.into_iter().zip(found) {
             if until.decided(known.trial)
-                && let Err(failure) = self.answers.remember(candidate, None, known)
+                && let Err(failure) = self.answers.remember(candidate, asked, known)
             {
                 self.stop = Some(Stop::Failed(format!("{:#}", failure.error)));
             }
