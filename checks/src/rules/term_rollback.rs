@@ -1,8 +1,9 @@
 //! `term-rollback` (S4): what a node has promised it still knows after a restart.
 //!
-//! Rule: the term, the accepted epoch and the current epoch of a node never decrease: neither in
-//! memory (`term-change`), nor on the disk (`persist`), nor from what an earlier incarnation stored or
-//! told others (`ack` of an epoch, a vote) to what `node-start` finds.
+//! Rule: the term, the accepted epoch and the current epoch of a node never decrease: neither in the
+//! memory of one incarnation (`term-change`), nor on the disk (`persist`), nor from what an earlier
+//! incarnation stored or told others (`ack` of an epoch, a vote) to what `node-start` finds. What was
+//! in memory alone when a node ended is rightly gone: its disk stalled, say, and nobody was answered.
 //!
 //! The round of fast leader election is no promise, and begins anew at each start. A node whose disk a
 //! fault has wiped begins anew as well; what it does with its second chance is for `double-vote`.
@@ -33,7 +34,10 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
 #[derive(Debug, Default)]
 struct TermRollback {
     findings: Findings,
+    /// What was stored, or told to others.
     highest: BTreeMap<(NodeId, &'static str), (u64, Mark)>,
+    /// What an incarnation had in its memory, where that was higher.
+    memory: BTreeMap<(NodeId, &'static str), (u64, Mark)>,
 }
 
 const TERM: &str = "term";
@@ -53,11 +57,13 @@ impl Check for TermRollback {
         {
             // Whose disk was taken away has not forgotten anything by itself.
             self.highest.retain(|(node, _), _| !fault.nodes.contains(node));
+            self.memory.retain(|(node, _), _| !fault.nodes.contains(node));
         }
         let Body::Node(event) = &record.body else { return };
         let (now, node) = (Mark { t: record.t, line }, event.node);
         match &event.event {
             Event::NodeStart { persisted, .. } => {
+                self.memory.retain(|(it, _), _| *it != node);
                 let found = [
                     (TERM, persisted.term),
                     (ACCEPTED, persisted.accepted_epoch),
@@ -75,8 +81,10 @@ impl Check for TermRollback {
                 }
             }
             Event::TermChange { kind: what, to, .. } => {
-                if let Some(what) = kind(what) {
-                    self.see(now, node, what, *to, "went to");
+                if let Some(what) = kind(what)
+                    && self.is_no_less(now, node, what, *to, "went to")
+                {
+                    raise(&mut self.memory, now, node, what, *to);
                 }
             }
             Event::Ack { kind, in_term, .. } if kind == "ackepoch" => {
@@ -103,29 +111,54 @@ fn kind(name: &str) -> Option<&'static str> {
     }
 }
 
+fn raise(
+    highest: &mut BTreeMap<(NodeId, &'static str), (u64, Mark)>,
+    now: Mark,
+    node: NodeId,
+    what: &'static str,
+    value: u64,
+) {
+    let highest = highest.entry((node, what)).or_insert((value, now));
+    if value > highest.0 {
+        *highest = (value, now);
+    }
+}
+
 impl TermRollback {
+    /// It was stored, or told to others.
     fn raise(&mut self, now: Mark, node: NodeId, what: &'static str, value: u64) {
-        let highest = self.highest.entry((node, what)).or_insert((value, now));
-        if value > highest.0 {
-            *highest = (value, now);
-        }
+        raise(&mut self.highest, now, node, what, value);
     }
 
     fn see(&mut self, now: Mark, node: NodeId, what: &'static str, value: u64, how: &str) {
-        if let Some((highest, since)) = self.highest.get(&(node, what)).copied()
-            && value < highest
-        {
-            self.findings.push(Finding {
-                sentence: format!("{node} {how} {what} {value} although it had been at {highest}"),
-                nodes: vec![node],
-                from_ns: since.t,
-                to_ns: now.t,
-                lines: lines([since.line, now.line]),
-            });
-            // What follows is measured against where it is now.
-            self.highest.insert((node, what), (value, now));
-            return;
+        if self.is_no_less(now, node, what, value, how) {
+            self.raise(now, node, what, value);
         }
-        self.raise(now, node, what, value);
+    }
+
+    fn is_no_less(
+        &mut self,
+        now: Mark,
+        node: NodeId,
+        what: &'static str,
+        value: u64,
+        how: &str,
+    ) -> bool {
+        let known = [self.highest.get(&(node, what)), self.memory.get(&(node, what))];
+        let highest = known.into_iter().flatten().copied().max_by_key(|(value, _)| *value);
+        let Some((highest, since)) = highest.filter(|(highest, _)| value < *highest) else {
+            return true;
+        };
+        self.findings.push(Finding {
+            sentence: format!("{node} {how} {what} {value} although it had been at {highest}"),
+            nodes: vec![node],
+            from_ns: since.t,
+            to_ns: now.t,
+            lines: lines([since.line, now.line]),
+        });
+        // What follows is measured against where it is now.
+        self.highest.insert((node, what), (value, now));
+        self.memory.remove(&(node, what));
+        false
     }
 }
