@@ -28,5 +28,5 @@ pub use check::{CHECKS, CheckInfo, Means, RequestError};
 pub use judge::{JudgeError, judge, judge_with};
 pub use verdict::{
     CheckVerdict, FaultCounts, Figures, Finding, HeartbeatCounts, Import, Interval, Judgement,
-    Leadership, NotApplied, Spread, Torn, Verdict,
+    Leadership, NotApplied, Spread, Suspicion, Torn, Verdict,
 };

@@ -44,6 +44,12 @@ pub(crate) fn term_word(system: &str) -> &'static str {
     }
 }
 
+/// Whether a system tells of its votes and terms before they are on its disk, as real servers' logs
+/// do: a process that ended may then have forgotten what it told, without a fault of its own.
+pub(crate) fn tells_before_storing(system: &str) -> bool {
+    system == "etcd"
+}
+
 /// Whether a protocol orders leaders by ballots: a counter and then the proposer's id, so that two
 /// nodes can lead with one counter.
 pub(crate) fn has_ballots(proto: &str) -> bool {

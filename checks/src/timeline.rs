@@ -81,8 +81,12 @@ struct Pending {
     effect: Effect,
     nodes: Vec<NodeId>,
     links: Vec<Link>,
+    aspect: Option<String>,
     /// The incarnations that it found.
     found: BTreeMap<NodeId, u32>,
+    /// What was repaired meanwhile, and when that was done.
+    repaired_nodes: BTreeMap<NodeId, u64>,
+    repaired_links: BTreeMap<Link, u64>,
 }
 
 impl Timeline {
@@ -310,7 +314,10 @@ impl Timeline {
             effect: fault.effect,
             nodes: fault.nodes.clone(),
             links: self.links_of(fault.effect, &fault.nodes, &fault.links),
+            aspect: fault.aspect.clone(),
             found,
+            repaired_nodes: BTreeMap::new(),
+            repaired_links: BTreeMap::new(),
         };
         let impairs = pending.impairs();
         self.pending.insert(fault.id, pending);
@@ -334,15 +341,24 @@ impl Timeline {
         // The end may leave out what its begin has named.
         let begun = pending.as_ref().filter(|_| fault.nodes.is_empty() && fault.links.is_empty());
         let (nodes, links) = match begun {
-            Some(begun) => (&begun.nodes, begun.links.clone()),
-            None => (&fault.nodes, self.links_of(fault.effect, &fault.nodes, &fault.links)),
+            Some(begun) => (begun.nodes.clone(), begun.links.clone()),
+            None => (fault.nodes.clone(), self.links_of(fault.effect, &fault.nodes, &fault.links)),
         };
+        let links_named = !links.is_empty();
+        let (nodes, links) = match &pending {
+            Some(pending) => pending.not_repaired(fault.acted, nodes, links),
+            None => (nodes, links),
+        };
+        let nodes = &nodes;
         let installed = outcome == Outcome::Installed;
+        if installed {
+            self.note_repair(fault, nodes, &links);
+        }
         let aspect = fault.aspect.as_deref();
         match fault.effect {
             Effect::Down => self.take_down(nodes, pending.as_ref(), installed),
             Effect::Frozen => self.each(nodes, |process| process.frozen = true),
-            Effect::Degraded if links.is_empty() => {
+            Effect::Degraded if !links_named => {
                 let aspect = aspect.unwrap_or_default();
                 self.each(nodes, |process| {
                     process.degraded.insert(aspect.to_owned());
@@ -373,6 +389,33 @@ impl Timeline {
             Effect::Up | Effect::Thawed | Effect::Healed | Effect::Restored | Effect::None => {}
         }
         self.remesh();
+    }
+
+    /// Remembers a repair for the faults that have begun and whose proof is still looked for: the proof
+    /// may come, or be given up, only after the repair has ended, and says nothing about the time since.
+    fn note_repair(&mut self, fault: &FaultRecord, nodes: &[NodeId], links: &[Link]) {
+        let Some(acted) = fault.acted else { return };
+        let (repair, aspect) = (fault.effect, &fault.aspect);
+        for pending in self.pending.values_mut() {
+            let of_nodes = match repair {
+                Effect::Thawed => pending.effect == Effect::Frozen,
+                Effect::Restored => {
+                    pending.effect == Effect::Degraded
+                        && pending.links.is_empty()
+                        && (aspect.is_none() || *aspect == pending.aspect)
+                }
+                _ => false,
+            };
+            let of_links = matches!(repair, Effect::Healed | Effect::Restored)
+                && (pending.effect == Effect::Degraded
+                    || (repair == Effect::Healed && pending.effect == Effect::Cut));
+            if of_nodes {
+                pending.repaired_nodes.extend(nodes.iter().map(|node| (*node, acted)));
+            }
+            if of_links {
+                pending.repaired_links.extend(links.iter().map(|link| (*link, acted)));
+            }
+        }
     }
 
     /// The links that a fault names. A network fault that names only nodes means all of theirs; a
@@ -434,6 +477,22 @@ impl Timeline {
 }
 
 impl Pending {
+    /// Those that were not repaired after the fault was done.
+    fn not_repaired(
+        &self,
+        acted: Option<u64>,
+        mut nodes: Vec<NodeId>,
+        mut links: Vec<Link>,
+    ) -> (Vec<NodeId>, Vec<Link>) {
+        let before = |repair: Option<&u64>| match (acted, repair) {
+            (Some(acted), Some(repair)) => acted <= *repair,
+            _ => false,
+        };
+        nodes.retain(|node| !before(self.repaired_nodes.get(node)));
+        links.retain(|link| !before(self.repaired_links.get(link)));
+        (nodes, links)
+    }
+
     fn impairs(&self) -> bool {
         matches!(self.effect, Effect::Down | Effect::Frozen | Effect::Cut | Effect::Degraded)
     }

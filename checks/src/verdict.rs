@@ -138,9 +138,22 @@ pub struct Import {
     /// Who led when, as far as servers' logs tell.
     #[serde(default)]
     pub leaders: Vec<Leadership>,
+    /// What servers' logs show that would be a violation if nothing had been broken but the servers that
+    /// ended. Logs tell nothing of links and pauses, so these judge nothing.
+    #[serde(default)]
+    pub suspicions: Vec<Suspicion>,
     /// Where each line is that the verdict names, as `NODE:LINE`, where there is a file per node.
     #[serde(default)]
     pub places: BTreeMap<u64, String>,
+}
+
+/// What a check would find if nothing else had been broken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Suspicion {
+    pub check: String,
+    #[serde(flatten)]
+    pub finding: Finding,
 }
 
 /// One leadership, as a server's log tells of it.
@@ -149,10 +162,16 @@ pub struct Import {
 pub struct Leadership {
     pub node: NodeId,
     pub term: u64,
+    /// Whose votes made it the leader, or who supported it, as far as its log tells.
+    #[serde(default)]
+    pub votes: Vec<NodeId>,
     pub from_ns: u64,
     pub to_ns: u64,
     /// How it ended, as its own log shows.
     pub end: String,
+    /// Until when another node followed it, where its own log stops before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followed_until_ns: Option<u64>,
     /// The node's file and the line there that tell of its begin: `n1:63`.
     pub place: String,
 }

@@ -42,10 +42,7 @@ impl Again {
     pub(crate) fn run(&self, plan: &Plan, cancel: watch::Receiver<bool>) -> Outcome {
         match self.try_run(plan, cancel) {
             Ok(outcome) => outcome,
-            Err(failure) => Outcome::Broken(match failure.hint {
-                Some(hint) => format!("{:#} ({hint})", failure.error),
-                None => format!("{:#}", failure.error),
-            }),
+            Err(failure) => Outcome::Broken(failure.in_a_line()),
         }
     }
 

@@ -93,6 +93,16 @@ pub(crate) enum Output {
     Json,
 }
 
+/// What the commands take that use a store and answer.
+#[derive(Debug, Args)]
+pub(crate) struct CommonArgs {
+    /// Where runs are stored.
+    #[arg(long, default_value = "store")]
+    pub(crate) store: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     /// A shipped scenario (`usurper list scenarios`) or a TOML file; random faults without one.
@@ -167,11 +177,8 @@ pub(crate) struct RunArgs {
     /// Do as if this machine lacked something.
     #[arg(long, value_enum, hide = true)]
     pub(crate) without: Vec<Ability>,
-    /// Where runs are stored.
-    #[arg(long, default_value = "store")]
-    pub(crate) store: PathBuf,
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
@@ -197,11 +204,8 @@ pub(crate) struct ProveArgs {
     /// Keep every run, not only those that are not as they should be.
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Where runs are stored.
-    #[arg(long, default_value = "store")]
-    pub(crate) store: PathBuf,
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
@@ -223,11 +227,8 @@ pub(crate) struct ReplayArgs {
     /// Keep every replay in the store.
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Where the replays are stored.
-    #[arg(long, default_value = "store")]
-    pub(crate) store: PathBuf,
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
@@ -325,17 +326,14 @@ pub(crate) struct SuiteArgs {
     /// Which runs keep their history, logs and data.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) keep: Keep,
-    /// Where runs are stored.
-    #[arg(long, default_value = "store")]
-    pub(crate) store: PathBuf,
     /// Write JUnit XML there, too.
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
     /// Write a job summary in Markdown there, too.
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
@@ -371,11 +369,8 @@ pub(crate) struct ValidateArgs {
     /// Keep every run in the store.
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Where the runs are stored.
-    #[arg(long, default_value = "store")]
-    pub(crate) store: PathBuf,
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
@@ -391,22 +386,16 @@ pub(crate) struct HistoryArgs {
     /// Draw what was measured into this file, as SVG.
     #[arg(long, value_name = "FILE")]
     pub(crate) plot: Option<PathBuf>,
-    /// Where runs are stored.
-    #[arg(long, default_value = "store")]
-    pub(crate) store: PathBuf,
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
     /// The run's directory, a part of its path in the store, or its seed.
     pub(crate) run: String,
-    /// Where runs are stored.
-    #[arg(long, default_value = "store")]
-    pub(crate) store: PathBuf,
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]

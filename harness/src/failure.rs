@@ -54,6 +54,14 @@ impl Failure {
         self
     }
 
+    /// In one line, for a list of what went wrong.
+    pub(crate) fn in_a_line(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{:#} ({hint})", self.error),
+            None => format!("{:#}", self.error),
+        }
+    }
+
     /// A name that is not known, with the nearest one that is.
     pub(crate) fn unknown<'a>(
         what: &str,

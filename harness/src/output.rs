@@ -2,9 +2,24 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use anyhow::Context;
+use serde::Serialize;
+
+use crate::failure::Failure;
+
 /// Prints data. A closed pipe is the reader's choice and ends nothing.
 pub(crate) fn data(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// Prints data as JSON.
+///
+/// # Errors
+/// When it cannot be JSON.
+pub(crate) fn json(value: &(impl Serialize + ?Sized)) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).context("cannot print JSON");
+    data(&text.map_err(Failure::harness)?);
+    Ok(())
 }
 
 /// Says something to a person.

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use usurper_checks::{CHECKS, CheckInfo};
 use usurper_history::{NodeId, OPERATIONS, Timing};
 use usurper_nemesis::{
-    Block, Fault, GeneratorOptions, Majority, Mix, RateOptions, Schedule, Step, TimeSpan, Wire,
-    generate, generate_rates,
+    Block, Fault, GeneratorOptions, Majority, MessageKind, Mix, RateOptions, Schedule, Step,
+    TimeSpan, Wire, generate, generate_rates,
 };
 
 use crate::{
@@ -195,11 +195,13 @@ impl Plan {
         let possible = |family: &Mix| nodes > 1 || !family.needs_peers();
         let points: Vec<_> =
             system.failpoints().iter().map(|point| point.name.to_owned()).collect();
+        let kinds: Vec<_> = system.messages().iter().copied().map(MessageKind).collect();
         let mut steps = if wishes.rates.is_empty() {
             let mut mix = mix_of(system, wishes.faults.as_deref())?;
             mix.retain(possible);
             let interval = wishes.interval.unwrap_or(DEFAULT_INTERVAL);
-            let options = GeneratorOptions { mix, interval, time, advance, points };
+            let events = system.events().iter().map(ToString::to_string).collect();
+            let options = GeneratorOptions { mix, interval, time, advance, points, kinds, events };
             generate(&node_ids, &options, seed)
         } else {
             let mut rates = rates_of(system, &wishes.rates)?;
@@ -210,7 +212,7 @@ impl Plan {
                 let hint = "add one that takes nodes away, for example `--rate kill=5`";
                 return Err(Failure::usage(error).with_hint(hint));
             }
-            let options = RateOptions { rates, majority, time, advance, points };
+            let options = RateOptions { rates, majority, time, advance, points, kinds };
             generate_rates(&node_ids, &options, seed)
         };
         // A scenario ends with its steps; random faults, or none, go on for the time asked for.

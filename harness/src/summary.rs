@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use usurper_checks::{Finding, Import, Judgement, Spread, Verdict};
+use usurper_checks::{Figures, Finding, Import, Judgement, Leadership, Spread, Verdict};
 
 use crate::{
     failure::Status,
@@ -45,8 +45,14 @@ fn write_all(
         imported(out, import)?;
     }
     // Of faults and of what was up when, only a run tells.
-    if verdict.imported.as_ref().is_none_or(|import| import.format == "usurper") {
-        figures(out, verdict)?;
+    match &verdict.imported {
+        Some(import) if import.format != "usurper" => {
+            if !import.leaders.is_empty() {
+                elections(out, &verdict.figures)?;
+                leaderless(out, &verdict.figures, "at most ")?;
+            }
+        }
+        _ => figures(out, verdict)?,
     }
     if verdict.truncated {
         writeln!(out, "note       the history was cut off: the harness did not get to its end")?;
@@ -68,6 +74,14 @@ fn write_all(
                 writeln!(out, "           and {omitted} more {}s", kind_word(kind))?;
             }
         }
+    }
+    let suspicions = verdict.imported.iter().flat_map(|import| &import.suspicions);
+    for (place, suspicion) in suspicions.enumerate() {
+        if place == 0 {
+            writeln!(out, "suspicions (violations, unless links were cut or servers paused)")?;
+        }
+        let kind = format!("{}: ", suspicion.check);
+        write_finding(out, &kind, &suspicion.finding, verdict, colour)?;
     }
     let mut absent: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for check in &verdict.not_applied {
@@ -134,11 +148,28 @@ fn imported(out: &mut String, import: &Import) -> Result<(), std::fmt::Error> {
         let (from, to) = (seconds(leader.from_ns), seconds(leader.to_ns));
         writeln!(
             out,
-            "  {:<4} {:<4} from {from:.3} s to {to:.3} s: {} ({})",
-            leader.node, leader.term, leader.end, leader.place
+            "  {:<4} {:<4} from {from:.3} s to {to:.3} s: {}{} ({}{})",
+            leader.node,
+            leader.term,
+            leader.end,
+            followed(leader),
+            leader.place,
+            elected_by(leader)
         )?;
     }
     Ok(())
+}
+
+/// A process that was killed wrote nothing of it; those who followed it tell how long it led at most.
+fn followed(leader: &Leadership) -> String {
+    let until = leader.followed_until_ns.map(seconds);
+    until.map(|until| format!(", and it was followed until {until:.3} s")).unwrap_or_default()
+}
+
+fn elected_by(leader: &Leadership) -> String {
+    let others = leader.votes.iter().filter(|node| **node != leader.node);
+    let others: Vec<String> = others.map(ToString::to_string).collect();
+    if others.is_empty() { String::new() } else { format!(", elected with {}", others.join(" ")) }
 }
 
 fn figures(out: &mut String, verdict: &Verdict) -> Result<(), std::fmt::Error> {
@@ -156,6 +187,22 @@ fn figures(out: &mut String, verdict: &Verdict) -> Result<(), std::fmt::Error> {
         write!(out, "; {otherwise} not installed (the history says why)")?;
     }
     writeln!(out)?;
+    elections(out, figures)?;
+    if let Some(failover) = &figures.failover {
+        let count = failover.count;
+        let text =
+            format!("failover   {count} times a leader was taken down, the next one led after");
+        spread(out, &text, failover)?;
+    }
+    if let Some(recovery) = &figures.write_recovery {
+        let count = recovery.count;
+        let text = format!("writes     after {count} faults, the next one was acknowledged after");
+        spread(out, &text, recovery)?;
+    }
+    leaderless(out, figures, "")
+}
+
+fn elections(out: &mut String, figures: &Figures) -> Result<(), std::fmt::Error> {
     let count = figures.leader_establishments;
     let s = if count == 1 { "" } else { "s" };
     write!(
@@ -178,19 +225,14 @@ fn figures(out: &mut String, verdict: &Verdict) -> Result<(), std::fmt::Error> {
         }
         writeln!(out)?;
     }
-    if let Some(failover) = &figures.failover {
-        let count = failover.count;
-        let text =
-            format!("failover   {count} times a leader was taken down, the next one led after");
-        spread(out, &text, failover)?;
-    }
-    if let Some(recovery) = &figures.write_recovery {
-        let count = recovery.count;
-        let text = format!("writes     after {count} faults, the next one was acknowledged after");
-        spread(out, &text, recovery)?;
-    }
+    Ok(())
+}
+
+/// How long nobody led; the times of real servers' logs are bounds.
+fn leaderless(out: &mut String, figures: &Figures, bound: &str) -> Result<(), std::fmt::Error> {
     let spells = figures.leaderless.len() as u64 + figures.leaderless_omitted;
-    let text = format!("leaderless {:.2} s in {spells} intervals", seconds(figures.leaderless_ns));
+    let text =
+        format!("leaderless {bound}{:.2} s in {spells} intervals", seconds(figures.leaderless_ns));
     match &figures.leaderless_spells {
         Some(lengths) if lengths.count > 1 => spread(out, &format!("{text}, median"), lengths),
         _ => writeln!(out, "{text}"),

@@ -1,4 +1,16 @@
 //! Random schedules: a pure function of a seed and options.
+//!
+//! Most failures of elections are coincidences: two faults that must meet in the same election, at the
+//! same node or link. Uniformly random faults rarely meet, so a schedule is drawn from a seed in ways
+//! that make them:
+//!
+//! - *Swarms* (Groce and others, "Swarm Testing", ISSTA 2012): each seed has few families, and more
+//!   faults of each.
+//! - Every seed has a node, and kinds of messages, that are hit more often than others.
+//! - Times are drawn by their order of magnitude. Half of the schedules end with one long episode, in
+//!   which what goes wrong for good has the time to show.
+//! - Faults follow what the nodes say ([`Cue`](crate::cue::Cue)) as often as the clock, and come in the
+//!   [shapes](crate::episode) in which the field met them.
 
 use std::time::Duration;
 
@@ -6,21 +18,23 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use usurper_history::NodeId;
 
 use crate::{
-    fault::Fault,
-    mix::{Aim, Mix, Strike},
+    episode::{Episodes, Span},
+    link::MessageKind,
+    mix::Mix,
     schedule::{Schedule, Step},
-    target::Target,
     time_span::TimeSpan,
 };
 
 /// In this part of the schedules clients log transactions. Equal logs have failures of their own.
 pub(crate) const ADVANCES: f64 = 0.7;
+/// More families than this are a swarm's worth: each seed takes some of them.
+const FAMILIES_MAX: usize = 4;
 
 /// What to generate.
 #[derive(Clone, Debug)]
 pub struct GeneratorOptions {
     pub mix: Vec<Mix>,
-    /// From one fault to the next.
+    /// From one episode to the next, about.
     pub interval: TimeSpan,
     /// When the last fault has been undone, at the latest.
     pub time: TimeSpan,
@@ -28,66 +42,71 @@ pub struct GeneratorOptions {
     pub advance: bool,
     /// The moments at which a node of the system can be made to crash.
     pub points: Vec<String>,
+    /// The kinds of messages that the network can tell apart.
+    pub kinds: Vec<MessageKind>,
+    /// The events that the nodes tell of.
+    pub events: Vec<String>,
 }
 
-/// A random schedule. Each fault is undone before the next one begins and before `time` is over.
+/// A random schedule. Each fault is undone before `time` is over.
 ///
-/// The same seed, nodes and options give the same schedule. Half of the faults aim at whoever leads
-/// then, the others at a node of the seed's choice.
+/// The same seed, nodes and options give the same schedule.
 pub fn generate(nodes: &[NodeId], options: &GeneratorOptions, seed: u64) -> Schedule {
     let mut random = StdRng::seed_from_u64(seed);
-    let interval = options.interval.0;
-    let mut steps = Schedule::new();
-    let mut number = 0;
-    let mut start = interval / 2;
-    let advance = options.advance && random.random_bool(ADVANCES);
-    while start + interval <= options.time.0 && !options.mix.is_empty() && !nodes.is_empty() {
-        number += 1;
-        let name = format!("f{number}");
-        let victim = if random.random_bool(0.5) {
-            Target::Leader
-        } else {
-            Target::Node(nodes[random.random_range(0..nodes.len())])
-        };
-        let mix = Mix::draw(&options.mix, &mut random);
-        // What is written and promised in an election goes wrong only if there is one. The leader is
-        // killed for it, so it is the others that are aimed at.
-        let provokes = mix.bites_in_elections() && random.random_bool(0.7);
-        let victim = match victim {
-            Target::Leader if provokes => Target::Followers,
-            victim => victim,
-        };
-        let aim =
-            Aim { name: name.clone(), victim, nodes, points: &options.points, overlaps: false };
-        let Strike { mut fault, undos } = aim.strike(mix, &mut random);
-        if mix == Mix::Partition && nodes.len() > 2 && random.random_bool(0.4) {
-            (fault.fault, fault.target) = (Fault::Halves, None);
-        }
-        let held = interval.mul_f64(random.random_range(0.35..0.9));
-        steps.push(Step { at: Some(whole_millis(start)), ..fault });
-        let provoked = provokes.then(|| {
-            let kill = Step::new(Fault::Kill, Some(Target::Leader));
-            let name = Some(format!("{name}-leader"));
-            steps.push(Step {
-                at: Some(whole_millis(start + held / 20)),
-                name: name.clone(),
-                ..kill
-            });
-            Step::new(Fault::Restart, name.map(Target::Step))
-        });
-        if advance {
-            let at = start + held.mul_f64(random.random_range(0.1..0.9));
-            let node = nodes[random.random_range(0..nodes.len())];
-            let by = Some(random.random_range(1..4));
-            let step = Step::new(Fault::Advance, Some(Target::Node(node)));
-            steps.push(Step { at: Some(whole_millis(at)), by, optional: true, ..step });
-        }
-        steps.extend(spread(start, start + held, undos.into_iter().chain(provoked).collect()));
-        start += interval;
+    let (time, interval) = (options.time.0, options.interval.0);
+    if nodes.is_empty() || options.mix.is_empty() || time < interval {
+        return Schedule::new();
     }
-    // Stable: a fault stays before what undoes it.
-    steps.sort_by_key(|step| step.at);
-    steps
+    let families = swarm(&options.mix, &mut random);
+    let advance = options.advance && random.random_bool(ADVANCES);
+    let lasting = random.random_bool(0.5).then(|| time.mul_f64(random.random_range(0.3..0.6)));
+    let early = random.random_bool(0.3);
+    let mut start = interval.mul_f64(if early { 0.01 } else { 0.4 });
+    let mut episodes = Episodes::new(nodes, options, families, random);
+    if episodes.random.random_bool(0.3) {
+        let start = time.mul_f64(episodes.random.random_range(0.0..0.3));
+        episodes.strike(Span { start, end: time.mul_f64(0.9) }, false);
+    }
+    loop {
+        let length = interval.mul_f64(episodes.random.random_range(-1.2_f64..1.0).exp2());
+        let last = lasting.is_some_and(|lasting| start + length > lasting);
+        let end = if last { time } else { start + length };
+        if end > time || end <= start {
+            break;
+        }
+        // Something of the gap is left for the nodes to recover in.
+        let rest = interval.min(length).mul_f64(episodes.random.random_range(0.02..0.4));
+        let span = Span { start, end: if last { time } else { end.saturating_sub(rest) } };
+        if advance {
+            episodes.advance(span);
+        }
+        if last {
+            episodes.lasting(span);
+            break;
+        }
+        episodes.add(span);
+        start = end;
+    }
+    if episodes.random.random_bool(0.6) {
+        episodes.last_return(Span { start: time.mul_f64(0.95), end: time.mul_f64(0.97) });
+    }
+    episodes.into_schedule()
+}
+
+/// Some of the families, if there are many.
+fn swarm(mix: &[Mix], random: &mut StdRng) -> Vec<Mix> {
+    if mix.len() <= FAMILIES_MAX {
+        return mix.to_vec();
+    }
+    let mut rest = mix.to_vec();
+    let count = random.random_range(2..=FAMILIES_MAX);
+    let mut drawn = Vec::new();
+    for _ in 0..count {
+        let family = Mix::draw(&rest, random);
+        rest.retain(|other| *other != family);
+        drawn.push(family);
+    }
+    drawn
 }
 
 /// What undoes a fault, spread over the time after it; the last step comes at its end.
@@ -96,6 +115,15 @@ pub(crate) fn spread(start: Duration, end: Duration, undos: Vec<Step>) -> Vec<St
     let lasts = end.saturating_sub(start);
     let at = |number: u32| Some(whole_millis(start + lasts * number / count));
     (1..).zip(undos).map(|(number, step)| Step { at: at(number), ..step }).collect()
+}
+
+/// Anything from `min` to `max`, each order of magnitude as likely as another.
+pub(crate) fn of_any_scale(min: Duration, max: Duration, random: &mut StdRng) -> Duration {
+    if max <= min || min.is_zero() {
+        return max;
+    }
+    let share = random.random_range(0.0..1.0);
+    min.mul_f64((max.as_secs_f64() / min.as_secs_f64()).powf(share)).min(max)
 }
 
 /// A schedule is read by people.

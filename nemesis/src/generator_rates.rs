@@ -13,8 +13,9 @@ use usurper_history::NodeId;
 
 use crate::{
     fault::Fault,
-    generator::{ADVANCES, spread, whole_millis},
-    mix::{Aim, Mix, MixKind, Strike},
+    generator::{ADVANCES, of_any_scale, spread, whole_millis},
+    link::MessageKind,
+    mix::{Aim, Mix, Strike},
     schedule::{Schedule, Step},
     target::Target,
     time_span::TimeSpan,
@@ -22,7 +23,7 @@ use crate::{
 
 /// A fault lasts at least this long, and at most so long.
 const LASTS_MIN: Duration = Duration::from_millis(300);
-const LASTS_MAX: Duration = Duration::from_secs(3);
+const LASTS_MAX: Duration = Duration::from_secs(8);
 /// More faults than this in one schedule are a typing error.
 const FAULTS_MAX: usize = 10_000;
 
@@ -50,6 +51,8 @@ pub struct RateOptions {
     pub advance: bool,
     /// The moments at which a node of the system can be made to crash.
     pub points: Vec<String>,
+    /// The kinds of messages that the network can tell apart.
+    pub kinds: Vec<MessageKind>,
 }
 
 /// A fault to come.
@@ -95,14 +98,14 @@ pub fn generate_rates(nodes: &[NodeId], options: &RateOptions, seed: u64) -> Sch
             None
         } else if side > 1 {
             Some(several(nodes, side, &mut random))
-        } else if planned.mix.kind() != MixKind::Link && random.random_bool(0.5) {
+        } else if !planned.mix.hits_links() && random.random_bool(0.5) {
             // Who leads may change until a link is healed, so a link is named by its nodes.
             Some(Target::Leader)
         } else {
             Some(Target::Node(nodes[random.random_range(0..nodes.len())]))
         };
         hit.open.push((planned.end + planned.mix.recovery(), side));
-        add(&mut steps, &planned, (nodes, &options.points), number, target, &mut random);
+        add(&mut steps, &planned, (nodes, options), number, target, &mut random);
         if advance {
             let held = planned.end.saturating_sub(planned.start);
             let at = planned.start + held.mul_f64(random.random_range(0.1..0.9));
@@ -128,7 +131,7 @@ fn arrivals(options: &RateOptions, random: &mut StdRng) -> Vec<Planned> {
             let share: f64 = random.random_range(f64::EPSILON..1.0);
             let gap = -share.ln() * 60.0 / per_minute;
             start += Duration::from_secs_f64(gap.min(1e6));
-            let lasts = random.random_range(LASTS_MIN..LASTS_MAX);
+            let lasts = of_any_scale(LASTS_MIN, LASTS_MAX, random);
             if start + LASTS_MIN > time {
                 break;
             }
@@ -155,14 +158,15 @@ fn several(nodes: &[NodeId], count: usize, random: &mut StdRng) -> Target {
 fn add(
     steps: &mut Schedule,
     planned: &Planned,
-    (nodes, points): (&[NodeId], &[String]),
+    (nodes, options): (&[NodeId], &RateOptions),
     number: usize,
     target: Option<Target>,
     random: &mut StdRng,
 ) {
     let name = format!("f{}", number + 1);
     let mut push = |name: String, victim: Target, halves: bool| {
-        let aim = Aim { name, victim, nodes, points, overlaps: true };
+        let (points, kinds) = (&options.points, &options.kinds);
+        let aim = Aim { name, victim, nodes, points, kinds };
         let Strike { mut fault, undos } = aim.strike(planned.mix, random);
         if halves {
             (fault.fault, fault.target) = (Fault::Halves, None);

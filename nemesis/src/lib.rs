@@ -16,7 +16,9 @@
 
 mod block;
 mod condition;
+mod cue;
 mod door;
+mod episode;
 mod fault;
 mod faults;
 mod generator;

@@ -10,6 +10,8 @@ use usurper_history::{
 
 use crate::{
     fault::Fault,
+    generator::{of_any_scale, whole_millis},
+    link::MessageKind,
     schedule::Step,
     target::{LinkTarget, Target},
     time_span::{Jump, TimeSpan},
@@ -65,7 +67,10 @@ pub enum MixKind {
     Stop,
     Pause,
     Partition,
+    /// What happens to whole connections.
     Link,
+    /// What happens to single messages.
+    Message,
     Machine,
     Members,
 }
@@ -152,17 +157,15 @@ impl Mix {
             | Self::DiskTruncate => MixKind::Stop,
             Self::Pause => MixKind::Pause,
             Self::Partition => MixKind::Partition,
-            Self::Cut
-            | Self::Blackhole
-            | Self::Reset
-            | Self::Refuse
-            | Self::Delay
+            Self::Cut | Self::Blackhole | Self::Reset | Self::Refuse | Self::Throttle => {
+                MixKind::Link
+            }
+            Self::Delay
             | Self::Loss
-            | Self::Throttle
             | Self::Duplicate
             | Self::Reorder
             | Self::Corrupt
-            | Self::Hold => MixKind::Link,
+            | Self::Hold => MixKind::Message,
             Self::DiskStall
             | Self::DiskSlow
             | Self::DiskFail
@@ -185,7 +188,12 @@ impl Mix {
 
     /// Whether it is about two nodes, so that there must be two.
     pub fn needs_peers(self) -> bool {
-        matches!(self.kind(), MixKind::Link | MixKind::Partition | MixKind::Members)
+        self.hits_links() || matches!(self.kind(), MixKind::Partition | MixKind::Members)
+    }
+
+    /// Whether it hits links rather than nodes.
+    pub(crate) fn hits_links(self) -> bool {
+        matches!(self.kind(), MixKind::Link | MixKind::Message)
     }
 
     /// Whether done to most nodes it leaves no majority. Slow is not gone.
@@ -193,7 +201,7 @@ impl Mix {
         match self.kind() {
             MixKind::Stop => self != Self::Failpoint,
             MixKind::Pause | MixKind::Partition => true,
-            MixKind::Link | MixKind::Machine | MixKind::Members => false,
+            MixKind::Link | MixKind::Message | MixKind::Machine | MixKind::Members => false,
         }
     }
 
@@ -237,8 +245,8 @@ pub(crate) struct Aim<'a> {
     pub(crate) nodes: &'a [NodeId],
     /// The moments at which a node of the system can be made to crash.
     pub(crate) points: &'a [String],
-    /// Other faults may be in force, which the undo must leave alone.
-    pub(crate) overlaps: bool,
+    /// The kinds of messages that the network can tell apart.
+    pub(crate) kinds: &'a [MessageKind],
 }
 
 impl Aim<'_> {
@@ -255,7 +263,7 @@ impl Aim<'_> {
             mix => Step::new(mix.fault(), None),
         };
         fault.name = Some(self.name.clone());
-        if mix.kind() == MixKind::Link {
+        if mix.hits_links() {
             return self.on_links(mix, fault, random);
         }
         fault.target = Some(self.victim.clone());
@@ -273,7 +281,15 @@ impl Aim<'_> {
                 ]
             }
             Mix::Failpoint => {
-                fault.act = Some(FailpointAct::Crash);
+                fault.act = Some(match random.random_range(0..10) {
+                    0..6 => FailpointAct::Crash,
+                    6..8 => FailpointAct::Pause,
+                    _ => FailpointAct::Delay,
+                });
+                if fault.act == Some(FailpointAct::Delay) {
+                    let (min, max) = (Duration::from_millis(10), Duration::from_secs(2));
+                    fault.delay = Some(whole_millis(of_any_scale(min, max, random)));
+                }
                 if !self.points.is_empty() {
                     fault.point =
                         Some(self.points[random.random_range(0..self.points.len())].clone());
@@ -281,8 +297,7 @@ impl Aim<'_> {
                 vec![self.undo(Fault::FailpointRelease), self.undo(Fault::Restart)]
             }
             Mix::Pause => vec![self.undo(Fault::Resume)],
-            Mix::Partition if self.overlaps => vec![self.undo(Fault::Heal)],
-            Mix::Partition => vec![Step::new(Fault::Heal, None)],
+            Mix::Partition => vec![self.undo(Fault::Heal)],
             Mix::DiskStall => vec![self.undo(Fault::DiskRestore)],
             Mix::DiskSlow => {
                 fault.delay = Some(TimeSpan::millis(random.random_range(10..300)));
@@ -292,7 +307,7 @@ impl Aim<'_> {
                 fault.op = Some(if random.random_bool(0.5) { DiskOp::Sync } else { DiskOp::Write });
                 fault.error =
                     Some(if random.random_bool(0.5) { DiskError::Io } else { DiskError::Full });
-                fault.count = random.random_bool(0.5).then_some(1);
+                fault.count = random.random_bool(0.6).then(|| random.random_range(1..4));
                 // A node that is right ends when its disk fails. What another one did not save is gone
                 // with the power.
                 vec![
@@ -327,8 +342,9 @@ impl Aim<'_> {
     fn on_links(&self, mix: Mix, mut fault: Step, random: &mut StdRng) -> Strike {
         let victim = self.victim.clone();
         let others = match &victim {
-            Target::Node(node) if random.random_bool(0.6) => {
-                let rest: Vec<_> = self.nodes.iter().filter(|other| *other != node).collect();
+            Target::Node(_) | Target::Captured(_) if random.random_bool(0.6) => {
+                let other = |node: &&NodeId| victim != Target::Node(**node);
+                let rest: Vec<_> = self.nodes.iter().filter(other).collect();
                 match rest.len() {
                     0 => Target::All,
                     count => Target::Node(*rest[random.random_range(0..count)]),
@@ -341,9 +357,12 @@ impl Aim<'_> {
         let tenths = |random: &mut StdRng| Some(f64::from(random.random_range(1..10_u8)) / 10.0);
         match mix {
             Mix::Delay => {
-                fault.delay = Some(TimeSpan::millis(random.random_range(10..600)));
-                fault.jitter =
-                    random.random_bool(0.5).then(|| TimeSpan::millis(random.random_range(1..300)));
+                let (min, max) = (Duration::from_millis(10), Duration::from_secs(2));
+                let delay = of_any_scale(min, max, random);
+                fault.delay = Some(whole_millis(delay));
+                fault.jitter = random
+                    .random_bool(0.5)
+                    .then(|| whole_millis(delay.mul_f64(random.random_range(0.1..1.0))));
             }
             Mix::Loss | Mix::Duplicate | Mix::Reorder | Mix::Corrupt => {
                 fault.probability = tenths(random);
@@ -354,13 +373,24 @@ impl Aim<'_> {
             }
             _ => {}
         }
+        let keys = mix.fault().keys();
+        if keys.contains(&"kinds") && !self.kinds.is_empty() && random.random_bool(0.6) {
+            let count = random.random_range(1..3);
+            let kind = |_| self.kinds[random.random_range(0..self.kinds.len())];
+            fault.kinds = (0..count).map(kind).collect();
+            fault.kinds.sort_unstable();
+            fault.kinds.dedup();
+        }
+        if keys.contains(&"count") && random.random_bool(0.3) {
+            fault.count = Some(random.random_range(1..4));
+        }
         let undos = match mix {
             // It is over when it is done.
             Mix::Reset => {
                 fault.name = None;
                 Vec::new()
             }
-            _ if !self.overlaps => vec![Step::new(Fault::Heal, None)],
+            // Other faults may be in force.
             _ => vec![Step { links: fault.links.clone(), ..Step::new(Fault::Heal, None) }],
         };
         Strike { fault, undos }

@@ -1,17 +1,15 @@
 //! What can be run, and with which options.
 
-use std::io::Write;
-
-use usurper_history::Timing;
+use usurper_history::{Timing, frame::Kind};
 
 use crate::{
+    args::{NodeArgs, NodeError, run_as},
     fle::{self, Fle},
     machine::FailpointInfo,
     net,
     params::{DefectInfo, OptionError, ParamInfo, nearest},
-    protocol::{Protocol, Setup},
+    protocol::Protocol,
     raft::{self, Raft},
-    shell::{Place, ShellError, serve},
 };
 
 /// A reference system.
@@ -26,9 +24,13 @@ pub struct SystemInfo {
     pub serves_data: bool,
     /// Names of the events that it can emit.
     pub events: &'static [&'static str],
+    /// The kinds of messages that its nodes send each other.
+    pub messages: &'static [Kind],
     timing: TimingOf,
+    pub(crate) run: Run,
 }
 
+type Run = fn(NodeArgs, &'static [FailpointInfo]) -> Result<(), NodeError>;
 type TimingOf = fn(&[(String, String)]) -> Result<Timing, OptionError>;
 
 impl SystemInfo {
@@ -78,7 +80,20 @@ const SYSTEMS: &[SystemInfo] = &[
             "defect-hit",
             "failpoint",
         ],
+        messages: &[
+            Kind::Hello,
+            Kind::Welcome,
+            Kind::Heartbeat,
+            Kind::HeartbeatReply,
+            Kind::Notification,
+            Kind::SubjectiveDown,
+            Kind::ObjectiveDown,
+            Kind::FollowerInfo,
+            Kind::LeaderInfo,
+            Kind::EpochAck,
+        ],
         timing: fle::timing,
+        run: run_as::<Fle>,
     },
     SystemInfo {
         name: Raft::NAME,
@@ -108,7 +123,26 @@ const SYSTEMS: &[SystemInfo] = &[
             "conn",
             "defect-hit",
         ],
+        messages: &[
+            Kind::Hello,
+            Kind::Welcome,
+            Kind::Heartbeat,
+            Kind::HeartbeatReply,
+            Kind::VoteRequest,
+            Kind::VoteReply,
+            Kind::PrevoteRequest,
+            Kind::PrevoteReply,
+            Kind::Append,
+            Kind::AppendReply,
+            Kind::Snapshot,
+            Kind::SnapshotReply,
+            Kind::TimeoutNow,
+            Kind::Transfer,
+            Kind::ReadRequest,
+            Kind::ReadReply,
+        ],
         timing: raft::timing,
+        run: run_as::<Raft>,
     },
 ];
 
@@ -127,19 +161,4 @@ pub fn system(name: &str) -> Result<&'static SystemInfo, OptionError> {
         name: name.to_owned(),
         nearest: nearest(name, SYSTEMS.iter().map(|system| system.name)),
     })
-}
-
-/// Runs a node of the named system.
-pub(crate) async fn serve_named(
-    name: &str,
-    setup: &Setup,
-    place: Place,
-    events: Box<dyn Write>,
-    stop: impl Future<Output = ()>,
-) -> Result<(), ShellError> {
-    match name {
-        Fle::NAME => serve::<Fle>(setup, place, events, stop).await,
-        Raft::NAME => serve::<Raft>(setup, place, events, stop).await,
-        _ => unreachable!("`system` knows every name"),
-    }
 }

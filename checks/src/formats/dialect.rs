@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::stamp::{Window, stamp};
+use super::{
+    stamp::{Window, stamp},
+    zookeeper::Notification,
+};
 
 /// Whose log it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,10 @@ impl Dialect {
                 " sent Msg",
                 "received a Msg",
                 "voters=(",
+                " is starting a new election",
+                " stepped down to ",
+                "heartbeat = ",
+                "election = ",
                 "name = ",
                 "etcd Version:",
                 "Running:",
@@ -65,9 +72,44 @@ impl Dialect {
                 "Have quorum of ",
                 "New election. ",
                 "Cannot open channel to ",
+                "Shutdown called. ",
+                "Disconnected from leader",
+                "tickTime set to ",
+                "syncLimit set to ",
             ],
         };
         words.iter().any(|word| message.contains(word))
+    }
+}
+
+impl Dialect {
+    /// Whether a message of which much depends can be read to its end. Others say what they like.
+    pub(super) fn is_whole(self, message: &str) -> bool {
+        let words: Vec<&str> = message.split_whitespace().collect();
+        let number = |word: &str| word.parse::<u64>().is_ok();
+        match (self, words.as_slice()) {
+            (Self::Etcd, [_, "became", role, rest @ ..])
+                if ["follower", "candidate", "leader", "pre-candidate"]
+                    .iter()
+                    .any(|it| it.starts_with(role)) =>
+            {
+                matches!(rest, ["at", "term", term] if number(term))
+            }
+            (Self::Etcd, ["newRaft", _, ..]) => message.ends_with(']'),
+            (Self::Etcd, ["raft.node:", _, "elected" | "changed" | "lost", rest @ ..])
+            | (Self::Etcd, [_, "received", "MsgVoteResp", rest @ ..]) => {
+                matches!(rest, [.., "at", "term", term] if number(term))
+            }
+            (Self::Etcd, [.., "at", "term", term]) if message.contains(" cast MsgVote ") => {
+                number(term)
+            }
+            (Self::Etcd, _) => !message.contains(" cast MsgVote "),
+            (Self::Zookeeper, ["Notification:", ..]) => Notification::parse(message).is_some(),
+            (Self::Zookeeper, ["Have", "quorum", "of", "supporters,", rest @ ..]) => {
+                rest.last().is_some_and(|word| word.starts_with("0x"))
+            }
+            _ => true,
+        }
     }
 }
 
@@ -95,7 +137,11 @@ fn etcd_json(line: &str) -> Logged {
     Ok(Some((
         window,
         match message {
-            "starting an etcd server" => format!("name = {}", field("name")),
+            "starting an etcd server" => {
+                let (heartbeat, election) =
+                    (field("heartbeat-interval"), field("election-timeout"));
+                format!("heartbeat = {heartbeat}, election = {election}, name = {}", field("name"))
+            }
             "added member" => format!("added member {}", field("added-peer-id")),
             other => other.to_owned(),
         },

@@ -12,8 +12,15 @@ use usurper_history::{EntryId, Event, NodeId, Persisted, Record, Role};
 use super::teller::Teller;
 
 /// The events that a log of etcd is read as.
-pub const ETCD_EVENTS: &[&str] =
-    &["node-start", "role-change", "leader-elected", "term-change", "leader-known", "vote-cast"];
+pub const ETCD_EVENTS: &[&str] = &[
+    "node-start",
+    "role-change",
+    "leader-elected",
+    "term-change",
+    "leader-known",
+    "vote-msg",
+    "vote-cast",
+];
 
 /// Follows the log of one server.
 #[derive(Debug)]
@@ -24,6 +31,10 @@ pub struct EtcdLog {
     /// etcd's names for the members.
     members: BTreeMap<String, NodeId>,
     votes: Vec<NodeId>,
+    /// Why the role is about to change, as the line before says.
+    why: Option<String>,
+    /// Whether it was told to stop.
+    stopping: bool,
 }
 
 impl EtcdLog {
@@ -34,6 +45,8 @@ impl EtcdLog {
             started: false,
             members: BTreeMap::new(),
             votes: Vec::new(),
+            why: None,
+            stopping: false,
         }
     }
 
@@ -72,8 +85,43 @@ impl EtcdLog {
                     _ => Vec::new(),
                 }
             }
-            [_, "received", "MsgVoteResp", "from", id, ..] => {
-                self.votes.extend(self.members.get(*id));
+            [_, "received", "MsgVoteResp", "from", id, "at", "term", term] => {
+                match (self.members.get(*id).copied(), term.parse()) {
+                    (Some(voter), Ok(in_term)) => self.granted(voter, in_term, t),
+                    _ => Vec::new(),
+                }
+            }
+            [
+                _,
+                _,
+                _,
+                "received",
+                "a",
+                _,
+                "message",
+                "with",
+                "higher",
+                "term",
+                "from",
+                id,
+                _,
+                term,
+            ] => {
+                let from = self.members.get(*id).map_or((*id).to_owned(), NodeId::to_string);
+                let term = term.trim_end_matches(']');
+                self.why = Some(format!("{from} told it of term {term}"));
+                Vec::new()
+            }
+            ["received", .., "shutting", "down" | "down..."] => {
+                self.stopping = true;
+                Vec::new()
+            }
+            [_, "stepped", "down", "to", "follower", ..] => {
+                self.why = Some("no majority answered it".to_owned());
+                Vec::new()
+            }
+            [_, "is", "starting", "a", "new", "election", ..] => {
+                self.why = Some("it heard from no leader".to_owned());
                 Vec::new()
             }
             [
@@ -126,6 +174,39 @@ impl EtcdLog {
         vec![self.teller.event(t, start)]
     }
 
+    /// A vote was counted, its own included, which needs no message.
+    fn granted(&mut self, voter: NodeId, in_term: u64, t: u64) -> Vec<Record> {
+        self.votes.push(voter);
+        if voter == self.teller.node || !self.started {
+            return Vec::new();
+        }
+        let counted = Event::VoteMsg {
+            dir: "recv".to_owned(),
+            peer: voter,
+            kind: "vote-resp".to_owned(),
+            msg_term: in_term,
+            candidate: Some(self.teller.node),
+            last: None,
+            zxid: None,
+            granted: Some(true),
+            reason: None,
+        };
+        vec![self.teller.event(t, counted)]
+    }
+
+    /// The server is known to have stored that it voted for `candidate` in `term`.
+    pub(super) fn stored(&mut self, candidate: NodeId, term: u64, t: u64) -> Record {
+        let stored = Event::Persist {
+            what: "hard-state".to_owned(),
+            value: Some(term),
+            bound_to: Some(candidate),
+            up_to: None,
+            zxid: None,
+            ok: true,
+        };
+        self.teller.event(t, stored)
+    }
+
     fn became(&mut self, role: Role, term: u64, message: &str, t: u64) -> Vec<Record> {
         let (from_term, from) = (self.teller.term, self.teller.role);
         (self.teller.term, self.teller.role) = (term, role);
@@ -133,9 +214,12 @@ impl EtcdLog {
             self.votes.clear();
         }
         if !self.started {
+            self.why = None;
             return Vec::new();
         }
-        let reason = message.to_owned();
+        let why = self.why.take();
+        let told = self.stopping.then(|| "it was told to stop".to_owned());
+        let reason = told.or(why).unwrap_or_else(|| message.to_owned());
         let mut records = Vec::new();
         if term != from_term {
             let (kind, cause) = ("term".to_owned(), reason.clone());
@@ -145,6 +229,15 @@ impl EtcdLog {
         if role != from {
             let change = Event::RoleChange { from, to: role, phase: None, reason };
             records.push(self.teller.event(t, change));
+        }
+        if role == Role::Candidate {
+            let vote = Event::VoteCast {
+                candidate: self.teller.node,
+                in_term: term,
+                prevote: false,
+                zxid: None,
+            };
+            records.push(self.teller.event(t, vote));
         }
         if role == Role::Leader {
             let mut votes = std::mem::take(&mut self.votes);

@@ -8,13 +8,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
-use usurper_history::{Body, Event, HarnessEvent, NodeId, Record};
+use usurper_history::{Body, Event, HarnessEvent, NodeId, Record, Timing};
 
 use super::{
     clocks::{Clocks, Pair},
     dialect::Dialect,
     etcd::EtcdLog,
+    heard::Heard,
     input::{Lines, Skipped, Source},
+    pace,
     problem::{FormatError, Problem},
     servers::{self, Hint},
     stamp::{Window, written},
@@ -55,6 +57,10 @@ pub(super) struct Field {
     pub(super) skipped: Skipped,
     pub(super) notes: Vec<String>,
     pub(super) doubts: Vec<String>,
+    /// Lines are missing in some log.
+    pub(super) has_gaps: bool,
+    /// How fast the servers are set to be, where they say so.
+    pub(super) timing: Option<Timing>,
     /// Wall time of the origin.
     pub(super) started: String,
     /// By how much the order of times of different nodes can be wrong; none if it is not known.
@@ -75,9 +81,13 @@ pub(super) fn read(
         skipped.add(lines.skipped());
     }
     let mut cast = servers::cast(&logs, dialect)?;
-    servers::refuse_two_clusters(&logs, dialect, cast.nodes.len())?;
+    let begun_again = servers::refuse_two_clusters(&logs, dialect, &cast.nodes)?;
     let mut notes = std::mem::take(&mut cast.notes);
+    notes.extend(begun_again);
     let mut doubts = std::mem::take(&mut cast.doubts);
+    let mut heard = Heard::of(&logs, dialect, &cast);
+    let has_gaps = !heard.doubts.is_empty();
+    doubts.append(&mut heard.doubts);
     let mut times: Vec<Vec<u64>> = logs.iter().map(earliest).collect();
     let pairs = pairs(&logs, dialect, &cast.sids);
     let clocks = align(&logs, &pairs);
@@ -94,7 +104,7 @@ pub(super) fn read(
     for (place, log) in logs.iter().enumerate() {
         let offset = clocks.offsets[place];
         let at = |ns: u64| ns.saturating_add_signed(offset);
-        dated.extend(events(log, &times[place], &at, dialect, place, &cast));
+        dated.extend(events(log, &times[place], &at, dialect, place, &cast, &heard));
     }
     let ends = logs.iter().zip(&clocks.offsets).map(|(log, offset)| {
         (log.first.saturating_add_signed(*offset), log.last.0.saturating_add_signed(*offset))
@@ -114,7 +124,9 @@ pub(super) fn read(
         skipped,
         notes,
         doubts,
+        has_gaps,
         started: written(origin),
+        timing: pace::timing(&logs, dialect),
         uncertainty,
     })
 }
@@ -143,6 +155,10 @@ fn read_log(lines: &mut Lines<'_>, dialect: Dialect) -> Result<Log, FormatError>
             let here = window.earliest;
             lines.bad(line.number, Problem::OutOfOrder { what: "time", here, above })?;
             previous = None;
+        }
+        if !dialect.is_whole(&message) {
+            lines.bad(line.number, Problem::malformed(&text, "a line that names its term"))?;
+            continue;
         }
         if dialect.is_relevant(&message) {
             entries.push(Entry { line: line.number, window, message, previous });
@@ -260,6 +276,12 @@ struct Dated {
     record: Record,
 }
 
+/// The last line of a process, and whether it was told to stop.
+struct End {
+    line: u64,
+    told: bool,
+}
+
 /// The events of one log.
 fn events(
     log: &Log,
@@ -268,6 +290,7 @@ fn events(
     dialect: Dialect,
     file: usize,
     cast: &servers::Cast,
+    heard: &Heard,
 ) -> Vec<Dated> {
     let node = cast.nodes[file];
     let starts = servers::starts(log, dialect);
@@ -288,28 +311,40 @@ fn events(
         add(t, None, harness(HarnessEvent::Spawn { node, inc, pid: 0 }));
         add(t, None, harness(HarnessEvent::Ready { node, inc }));
     };
-    let down = |t: u64, line: u64, inc: u32, add: &mut dyn FnMut(u64, Option<u64>, Record)| {
+    let down = |t: u64, last: End, inc: u32, add: &mut dyn FnMut(u64, Option<u64>, Record)| {
         let (code, signal, expected, stderr) = (None, None, true, None);
         let exit = HarnessEvent::Exit { node, inc, code, signal, expected, stderr };
-        add(t, Some(line), harness(exit));
+        let mut record = harness(exit);
+        if last.told {
+            record.extra.insert("why".to_owned(), "it was told to stop".into());
+        }
+        add(t, Some(last.line), record);
     };
     up(first, inc, &mut add);
-    let mut now = first;
+    let (mut now, mut told) = (first, false);
     for (place, (entry, t)) in log.entries.iter().zip(times).enumerate() {
         if place > 0 && starts.contains(&place) {
             // It lived at least until its last line.
             let (end, line) = entry.previous.unwrap_or((now, entry.line));
-            down(at(end).max(now).min(*t), line, inc, &mut add);
+            let last = End { line, told: std::mem::take(&mut told) };
+            down(at(end).max(now).min(*t), last, inc, &mut add);
             inc += 1;
             follower = begin(inc, false);
             up(*t, inc, &mut add);
         }
         now = *t;
+        let is_end = |words: &str| entry.message.contains(words);
+        told |= is_end("received signal") || is_end("signal, shutting down");
         for record in follower.message(&entry.message) {
             add(*t, Some(entry.line), record);
         }
+        if let (Follower::Etcd(log), Some((whom, term))) =
+            (&mut follower, heard.stored.get(&(file, place)))
+        {
+            add(*t, Some(entry.line), log.stored(*whom, *term, 0));
+        }
     }
-    down(at(log.last.0).max(now), log.last.1, inc, &mut add);
+    down(at(log.last.0).max(now), End { line: log.last.1, told }, inc, &mut add);
     dated
 }
 

@@ -2,25 +2,35 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
-use usurper_history::{
-    Body, Event, FORMAT_VERSION, HarnessEvent, Header, NodeId, OPERATIONS, Record, Role, Timing,
-};
+use serde_json::{Map, json};
+use usurper_history::{FORMAT_VERSION, Header, NodeId, OPERATIONS, ReadError, Record, Timing};
 
 use super::{
-    ETCD_EVENTS, Format, FormatError, Source, ZOOKEEPER_EVENTS, dialect::Dialect, field,
-    input::Skipped, jepsen_edn, jepsen_text, operations::Operations, own,
+    ETCD_EVENTS, Format, FormatError, Source, ZOOKEEPER_EVENTS,
+    dialect::Dialect,
+    field,
+    input::Skipped,
+    jepsen_edn, jepsen_text,
+    leaderships::{leaderships, place},
+    operations::Operations,
+    own,
 };
 use crate::{
     check::{CHECKS, Means},
     judge::{JudgeError, judge_records},
     phrase::duration,
-    verdict::{Finding, Import, Judgement, Leadership, NotApplied, Verdict},
+    verdict::{CheckVerdict, Finding, Import, Judgement, NotApplied, Suspicion, Verdict},
 };
 
 /// The checks whose findings are proven by the lines that are there, so that no line that is not
-/// could take them back.
+/// could take them back. A vote in a server's log is not one: the start that excuses it may be missing.
 const PROVEN_BY_PRESENCE: &[&str] = &["dual-leaders", "double-vote"];
+const PROVEN_IN_THE_FIELD: &[&str] = &["dual-leaders"];
+/// The checks that servers' logs can decide.
+const OF_ETCD: &[&str] = &["double-vote", "dual-leaders", "term-rollback"];
+const OF_ZOOKEEPER: &[&str] = &["dual-leaders", "term-rollback"];
+/// The checks that servers' logs could decide if they told what was broken.
+const SUSPECTING: &[&str] = &["cannot-rejoin", "election-loop", "mutual-follow", "no-leader"];
 
 /// A history that was read from files of some format.
 #[derive(Debug)]
@@ -35,6 +45,10 @@ pub struct Imported {
     doubts: Vec<String>,
     /// By how much the order of different nodes' times can be wrong; none if that is not known.
     uncertainty: Option<u64>,
+    /// Lines are known to be missing, although none was passed over.
+    has_gaps: bool,
+    /// How fast servers whose logs these are were set to be.
+    pace: Option<Timing>,
 }
 
 /// Reads files as one history; without a format, the first file tells it.
@@ -88,6 +102,8 @@ pub fn read(
                 notes,
                 doubts,
                 uncertainty,
+                has_gaps: false,
+                pace: None,
             });
         }
     };
@@ -113,7 +129,19 @@ fn of_operations(
         _ => json!({ "failed-cas": "did-not-happen" }),
     };
     let uncertainty = Some(0);
-    Ok(Imported { format, header, records, files, skipped, notes, doubts, uncertainty })
+    let (has_gaps, pace) = (false, None);
+    Ok(Imported {
+        format,
+        header,
+        records,
+        files,
+        skipped,
+        notes,
+        doubts,
+        uncertainty,
+        has_gaps,
+        pace,
+    })
 }
 
 fn read_field(
@@ -122,12 +150,13 @@ fn read_field(
     files: Vec<String>,
     lenient: bool,
 ) -> Result<Imported, FormatError> {
-    let (dialect, events) = match format {
-        Format::Zookeeper => (Dialect::Zookeeper, ZOOKEEPER_EVENTS),
-        _ => (Dialect::Etcd, ETCD_EVENTS),
+    let (dialect, events, checks) = match format {
+        Format::Zookeeper => (Dialect::Zookeeper, ZOOKEEPER_EVENTS.to_vec(), OF_ZOOKEEPER),
+        // What others heard shows what was stored.
+        _ => (Dialect::Etcd, [ETCD_EVENTS, &["persist"]].concat(), OF_ETCD),
     };
     let field = field::read(sources, dialect, lenient)?;
-    let header = header(format, events, &["dual-leaders"], field.nodes, &field.started);
+    let header = header(format, &events, checks, field.nodes, &field.started);
     Ok(Imported {
         format,
         header,
@@ -138,6 +167,8 @@ fn read_field(
         notes: field.notes,
         doubts: field.doubts,
         uncertainty: field.uncertainty,
+        has_gaps: field.has_gaps,
+        pace: field.timing,
     })
 }
 
@@ -188,6 +219,7 @@ impl Imported {
             notes: self.notes.clone(),
             doubts: self.doubts.clone(),
             leaders: leaderships(&self.records),
+            suspicions: Vec::new(),
             places: BTreeMap::new(),
         }
     }
@@ -198,19 +230,87 @@ impl Imported {
     /// As [`crate::judge`].
     pub fn judge(self, means: &Means) -> Result<Verdict, JudgeError> {
         let mut import = self.report();
-        let records = self.records.iter().map(|(line, record)| Ok((*line, record.clone())));
-        let mut verdict = judge_records(self.header.clone(), records, means)?;
+        let mut header = self.header.clone();
+        let undecidable = self.take_undecidable(&mut header);
+        let mut verdict = judge_records(header, self.records(), means)?;
         if self.format != Format::Usurper {
             verdict.truncated = false;
             self.list_what_cannot_apply(&mut verdict);
         }
         if self.format.is_of_many_files() {
             self.doubt_what_was_at_once(&mut verdict);
+            import.suspicions = self.suspicions(means)?;
         }
-        import.places = self.places(&verdict);
+        verdict.checks.extend(undecidable);
+        verdict.checks.sort_by(|a, b| a.check.cmp(&b.check));
         self.doubt(&mut verdict);
+        import.places = self.places(&verdict, &import.suspicions);
         verdict.imported = Some(import);
         Ok(verdict)
+    }
+
+    fn records(&self) -> impl Iterator<Item = Result<(u64, Record), ReadError>> {
+        self.records.iter().map(|(line, record)| Ok((*line, record.clone())))
+    }
+
+    /// The checks that were asked for and that logs of servers cannot decide, although they have the
+    /// events.
+    fn take_undecidable(&self, header: &mut Header) -> Vec<CheckVerdict> {
+        if !self.format.is_of_many_files() {
+            return Vec::new();
+        }
+        let decided = if self.format == Format::Etcd { OF_ETCD } else { OF_ZOOKEEPER };
+        let has_events = |name: &str| {
+            CHECKS.iter().any(|it| it.name == name && it.missing(&header.events).is_empty())
+        };
+        let undecidable: Vec<String> = (header.checks.keys())
+            .filter(|name| has_events(name) && !decided.contains(&name.as_str()))
+            .cloned()
+            .collect();
+        header.checks.retain(|name, _| !undecidable.contains(name));
+        let unknown = |check: String| CheckVerdict {
+            reason: Some(format!("needs: {}", self.lacks_for(&check))),
+            check,
+            judgement: Judgement::Unknown,
+            findings: Vec::new(),
+            findings_omitted: 0,
+            warnings: Vec::new(),
+            warnings_omitted: 0,
+        };
+        undecidable.into_iter().map(unknown).collect()
+    }
+
+    /// What a check lacks although the logs have its events.
+    fn lacks_for(&self, check: &str) -> &'static str {
+        match check {
+            "double-vote" if self.format == Format::Zookeeper => {
+                "the epochs that followers accept, which ZooKeeper does not log"
+            }
+            check if SUSPECTING.contains(&check) && self.pace.is_some() => {
+                "the faults, which only a run tells; suspicions, if any, are listed"
+            }
+            _ => "the faults and timeouts, which only a run tells",
+        }
+    }
+
+    /// What would be a violation if nothing had been broken but the servers that ended.
+    fn suspicions(&self, means: &Means) -> Result<Vec<Suspicion>, JudgeError> {
+        let known = |timing: &Timing| {
+            self.uncertainty.is_some_and(|uncertainty| uncertainty < timing.election_timeout_ns)
+        };
+        let Some(timing) = self.pace.filter(known) else { return Ok(Vec::new()) };
+        let mut header = self.header.clone();
+        header.timing = timing;
+        header.checks = SUSPECTING.iter().map(|name| ((*name).to_owned(), json!({}))).collect();
+        let verdict = judge_records(header, self.records(), means)?;
+        let of_check = |check: CheckVerdict| {
+            let name = check.check;
+            check
+                .findings
+                .into_iter()
+                .map(move |finding| Suspicion { check: name.clone(), finding })
+        };
+        Ok(verdict.checks.into_iter().flat_map(of_check).collect())
     }
 
     /// A check that looks for faults and timeouts finds none in what others write.
@@ -229,7 +329,7 @@ impl Imported {
         });
         verdict.not_applied.extend(unlisted.map(|info| NotApplied {
             check: info.name.to_owned(),
-            needs: vec!["the faults and timeouts, which only a run tells".to_owned()],
+            needs: vec![self.lacks_for(info.name).to_owned()],
         }));
         verdict.not_applied.sort_by(|a, b| a.check.cmp(&b.check));
     }
@@ -266,9 +366,11 @@ impl Imported {
     /// Where something is missing, its absence proves nothing.
     fn doubt(&self, verdict: &mut Verdict) {
         let doubts = self.lacks();
-        let skipped = self.skipped.count > 0;
+        let incomplete = self.skipped.count > 0 || self.has_gaps;
+        let field = self.format.is_of_many_files();
+        let proven = if field { PROVEN_IN_THE_FIELD } else { PROVEN_BY_PRESENCE };
         for check in &mut verdict.checks {
-            let taken_back = skipped && !PROVEN_BY_PRESENCE.contains(&check.check.as_str());
+            let taken_back = incomplete && !proven.contains(&check.check.as_str());
             if check.judgement == Judgement::Invalid && taken_back {
                 let findings: Vec<Finding> = std::mem::take(&mut check.findings);
                 check.warnings.splice(0..0, findings);
@@ -284,51 +386,12 @@ impl Imported {
     }
 
     /// Where the lines that the verdict names are.
-    fn places(&self, verdict: &Verdict) -> BTreeMap<u64, String> {
+    fn places(&self, verdict: &Verdict, suspicions: &[Suspicion]) -> BTreeMap<u64, String> {
         let findings =
             verdict.checks.iter().flat_map(|check| check.findings.iter().chain(&check.warnings));
+        let findings = findings.chain(suspicions.iter().map(|suspicion| &suspicion.finding));
         let lines: Vec<u64> = findings.flat_map(|finding| finding.lines.clone()).collect();
         let named = self.records.iter().filter(|(line, _)| lines.contains(line));
         named.filter_map(|(line, record)| Some((*line, place(record)?))).collect()
     }
-}
-
-fn place(record: &Record) -> Option<String> {
-    record.extra.get("at").and_then(Value::as_str).map(str::to_owned)
-}
-
-/// Who led when, in the order of the begins.
-fn leaderships(records: &[(u64, Record)]) -> Vec<Leadership> {
-    let mut open: BTreeMap<NodeId, Leadership> = BTreeMap::new();
-    let mut over = Vec::new();
-    let mut end = |open: &mut BTreeMap<NodeId, Leadership>, node: NodeId, t: u64, why: &str| {
-        if let Some(leadership) = open.remove(&node) {
-            over.push(Leadership { to_ns: t, end: why.to_owned(), ..leadership });
-        }
-    };
-    for (_, record) in records {
-        let t = record.t;
-        match &record.body {
-            Body::Node(node) => match &node.event {
-                Event::LeaderElected { in_term, established: true, .. } => {
-                    end(&mut open, node.node, t, "it was elected again");
-                    let place = place(record).unwrap_or_default();
-                    let (node, term) = (node.node, *in_term);
-                    let end = String::new();
-                    let leadership = Leadership { node, term, from_ns: t, to_ns: t, end, place };
-                    open.insert(node, leadership);
-                }
-                Event::RoleChange { to, reason, .. } if *to != Role::Leader => {
-                    end(&mut open, node.node, t, reason);
-                }
-                _ => {}
-            },
-            Body::Harness(HarnessEvent::Exit { node, .. }) => {
-                end(&mut open, *node, t, "its log stops");
-            }
-            _ => {}
-        }
-    }
-    over.sort_by_key(|leadership| (leadership.from_ns, leadership.node));
-    over
 }

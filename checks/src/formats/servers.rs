@@ -75,7 +75,9 @@ pub(super) fn cast(logs: &[Log], dialect: Dialect) -> Result<Cast, FormatError> 
 }
 
 fn name_of(log: &Log) -> Option<&str> {
-    log.entries.iter().find_map(|entry| entry.message.strip_prefix("name = "))
+    let first = |message: &str| message.starts_with("name = ") || message.starts_with("heartbeat");
+    let mut names = log.entries.iter().filter(|entry| first(&entry.message));
+    names.find_map(|entry| entry.message.split_once("name = ").map(|(_, name)| name))
 }
 
 /// The server's own id, and those of the last configuration that it logged.
@@ -123,19 +125,29 @@ fn zookeeper_members(log: &Log) -> (Option<String>, Vec<String>) {
 }
 
 /// Refuses logs in which a majority lost what it had: its terms begin again, too, and two leaders of
-/// one term are then no violation.
+/// one term are then no violation. Says where fewer begin again.
 pub(super) fn refuse_two_clusters(
     logs: &[Log],
     dialect: Dialect,
-    servers: usize,
-) -> Result<(), FormatError> {
+    nodes: &[NodeId],
+) -> Result<Vec<String>, FormatError> {
     let begun: Vec<(&Log, u64)> =
         logs.iter().filter_map(|log| Some((log, begins_again(log, dialect)?))).collect();
     match begun.last() {
-        Some((log, line)) if begun.len() * 2 > servers => {
+        Some((log, line)) if begun.len() * 2 > nodes.len() => {
             Err(FormatError::TwoClusters { file: log.file.clone(), line: *line })
         }
-        _ => Ok(()),
+        _ => Ok(logs
+            .iter()
+            .zip(nodes)
+            .filter_map(|(log, node)| Some((node, begins_again(log, dialect)?)))
+            .map(|(node, line)| {
+                format!(
+                    "{node} begins again with an empty disk ({node}:{line}): that its term does is \
+                     not held against it"
+                )
+            })
+            .collect()),
     }
 }
 
@@ -175,6 +187,8 @@ pub(super) fn starts(log: &Log, dialect: Dialect) -> BTreeSet<usize> {
     let first: &[&str] = match dialect {
         Dialect::Etcd => &[
             "name = ",
+            "heartbeat = ",
+            "election = ",
             "etcd Version:",
             "Running:",
             "configuring peer listeners",

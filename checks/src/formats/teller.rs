@@ -5,7 +5,7 @@ use usurper_history::{Body, Event, NodeId, NodeRecord, Record, Role};
 /// Numbers the events of one incarnation.
 #[derive(Debug)]
 pub(super) struct Teller {
-    node: NodeId,
+    pub(super) node: NodeId,
     inc: u32,
     seq: u64,
     proto: &'static str,

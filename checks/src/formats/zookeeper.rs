@@ -3,7 +3,8 @@
 //!
 //! A leader is established when it has a quorum of supporters: that line names the supporters and,
 //! in the upper half of the zxid that it starts with, the epoch. That votes were counted (`LEADING`)
-//! is a change of role and no more. What a follower accepted, and when, is not logged.
+//! is a change of role and no more. What a follower accepted, and when, is not logged. A server that
+//! proposes itself tells the epoch that it has on its disk.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ pub const ZOOKEEPER_EVENTS: &[&str] = &[
     "term-change",
     "vote-msg",
     "vote-cast",
+    "persist",
     "leader-known",
 ];
 
@@ -33,6 +35,8 @@ pub struct ZookeeperLog {
     /// Whom the server votes for, and who says that it leads.
     vote: Option<u64>,
     leading: Option<u64>,
+    /// Why the role is about to change, as a line before says.
+    why: Option<String>,
 }
 
 /// A line about a vote of some server, its own included.
@@ -91,6 +95,7 @@ impl ZookeeperLog {
             members: BTreeMap::from([(sid, node)]),
             vote: None,
             leading: None,
+            why: None,
         }
     }
 
@@ -110,7 +115,15 @@ impl ZookeeperLog {
             ];
         }
         if let Some(notification) = Notification::parse(message) {
-            return self.notified(&notification, t).into_iter().collect();
+            return self.notified(&notification, t);
+        }
+        if let Some((_, reason)) = message.split_once("Shutdown called. For the reason ") {
+            self.why = Some(format!("it gave up: {reason}"));
+            return Vec::new();
+        }
+        if message.starts_with("Disconnected from leader") {
+            self.why = Some("it lost its leader".to_owned());
+            return Vec::new();
         }
         if let Some(rest) = message.strip_prefix("Have quorum of supporters, sids: ") {
             return self.established(rest, t);
@@ -148,7 +161,7 @@ impl ZookeeperLog {
         if to == Role::Looking {
             (self.vote, self.leading) = (None, None);
         }
-        let reason = message.to_owned();
+        let reason = self.why.take().unwrap_or_else(|| message.to_owned());
         let change = Event::RoleChange { from, to, phase: self.phase.clone(), reason };
         let mut records = vec![self.teller.event(t, change)];
         let leader = match (to, phase) {
@@ -162,24 +175,38 @@ impl ZookeeperLog {
         records
     }
 
-    fn notified(&mut self, vote: &Notification, t: u64) -> Option<Record> {
+    fn notified(&mut self, vote: &Notification, t: u64) -> Vec<Record> {
         let own = vote.sid == self.sid;
+        let mut records = Vec::new();
         if own && vote.state == "LOOKING" {
             self.vote = Some(vote.leader);
             if vote.leader == self.sid {
                 self.teller.term = self.teller.term.max(vote.peer_epoch);
+                // One that has no epoch has an empty disk, and nobody tells who emptied it.
+                let stored = (vote.peer_epoch > 0).then(|| Event::Persist {
+                    what: "current-epoch".to_owned(),
+                    value: Some(vote.peer_epoch),
+                    bound_to: None,
+                    up_to: None,
+                    zxid: None,
+                    ok: true,
+                });
+                records.extend(stored.map(|stored| self.teller.event(t, stored)));
             }
         } else if vote.state == "LEADING" {
             self.leading = Some(vote.sid);
         }
-        let candidate = *self.members.get(&vote.leader)?;
+        let peer = self.members.get(&vote.sid).copied();
+        let (Some(candidate), Some(peer)) = (self.members.get(&vote.leader).copied(), peer) else {
+            return records;
+        };
         let zxid = Some(zxid(vote.zxid));
         let event = if own {
             Event::VoteCast { candidate, in_term: vote.round, prevote: false, zxid }
         } else {
             Event::VoteMsg {
                 dir: "recv".to_owned(),
-                peer: *self.members.get(&vote.sid)?,
+                peer,
                 kind: "notification".to_owned(),
                 msg_term: vote.round,
                 candidate: Some(candidate),
@@ -189,7 +216,8 @@ impl ZookeeperLog {
                 reason: Some(vote.state.to_lowercase()),
             }
         };
-        Some(self.teller.event(t, event))
+        records.push(self.teller.event(t, event));
+        records
     }
 
     /// `[[1, 3],[1, 3]]; starting up and setting last processed zxid: 0x100000000`

@@ -50,6 +50,7 @@ fn the_same_leader_may_be_accepted_again_and_another_in_another_epoch() {
 fn votes_of_fast_election_may_be_changed_and_those_of_raft_may_not() {
     let text = "0 boot
          100 n3 elected 1
+         150 n1 accepts n3 1
          200 n1 votes n3 2
          300 n1 votes n2 2
          500 phase stop";
@@ -84,4 +85,14 @@ fn a_vote_that_was_stored_counts_as_one_that_was_cast() {
         "invalid
          - n1 voted for n3 and then n2 as leader of term 2",
     );
+}
+
+#[test]
+fn where_nobody_told_of_an_acceptance_nothing_is_known() {
+    let text = "0 boot
+         100 n3 elected 1
+         200 n1 votes n3 2
+         300 n1 votes n2 2
+         500 phase stop";
+    check("double-vote", text, "unknown (no node told that it accepted an epoch)");
 }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod field;
+mod field_rules;
 mod jepsen;
 mod mutated;
 

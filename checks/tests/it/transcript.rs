@@ -40,7 +40,7 @@
 //!                                `leader n1`, `epoch 2`, `first 1.1`, `commit 1`, `snapshot 1.1`
 //! 90 ready n1
 //! 95 begin 1 kill down n1        a fault: id, name, effect, nodes and links (`n1>n2`)
-//! 96 end 1 kill down n1          installed; `skipped` or `indeterminate` may follow
+//! 96 end 1 kill down n1          installed; `skipped` or `indeterminate` may follow, and `acted=95`
 //! 97 c1 invoke write x 1         an operation of client 1: type, function, key (`-`: none), value
 //! 98 c1 ok write x 1             also `fail` and `info`; `at n2` names the server, `session 7` the
 //!                                client, and `error` says that it failed for another reason
@@ -485,6 +485,8 @@ impl Transcript {
                 fields["links"].as_array_mut().unwrap().push(json!([from, to]));
             } else if name.starts_with('n') {
                 fields["nodes"].as_array_mut().unwrap().push(json!(name));
+            } else if let Some(acted) = name.strip_prefix("acted=") {
+                fields["acted"] = json!(acted.parse::<u64>().unwrap() * MS);
             } else if let Some(aspect) = name.strip_prefix("aspect=") {
                 fields["aspect"] = json!(aspect);
             } else {

@@ -87,3 +87,32 @@ fn a_link_that_heals_in_time_is_fine() {
         "valid",
     );
 }
+
+/// The pause and the resume of both followers overlap: the pause is still looked at when the resume has
+/// ended.
+#[track_caller]
+fn paused_and_resumed(resumed: u64, outcome: &str, expected: &str) {
+    led(
+        &format!(
+            "1000 begin 1 pause frozen n1 n2
+             1001 begin 2 resume thawed n1 n2
+             1003 end 2 resume thawed n1 n2 acted={resumed}
+             1500 end 1 pause frozen n1 n2 {outcome} acted=1001
+             5000 phase stop"
+        ),
+        expected,
+    );
+}
+
+#[test]
+fn followers_that_were_resumed_before_anybody_saw_them_stop_are_there() {
+    paused_and_resumed(1002, "indeterminate", "valid");
+    paused_and_resumed(1002, "installed", "valid");
+}
+
+#[test]
+fn followers_that_stop_after_they_were_resumed_are_gone() {
+    let expected = "invalid
+         - n3 went on leading for 3.5 s although it reached nobody (at most 2 s are allowed)";
+    paused_and_resumed(1000, "installed", expected);
+}

@@ -25,8 +25,7 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Status, Failure> {
                 output::data(&summary::text(&verdict, &stored, output::wants_colour()));
             }
             Output::Json => {
-                let json = serde_json::to_string_pretty(&verdict).context("cannot print JSON");
-                output::data(&json.map_err(Failure::harness)?);
+                output::json(&verdict)?;
             }
         }
         worst = super::run::worse(worst, verdict.judgement.into());
@@ -46,8 +45,7 @@ pub(super) fn histories(
     format: Option<Format>,
 ) -> Result<Vec<History>, Failure> {
     let mut histories: Vec<History> = Vec::new();
-    for path in paths {
-        let file = history_of(path);
+    for file in paths.iter().flat_map(|path| files_of(path)) {
         let format = match format {
             Some(format) => format,
             None => detect(&file)?,
@@ -109,6 +107,20 @@ impl History {
             }
         }
     }
+}
+
+/// What a path stands for: the logs of a cluster's servers, where it is a directory of such, or one
+/// history.
+fn files_of(path: &Path) -> Vec<PathBuf> {
+    let file = history_of(path);
+    if !path.is_dir() || file.exists() {
+        return vec![file];
+    }
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|it| it == "log");
+    let entries = path.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut logs: Vec<PathBuf> = entries.filter(is_log).collect();
+    logs.sort();
+    if logs.is_empty() { vec![file] } else { logs }
 }
 
 /// The history in a run's directory, ours or Jepsen's, or the file itself.

@@ -19,7 +19,7 @@ use crate::{
 const NIGHTS_MAX: usize = 8;
 
 pub(crate) fn history(args: &HistoryArgs) -> Result<Status, Failure> {
-    let index = Index::open_existing(&args.store)?;
+    let index = Index::open_existing(&args.common.store)?;
     let suite = match &args.suite {
         Some(like) => index.newest_suite(like)?.or_else(|| Some(like.clone())),
         None => None,
@@ -42,13 +42,12 @@ pub(crate) fn history(args: &HistoryArgs) -> Result<Status, Failure> {
             .with_context(|| format!("cannot write `{}`", path.display()))
             .map_err(Failure::usage)?;
     }
-    if args.output == Output::Json {
+    if args.common.output == Output::Json {
         let mut json = json!({ "suite": suite, "cells": cells, "findings": findings });
         if args.figures {
             json["figures"] = json!(figures);
         }
-        let json = serde_json::to_string_pretty(&json).context("cannot print JSON");
-        output::data(&json.map_err(Failure::harness)?);
+        output::json(&json)?;
         return Ok(Status::Valid);
     }
     if args.figures {

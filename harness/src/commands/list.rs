@@ -1,6 +1,5 @@
 //! `usurper list`: what there is, from the code itself.
 
-use anyhow::Context;
 use serde_json::{Value, json};
 use usurper_checks::{CHECKS, CheckInfo};
 use usurper_history::{Event, HarnessEvent, OPERATIONS};
@@ -30,8 +29,7 @@ pub(crate) fn list(args: &ListArgs) -> Result<Status, Failure> {
     };
     match args.output {
         ListOutput::Json => {
-            let json = serde_json::to_string_pretty(&rows).context("cannot print JSON");
-            output::data(&json.map_err(Failure::harness)?);
+            output::json(&rows)?;
         }
         ListOutput::Text => rows.iter().for_each(show),
         ListOutput::Markdown => output::data(table(&rows).trim_end()),

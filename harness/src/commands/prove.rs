@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use serde::Serialize;
 use usurper_checks::{CheckVerdict, Judgement};
 
@@ -100,7 +100,7 @@ pub(crate) fn prove(args: &ProveArgs) -> Result<Status, Failure> {
     for (index, outcomes) in outcomes {
         rows[index].fill(outcomes);
     }
-    show(&rows, args.output)?;
+    show(&rows, args.common.output)?;
     Ok(if interrupted {
         Status::Interrupted
     } else if rows.iter().any(|row| !row.failed.is_empty()) {
@@ -186,11 +186,8 @@ fn tell(done: usize, total: usize, plan: &Plan, outcome: &Outcome) {
 
 fn run_one(plan: &Plan, args: &ProveArgs) -> Outcome {
     let began_ns = usurper_history::monotonic_ns();
-    let end = match execute(plan, &args.store, &mut Silent) {
-        Err(failure) => End::Failed(match failure.hint {
-            Some(hint) => format!("{:#} ({hint})", failure.error),
-            None => format!("{:#}", failure.error),
-        }),
+    let end = match execute(plan, &args.common.store, &mut Silent) {
+        Err(failure) => End::Failed(failure.in_a_line()),
         Ok(judged) if judged.end == RunEnd::Interrupted => End::Interrupted,
         Ok(judged) => judge(plan, judged, args.keep),
     };
@@ -259,9 +256,7 @@ impl Row {
 
 fn show(rows: &[Row], form: Output) -> Result<(), Failure> {
     if form == Output::Json {
-        let json = serde_json::to_string_pretty(rows).context("cannot print JSON");
-        output::data(&json.map_err(Failure::harness)?);
-        return Ok(());
+        return output::json(rows);
     }
     let colour = output::wants_colour();
     let width = rows.iter().map(|row| row.scenario.len()).max().unwrap_or(0).max(8);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -41,7 +40,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Status, Failure> {
         plan.steps.len(),
         plan.seed
     ));
-    let again = Again { store: args.store.clone(), keep: args.keep, checks };
+    let again = Again { store: args.common.store.clone(), keep: args.keep, checks };
     let (_never, cancel) = watch::channel(false);
     let jobs = args.jobs.unwrap_or_else(|| default_jobs(2));
     let replays =
@@ -124,7 +123,7 @@ impl Work for Replays {
 
 fn show(replays: &Replays, args: &ReplayArgs) -> Result<(), Failure> {
     let rate = replays.rate(replays.failed);
-    if args.output == Output::Json {
+    if args.common.output == Output::Json {
         let interval = rate.interval_95();
         let json = json!({
             "failed": rate.hits,
@@ -135,9 +134,7 @@ fn show(replays: &Replays, args: &ReplayArgs) -> Result<(), Failure> {
             "broken": replays.broken,
             "checks": replays.by_check,
         });
-        let json = serde_json::to_string_pretty(&json).context("cannot print JSON");
-        output::data(&json.map_err(Failure::harness)?);
-        return Ok(());
+        return output::json(&json);
     }
     output::data(&format!("failed     {rate}"));
     for (check, hits) in &replays.by_check {

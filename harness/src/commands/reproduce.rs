@@ -68,7 +68,7 @@ pub(crate) fn reproduce(args: &ReproduceArgs) -> Result<Status, Failure> {
         let seed = plan.seed.wrapping_add(u64::from(*number) - 1);
         let plan = Plan { seed, ..plan.clone() };
         see(&plan, &args.store, cancel.clone(), |seen| !seen.failed.is_empty())
-            .map_err(|failure| format!("seed {seed}: {:#}", failure.error))
+            .map_err(|failure| format!("seed {seed}: {}", failure.in_a_line()))
     });
     Ok(show(&runs, args))
 }

@@ -1,6 +1,5 @@
 //! `usurper run`: the main job.
 
-use anyhow::Context;
 use usurper_checks::Judgement;
 
 use crate::{
@@ -29,17 +28,17 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
             plan.seed,
             again(args, plan.seed)
         ));
-        let mut reporter: Box<dyn Reporter> = match args.output {
+        let mut reporter: Box<dyn Reporter> = match args.common.output {
             Output::Text => reporter::for_run(&plan),
             Output::Json => Box::new(Silent),
         };
-        let judged = execute(&plan, &args.store, reporter.as_mut())?;
+        let judged = execute(&plan, &args.common.store, reporter.as_mut())?;
         drop(reporter);
         judged.keep(&plan)?;
         judged.dir.make_latest()?;
         let page = report::page(&judged.dir.history(), &judged.verdict)?;
         judged.dir.write("report.html", &page)?;
-        show(&judged, args.output)?;
+        show(&judged, args.common.output)?;
         for (fault, why) in plan.skip.iter().filter(|(fault, _)| plan.does(**fault)) {
             output::talk(&format!("note: `{fault}` was skipped: {why}"));
         }
@@ -59,8 +58,7 @@ fn show(judged: &Judged, form: Output) -> Result<(), Failure> {
             output::data(&summary::text(&judged.verdict, &stored, colour));
         }
         Output::Json => {
-            let json = serde_json::to_string_pretty(&judged.verdict).context("cannot print JSON");
-            output::data(&json.map_err(Failure::harness)?);
+            output::json(&judged.verdict)?;
         }
     }
     Ok(())

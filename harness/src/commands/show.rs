@@ -21,10 +21,9 @@ pub(crate) fn show(args: &ShowArgs) -> Result<Status, Failure> {
     let dir = find(args)?;
     let result = RunResult::read(&dir)?;
     let verdict = read_verdict(&dir)?;
-    if args.output == Output::Json {
+    if args.common.output == Output::Json {
         let json = serde_json::json!({ "run": dir, "result": result, "verdict": verdict });
-        let json = serde_json::to_string_pretty(&json).context("cannot print JSON");
-        output::data(&json.map_err(Failure::harness)?);
+        output::json(&json)?;
         return Ok(Status::Valid);
     }
     if let Some(result) = &result {
@@ -69,11 +68,12 @@ fn find(args: &ShowArgs) -> Result<PathBuf, Failure> {
     if path.is_dir() {
         return Ok(path.to_owned());
     }
-    let mut found = Index::open_existing(&args.store)?.find(&args.run, NAMED_MAX)?;
+    let mut found = Index::open_existing(&args.common.store)?.find(&args.run, NAMED_MAX)?;
     match found.len() {
         1 => Ok(found.remove(0)),
         0 => {
-            let error = anyhow!("no run in `{}` is like `{}`", args.store.display(), args.run);
+            let error =
+                anyhow!("no run in `{}` is like `{}`", args.common.store.display(), args.run);
             Err(Failure::usage(error).with_hint("`usurper history` shows what there is"))
         }
         _ => {

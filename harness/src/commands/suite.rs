@@ -35,8 +35,8 @@ pub(crate) fn suite(args: &SuiteArgs) -> Result<Status, Failure> {
     }
     let (file, text, cells) = SuiteFile::load(&args.file)?;
     let Clusters { timeout_ns, nodes } = check_systems(&cells)?;
-    let lock = Lock::take(&args.store)?;
-    let mut index = Index::open(&args.store)?;
+    let lock = Lock::take(&args.common.store)?;
+    let mut index = Index::open(&args.common.store)?;
     let mut dir = open(args, lock, &index, &text)?;
     let suite = dir.state.id();
 
@@ -119,7 +119,7 @@ fn check_systems(cells: &[Cell]) -> Result<Clusters, Failure> {
 fn open(args: &SuiteArgs, lock: Lock, index: &Index, text: &str) -> Result<SuiteDir, Failure> {
     let name = name_of(&args.file);
     if args.resume {
-        let dir = SuiteDir::resume(&args.store, lock, &name, text)?;
+        let dir = SuiteDir::resume(&args.common.store, lock, &name, text)?;
         let (seed, shard) = (dir.state.seed, dir.state.shard);
         let asked = (args.seed.unwrap_or(seed), args.shard.unwrap_or(shard));
         if asked != (seed, shard) {
@@ -132,7 +132,7 @@ fn open(args: &SuiteArgs, lock: Lock, index: &Index, text: &str) -> Result<Suite
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     let again = index.failed_before(&name, SUITES_BACK)?;
     let state = SuiteState::new(&name, seed, shard, text, &Started::now().text, again);
-    SuiteDir::begin(&args.store, lock, state)
+    SuiteDir::begin(&args.common.store, lock, state)
 }
 
 /// What a suite is called: its file, in letters that a directory can have.
@@ -181,11 +181,10 @@ fn write_reports(args: &SuiteArgs, dir: &SuiteDir, report: &SuiteReport) -> Resu
 }
 
 fn show(args: &SuiteArgs, report: &SuiteReport) -> Result<(), Failure> {
-    match args.output {
+    match args.common.output {
         Output::Text => output::data(&report.text(output::wants_colour())),
         Output::Json => {
-            let json = serde_json::to_string_pretty(report).context("cannot print JSON");
-            output::data(&json.map_err(Failure::harness)?);
+            output::json(report)?;
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -147,8 +147,8 @@ fn run((pair, which): &(u32, Which), subject: &Subject, args: &ValidateArgs) -> 
     // Both sides of a pair have the same seed.
     let plan = Plan { seed: plan.seed.wrapping_add(u64::from(*pair)), ..plan.clone() };
     let (_never, cancel) = watch::channel(false);
-    see(&plan, &args.store, cancel, |_| args.keep)
-        .map_err(|failure| format!("seed {}: {:#}", plan.seed, failure.error))
+    see(&plan, &args.common.store, cancel, |_| args.keep)
+        .map_err(|failure| format!("seed {}: {}", plan.seed, failure.in_a_line()))
 }
 
 /// The pairs of runs that are left, and how the others went.
@@ -230,7 +230,7 @@ impl Work for Pairs<'_> {
 
 fn show(pairs: &Pairs<'_>, args: &ValidateArgs, subject: &Subject) -> Result<(), Failure> {
     let Pairs { comparison, conclusion, .. } = pairs;
-    if args.output == Output::Json {
+    if args.common.output == Output::Json {
         let side = |side: &Side, plan: &Plan| {
             let interval = side.rate.interval_95();
             json!({
@@ -252,9 +252,7 @@ fn show(pairs: &Pairs<'_>, args: &ValidateArgs, subject: &Subject) -> Result<(),
             "failover": comparison.failover(),
             "broken": pairs.broken,
         });
-        let json = serde_json::to_string_pretty(&json).context("cannot print JSON");
-        output::data(&json.map_err(Failure::harness)?);
-        return Ok(());
+        return output::json(&json);
     }
     output::data(&format!("before     fails {}", rate_text(&comparison.before)));
     output::data(&format!("after      fails {}", rate_text(&comparison.after)));

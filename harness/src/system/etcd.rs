@@ -271,12 +271,13 @@ mod tests {
                 "serves",
                 "2 term-change term 3",
                 r#"3 role-change term 3 "candidate""#,
-                r#"4 role-change term 3 "leader""#,
-                r#"5 leader-elected term 3 ["n2"]"#,
-                r#"6 leader-known term 3 "n2""#,
-                "7 term-change term 4",
-                r#"8 role-change term 4 "follower""#,
-                "9 leader-known term 4",
+                "4 vote-cast term 3",
+                r#"5 role-change term 3 "leader""#,
+                r#"6 leader-elected term 3 ["n2"]"#,
+                r#"7 leader-known term 3 "n2""#,
+                "8 term-change term 4",
+                r#"9 role-change term 4 "follower""#,
+                "10 leader-known term 4",
             ]
         );
     }

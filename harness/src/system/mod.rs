@@ -3,6 +3,7 @@
 mod base64;
 mod etcd;
 mod etcd_client;
+mod raft_rs;
 mod reference;
 mod reference_client;
 
@@ -12,7 +13,7 @@ use std::{
 };
 
 use serde_json::Value;
-use usurper_history::{Clock, NodeId, OpType, Record, Timing, control::Command};
+use usurper_history::{Clock, NodeId, OpType, Record, Timing, control::Command, frame};
 use usurper_nemesis::{Bending, Fault, Network, Stream, Wire};
 use usurper_node::{DefectInfo, FailpointInfo, ParamInfo};
 
@@ -46,6 +47,10 @@ pub(crate) trait System: Sync {
     }
     /// What its nodes send each other, as far as the network can tell.
     fn wire(&self) -> Wire;
+    /// The kinds of messages that it can tell apart.
+    fn messages(&self) -> &'static [frame::Kind] {
+        &[]
+    }
     /// What clients can ask for; nothing where it serves no data.
     fn workloads(&self) -> &'static [Kind] {
         &[]
@@ -187,6 +192,7 @@ pub(crate) type Operating<'a> = Pin<Box<dyn Future<Output = Operated> + Send + '
 pub(crate) fn all() -> Vec<&'static dyn System> {
     let mut all: Vec<&'static dyn System> = Vec::new();
     all.extend(reference::all().iter().map(|system| system as &dyn System));
+    all.push(&raft_rs::RaftRs);
     all.push(&etcd::Etcd);
     all
 }

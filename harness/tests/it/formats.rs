@@ -21,14 +21,23 @@ fn the_logs_of_a_cluster_tell_who_led() {
         0,
         &[
             "format     zookeeper: n1.log, n2.log, n3.log",
-            "n3   1    from 0.842 s to 109.407 s: its log stops (n3:78)",
+            "n3   1    from 0.842 s to 109.407 s: its log stops (n3:78, elected with n1)",
             "valid    dual-leaders",
             "n2 (epoch 2) and n3 (epoch 3) both held the role of leader for 10 s",
             "lines n3:202 n2:189",
-            "no-leader, zombie-leader (needs: the faults and timeouts, which only a run tells)",
+            "leaderless at most ",
+            "valid    term-rollback",
+            "double-vote (needs: the epochs that followers accept, which ZooKeeper does not log)",
+            "no-leader (needs: the faults, which only a run tells; suspicions, if any, are listed)",
+            "crash, zombie-leader (needs: the faults and timeouts, which only a run tells)",
             "verdict    valid",
         ],
     );
+    // A directory stands for the logs in it.
+    place.usurper("check .").expect(0, &["format     zookeeper: ", "verdict    valid"]);
+    place
+        .usurper("check --check no-leader .")
+        .expect(3, &["unknown  no-leader (needs: the faults"]);
     place.usurper("check n1.log n2.log").expect(3, &["the log of n3, server 3, is not among"]);
     place.usurper("check --format etcd n1.log").expect(2, &["`n1.log` holds nothing that a etcd"]);
 

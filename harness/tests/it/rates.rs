@@ -2,7 +2,7 @@ use assert_cmd::Command;
 use predicates::{prelude::*, str::contains};
 
 fn plan(args: &[&str]) -> assert_cmd::assert::Assert {
-    let all = [&["plan", "--seed", "5", "--time", "60s"], args].concat();
+    let all = [&["plan", "--seed", "5", "--time", "180s"], args].concat();
     Command::cargo_bin("usurper").unwrap().args(all).assert()
 }
 

@@ -4,7 +4,7 @@
 use usurper_history::Effect;
 
 use super::{Act, FaultInfo, Host, HostError, Inject, Needs, Pending, links};
-use crate::fault::Fault;
+use crate::{fault::Fault, schedule::Step};
 
 pub(super) const INFO: FaultInfo = FaultInfo {
     fault: Fault::Cut,
@@ -22,7 +22,26 @@ impl Inject for Cut {
         &["kinds"]
     }
 
+    /// A link that loses some messages still carries the others: nobody is out of reach.
+    fn effect(&self, step: &Step) -> Effect {
+        if step.kinds.is_empty() { INFO.effect } else { Effect::Degraded }
+    }
+
     fn begin(&self, act: &Act, host: &mut dyn Host) -> Result<Pending, HostError> {
         Ok(links::cut(act, host))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use usurper_history::{Effect, frame::Kind};
+
+    use crate::{Fault, MessageKind, Step};
+
+    #[test]
+    fn a_link_that_loses_messages_of_some_kinds_is_not_cut() {
+        let whole = Step::new(Fault::Cut, None);
+        let some = Step { kinds: vec![MessageKind(Kind::Heartbeat)], ..whole.clone() };
+        assert_eq!((whole.effect(), some.effect()), (Effect::Cut, Effect::Degraded));
     }
 }

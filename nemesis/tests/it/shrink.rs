@@ -23,6 +23,8 @@ fn start(seed: u64) -> Candidate {
         time: TimeSpan::millis(24_000),
         advance: true,
         points: vec!["vote.after-cast-before-send".to_owned()],
+        kinds: Vec::new(),
+        events: Vec::new(),
     };
     let mut steps = generate(&nodes(), &options, seed);
     for step in &mut steps {
@@ -328,4 +330,6 @@ fn a_hurried_schedule_waits_for_a_part_of_the_time_and_for_the_same_events() {
     assert_eq!(hurried.steps[1].at, Some(TimeSpan::millis(1000)));
     assert_eq!(hurried.steps[2].after, None);
     assert_eq!(start.hurried(0).steps[1].at, Some(TimeSpan::default()));
+    assert_eq!(start.hurried(4), start);
+    assert_eq!(start.hurried(8).steps[2].after, Some(TimeSpan::millis(120)));
 }

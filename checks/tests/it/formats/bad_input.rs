@@ -195,10 +195,8 @@ fn lines_of_servers_logs_that_are_garbled_are_told() {
         assert_eq!(texts(&[&of(&[&sound])], None, false).unwrap().format, format);
         // A term that is cut off is another term.
         check(format, &of(&[&sound, line]), 2, "truncated: the file ends within the line");
-        if format != Format::Etcd || line == json {
-            let mixed = format!("{}{line}\n", &line[..line.len() - 20]);
-            check(format, &of(&[&sound, &mixed]), 2, "expected one whole line of a log");
-        }
+        let mixed = format!("{}{line}\n", &line[..line.len() - 20]);
+        check(format, &of(&[&sound, &mixed]), 2, "expected one whole line of a log");
         let earlier = sound.replace("2026", "2025");
         check(format, &of(&[&sound, &earlier]), 2, "out of order: time");
         check(format, &[sound.as_bytes(), b"\xff\n"].concat(), 2, "UTF-8");
@@ -206,6 +204,40 @@ fn lines_of_servers_logs_that_are_garbled_are_told() {
     }
     let error = texts(&[b"2026-11-21T23:56:57.077Z hello\n"], Some(Format::Etcd), false);
     assert!(error.unwrap_err().contains("holds nothing that a etcd file holds"));
+}
+
+#[test]
+fn lines_about_elections_that_end_early_are_told() {
+    let etcd = |message: &str| format!("raft2026/11/21 23:56:15 INFO: {message}\n");
+    let zookeeper = |message: &str| {
+        format!("2026-11-21 23:54:25,042 [myid:1] - INFO  [main:X@9] - {message}\n")
+    };
+    let sound = [
+        etcd("aa became leader at term 2"),
+        zookeeper("New election. My id = 1, proposed zxid=0x0"),
+    ];
+    for message in [
+        "aa became leader at te",
+        "aa became lead",
+        "aa became follower at term x",
+        "aa received MsgVoteResp from bb at",
+        "raft.node: aa elected leader bb at term ",
+        "newRaft aa [peers: [], term: 2, com",
+    ] {
+        let text = format!("{}{}", sound[0], etcd(message));
+        check(Format::Etcd, text.as_bytes(), 2, "expected a line that names its term");
+    }
+    for message in [
+        "Notification: my state:LOOKING; n.sid:1, n.state:LOOKING, n.leader:3, n.rou",
+        "Have quorum of supporters, sids: [[1, 3]]; starting up",
+    ] {
+        let text = format!("{}{}", sound[1], zookeeper(message));
+        check(Format::Zookeeper, text.as_bytes(), 2, "expected a line that names its term");
+    }
+    for message in ["aa became famous", "aa became", "aa is starting a new election at term 2"] {
+        let text = format!("{}{}", sound[0], etcd(message));
+        assert!(texts(&[text.as_bytes()], Some(Format::Etcd), false).is_ok(), "{message}");
+    }
 }
 
 #[test]

@@ -1,19 +1,25 @@
 //! Logs of real servers: a leader killed, started again; the next paused, and continued; the one
 //! after that ended. Who led when was written down as it was done.
 
-use usurper_checks::{Judgement, Verdict};
+use usurper_checks::{CheckVerdict, Judgement, Verdict};
 use usurper_history::{Body, Event, NodeId};
 
 use super::{data, texts, verdict};
 
-fn logs(system: &str) -> Vec<String> {
+pub(super) fn logs(system: &str) -> Vec<String> {
     let log = |node| String::from_utf8(data(&format!("{system}/n{node}.log"))).unwrap();
     (1..=3).map(log).collect()
 }
 
-fn judge(logs: &[String]) -> Verdict {
+pub(super) fn judge(logs: &[String]) -> Verdict {
     let bytes: Vec<&[u8]> = logs.iter().map(String::as_bytes).collect();
     verdict(texts(&bytes, None, false).unwrap())
+}
+
+/// What one check says.
+#[track_caller]
+pub(super) fn of<'a>(verdict: &'a Verdict, check: &str) -> &'a CheckVerdict {
+    verdict.checks.iter().find(|it| it.check == check).unwrap()
 }
 
 /// Node, term, and the seconds from which and until which it led.
@@ -40,16 +46,128 @@ const ZOOKEEPER: &[(u8, u64, f64, f64)] = &[
     (2, 4, 150.087, 157.801),
 ];
 
+/// etcd 3.5: the leader is killed and started again, the next one is paused and continued, and the
+/// one after that is cut off from the others and healed.
+const ETCD_3_5: &[(u8, u64, f64, f64)] =
+    &[(1, 2, 0.351, 0.354), (3, 3, 4.783, 18.928), (2, 4, 13.517, 24.517), (1, 5, 24.036, 46.036)];
+/// ZooKeeper, and the same.
+const PARTITION: &[(u8, u64, f64, f64)] =
+    &[(3, 1, 0.945, 0.976), (2, 2, 5.759, 24.397), (3, 3, 19.070, 35.183), (2, 4, 35.193, 48.305)];
+
+#[test]
+fn etcd_3_5_tells_of_a_leader_that_is_killed_paused_and_cut_off() {
+    let verdict = check(&logs("etcd-3.5"), ETCD_3_5);
+    for check in ["double-vote", "dual-leaders", "term-rollback"] {
+        assert_eq!(of(&verdict, check).judgement, Judgement::Valid, "{check}");
+    }
+    assert_eq!(verdict.judgement, Judgement::Valid);
+    let import = verdict.imported.as_ref().unwrap();
+    let ends: Vec<&str> = import.leaders.iter().map(|leader| leader.end.as_str()).collect();
+    let expected =
+        ["its log stops", "n2 told it of term 4", "no majority answered it", "it was told to stop"];
+    assert_eq!(ends, expected);
+    // It was killed at 3.4 s, and wrote nothing of it.
+    assert_eq!(import.leaders[0].followed_until_ns.map(|ns| ns / 10_000_000), Some(478));
+    assert_eq!(import.leaders[3].votes, [NodeId(1), NodeId(3)]);
+    assert_eq!((import.doubts.len(), import.suspicions.len()), (0, 0));
+    let warnings = &of(&verdict, "dual-leaders").warnings;
+    assert_eq!(warnings.len(), 2);
+    assert!(warnings[0].sentence.contains("n2 (term 4) and n3 (term 3) both held the role"));
+}
+
+#[test]
+fn zookeeper_tells_of_a_leader_that_is_killed_paused_and_cut_off() {
+    let verdict = check(&logs("zookeeper-partition"), PARTITION);
+    assert_eq!(verdict.judgement, Judgement::Valid);
+    assert_eq!(of(&verdict, "term-rollback").judgement, Judgement::Valid);
+    let import = verdict.imported.as_ref().unwrap();
+    let cut_off = &import.leaders[2].end;
+    assert!(cut_off.starts_with("it gave up: Not sufficient followers synced"), "{cut_off}");
+    assert_eq!(import.leaders[0].followed_until_ns.map(|ns| ns / 10_000_000), Some(542));
+    assert_eq!((import.doubts.len(), import.suspicions.len()), (0, 0));
+    let lacking = verdict.not_applied.iter().find(|it| it.check == "double-vote").unwrap();
+    assert!(lacking.needs[0].contains("which ZooKeeper does not log"), "{lacking:?}");
+}
+
+#[test]
+fn an_epoch_that_a_server_of_zookeeper_has_lost_is_found() {
+    let mut logs = logs("zookeeper-partition");
+    // It led epoch 3, and proposes itself with the epoch before.
+    let lost = "n.sid:3, n.state:LOOKING, n.leader:3, n.round:0x4, n.peerEpoch:0x3";
+    assert!(logs[2].contains(lost));
+    logs[2] = logs[2].replacen(lost, &lost.replace("Epoch:0x3", "Epoch:0x2"), 1);
+    let verdict = judge(&logs);
+    let check = of(&verdict, "term-rollback");
+    assert_eq!(check.judgement, Judgement::Invalid);
+    let sentence = &check.findings[0].sentence;
+    assert_eq!(sentence, "n3 stored current epoch 2 although it had been at 3");
+}
+
+#[test]
+fn what_logs_cannot_decide_is_unknown_when_it_is_asked_for() {
+    for (system, check, needs) in [
+        ("etcd-3.5", "no-leader", "needs: the faults, which only a run tells"),
+        ("zookeeper", "double-vote", "needs: the epochs that followers accept"),
+        ("zookeeper", "best-candidate", "needs: the faults and timeouts"),
+        ("etcd-3.5", "agreement", "needs: append, ack, commit"),
+    ] {
+        let logs = logs(system);
+        let bytes: Vec<&[u8]> = logs.iter().map(String::as_bytes).collect();
+        let mut imported = texts(&bytes, None, false).unwrap();
+        imported.ask_for(&[check.to_owned()]);
+        let verdict = verdict(imported);
+        assert_eq!(verdict.judgement, Judgement::Unknown, "{check}");
+        let reason = verdict.checks[0].reason.clone().unwrap();
+        assert!(reason.starts_with(needs), "{reason}");
+    }
+}
+
+#[test]
+fn a_line_that_is_not_there_makes_nothing_invalid() {
+    for system in ["etcd-3.5", "etcd-plain", "zookeeper-partition"] {
+        let logs = logs(system);
+        for file in 0..logs.len() {
+            let lines: Vec<&str> = logs[file].split_inclusive('\n').collect();
+            let leads =
+                |line: &str| line.contains(" became leader ") || line.contains("Have quorum of ");
+            // All take minutes.
+            let few = (0..lines.len()).filter(|place| place % 5 == 0 || leads(lines[*place]));
+            for place in few {
+                let mut fewer = logs.clone();
+                fewer[file] = [&lines[..place], &lines[place + 1..]].concat().concat();
+                let bytes: Vec<&[u8]> = fewer.iter().map(String::as_bytes).collect();
+                let verdict = verdict(texts(&bytes, None, false).unwrap());
+                let gone = lines[place];
+                assert_ne!(verdict.judgement, Judgement::Invalid, "{gone}{:#?}", verdict.checks);
+                assert!(!leads(gone) || verdict.judgement == Judgement::Unknown, "{gone}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_is_wrong_makes_nothing_invalid() {
+    for system in ["etcd-3.5", "etcd-json", "zookeeper-partition"] {
+        for file in 0..3 {
+            for (from, to) in [("03:0", "02:0"), ("03:0", "04:0"), ("T23:5", "T22:5")] {
+                let mut logs = logs(system);
+                logs[file] = logs[file].replace(from, to);
+                assert_eq!(judge(&logs).judgement, Judgement::Valid, "{system} {file} {to}");
+            }
+        }
+    }
+}
+
 #[test]
 fn etcd_logs_in_json_tell_who_led() {
     let verdict = check(&logs("etcd-json"), JSON);
     assert_eq!(verdict.judgement, Judgement::Valid);
-    let import = verdict.imported.unwrap();
+    let import = verdict.imported.as_ref().unwrap();
     assert!(import.notes.contains(&"what different nodes did is ordered to within 2.9 ms".into()));
     assert_eq!(import.leaders[1].place, "n1:63");
-    assert_eq!(import.leaders[1].end, "f0477746d567e798 became follower at term 5");
+    assert_eq!(import.leaders[1].end, "n3 told it of term 5");
     // The leader that was paused did not know better when it woke up: a warning, no more.
-    let warnings = &verdict.checks[0].warnings;
+    let warnings = &of(&verdict, "dual-leaders").warnings;
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].sentence.contains("n1 (term 3) and n2 (term 5) both held the role"));
 }
@@ -65,7 +183,7 @@ fn etcd_logs_in_plain_text_tell_who_led_to_the_second() {
     let verdict = check(&logs("etcd-plain"), &leaders);
     assert_eq!(verdict.judgement, Judgement::Valid);
     // Lines of raft have whole seconds here: two that overlap by less are not said to.
-    let warnings = &verdict.checks[0].warnings;
+    let warnings = &of(&verdict, "dual-leaders").warnings;
     assert!(warnings[0].sentence.ends_with("by clocks that are at most 1.9 s apart"));
     assert!(warnings[1].sentence.ends_with("may be 1.9 s apart: perhaps not at once"));
 }
@@ -75,7 +193,7 @@ fn zookeeper_logs_tell_who_led() {
     let verdict = check(&logs("zookeeper"), ZOOKEEPER);
     assert_eq!(verdict.judgement, Judgement::Valid);
     let needs: Vec<_> = verdict.not_applied.iter().map(|it| it.check.as_str()).collect();
-    assert!(needs.contains(&"no-leader") && needs.contains(&"term-rollback"), "{needs:?}");
+    assert!(needs.contains(&"no-leader") && needs.contains(&"double-vote"), "{needs:?}");
 }
 
 #[test]
@@ -108,7 +226,7 @@ fn two_leaders_of_one_term_are_found_and_of_two_terms_are_not() {
     forged[1] = forged[1].replace("became leader at term 5", "became leader at term 3");
     let verdict = judge(&forged);
     assert_eq!(verdict.judgement, Judgement::Invalid);
-    let finding = &verdict.checks[0].findings[0];
+    let finding = &of(&verdict, "dual-leaders").findings[0];
     assert_eq!(finding.sentence, "n1 and n2 were both established as leader of term 3");
     let places: Vec<_> = verdict.imported.unwrap().places.into_values().collect();
     assert!(places.contains(&"n1:63".to_owned()) && places.contains(&"n2:90".to_owned()));
@@ -118,7 +236,7 @@ fn two_leaders_of_one_term_are_found_and_of_two_terms_are_not() {
         forged[1].replace("last processed zxid: 0x400000000", "last processed zxid: 0x300000000");
     let verdict = judge(&forged);
     assert_eq!(verdict.judgement, Judgement::Invalid);
-    let sentence = &verdict.checks[0].findings[0].sentence;
+    let sentence = &of(&verdict, "dual-leaders").findings[0].sentence;
     assert_eq!(sentence, "n3 and n2 were both established as leader of epoch 3");
 }
 

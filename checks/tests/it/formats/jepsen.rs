@@ -135,6 +135,69 @@ fn a_text_log_needs_no_logger() {
     judged(&log.replace("[2 3]", "[1 3]"), Judgement::Invalid);
 }
 
+/// A history of ours: whom, what, asked with what, answered what.
+fn ours(steps: &[(u32, &str, Value, Value)]) -> String {
+    let header = json!({
+        "usurper-history": 1, "run": "a", "system": "x", "nodes": [], "seed": 1, "origin-ns": 0,
+        "started": "2026-01-01T00:00:00Z",
+        "timing": { "heartbeat-ns": 1, "election-timeout-ns": 1, "leader-bound-ns": 1 },
+        "events": ["operations"], "checks": { "linearizable": {} },
+    });
+    let mut lines = vec![header.to_string()];
+    for (process, f, asked, answered) in steps {
+        for (step, value) in [("invoke", asked), ("ok", answered)] {
+            let t = lines.len();
+            let line = json!({
+                "t": t, "record": "op", "process": process, "type": step, "f": f, "key": "k",
+                "value": value,
+            });
+            lines.push(line.to_string());
+        }
+    }
+    lines.push(
+        json!({ "t": 99, "record": "harness", "event": "phase", "phase": "end" }).to_string(),
+    );
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn the_verdict_of_every_model_is_the_same_after_edn() {
+    let nothing = Value::Null;
+    let change = |f: &'static str, value: Value| (0, f, value.clone(), value);
+    let answer = |f: &'static str, value: Value| (1, f, Value::Null, value);
+    // What comes first, the answer that is right after it, and one that is wrong.
+    let models = [
+        (change("write", json!(1)), "read", json!(1), nothing.clone()),
+        (change("put", json!("a")), "get", json!("a"), json!("b")),
+        (change("append", json!(1)), "read", json!([1]), json!([])),
+        (change("add", json!(2)), "read", json!(2), json!(0)),
+        (change("add", json!(2)), "read", json!([2]), json!([])),
+        (change("enqueue", json!(2)), "dequeue", json!(2), json!(3)),
+        (answer("acquire", json!(7)), "acquire", json!(8), json!(7)),
+    ];
+    for (first, f, right, wrong) in models {
+        // A lock is free again before the next one gets it.
+        let release = (f == "acquire").then(|| change("release", json!(7)));
+        let release = release.map(|(_, f, asked, answered)| (1, f, asked, answered));
+        for (answered, expected) in [(right, Judgement::Valid), (wrong, Judgement::Invalid)] {
+            let steps: Vec<_> = [first.clone()]
+                .into_iter()
+                .chain(release.clone())
+                .chain([answer(f, answered)])
+                .collect();
+            let text = ours(&steps);
+            let imported = texts(&[text.as_bytes()], None, false).unwrap();
+            let mut edn = Vec::new();
+            let records = imported.records.iter().map(|(_, record)| record);
+            write_jepsen_edn(records, &mut edn).unwrap();
+            let edn = String::from_utf8(edn).unwrap();
+            assert_eq!(super::verdict(imported).judgement, expected, "{text}");
+            let verdict = judged(&edn, expected);
+            assert_eq!(verdict.imported.unwrap().format, "jepsen-edn");
+        }
+    }
+}
+
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         any::<i64>().prop_map(Value::from),
