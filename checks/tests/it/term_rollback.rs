@@ -33,6 +33,24 @@ fn an_acceptance_that_was_told_and_not_stored_is_rejected() {
 }
 
 #[test]
+fn what_was_in_memory_alone_is_rightly_gone_with_the_node() {
+    // Its disk stalls, so nobody is answered; then it loses its power.
+    let restarted = "300 spawn n1\n300 n1 start 3";
+    led(&format!("200 n1 term 4\n{restarted}"), "valid");
+    led(
+        &format!("200 n1 term 4\n210 n1 persist current-epoch 4\n{restarted}"),
+        "invalid
+         - n1 started with current epoch 3 although it had been at 4",
+    );
+    // What it knew before is still what counts.
+    led(
+        &format!("150 n1 persist current-epoch 4\n200 n1 term 5\n{restarted}"),
+        "invalid
+         - n1 started with current epoch 3 although it had been at 4",
+    );
+}
+
+#[test]
 fn a_wiped_disk_is_no_rollback_and_a_skipped_wipe_is_none() {
     let events = |outcome: &str| {
         format!(
