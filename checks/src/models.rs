@@ -19,33 +19,34 @@ pub use set::{Set, SetOp};
 pub use text::{Chains, Text, TextOp};
 pub use value::Value;
 
-use std::hash::Hash;
-
-use crate::linearizability::FastMap;
+use crate::linearizability::{Numbers, hash};
 
 /// The most states that stand for "any state".
 const STATES_MAX: usize = 1024;
 
 /// Numbers for values, the initial one first.
-struct Numbers<V> {
-    numbers: FastMap<V, u32>,
+struct ValueNumbers<'a> {
+    values: Vec<&'a Value>,
+    numbers: Numbers,
 }
 
-fn value_numbers<V: Clone + Eq + Hash>(initial: &V) -> Numbers<V> {
-    Numbers { numbers: FastMap::from_iter([(initial.clone(), 0)]) }
-}
+impl<'a> ValueNumbers<'a> {
+    fn new(initial: &'a Value) -> Self {
+        let mut numbers = Self { values: Vec::new(), numbers: Numbers::new() };
+        numbers.of(initial);
+        numbers
+    }
 
-impl<V: Clone + Eq + Hash> Numbers<V> {
-    fn of(&mut self, value: &V) -> u32 {
-        if let Some(number) = self.numbers.get(value) {
-            return *number;
+    fn of(&mut self, value: &'a Value) -> u32 {
+        let Self { values, numbers } = self;
+        let number = numbers.of(hash(value), values.len(), |at| values[at] == value);
+        if number as usize == values.len() {
+            values.push(value);
         }
-        let number = crate::linearizability::narrow(self.numbers.len());
-        self.numbers.insert(value.clone(), number);
         number
     }
 
     fn count(&self) -> usize {
-        self.numbers.len()
+        self.values.len()
     }
 }

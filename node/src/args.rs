@@ -18,12 +18,12 @@ use usurper_history::{
 };
 
 use crate::{
-    machine::{Machine, listen},
+    machine::{FailpointInfo, Machine, listen},
     params::OptionError,
-    protocol::{RecoverError, Setup},
-    shell::{Place, ShellError},
+    protocol::{Protocol, RecoverError, Setup},
+    shell::{Place, ShellError, serve},
     store::{Before, StoreError},
-    systems::{serve_named, system},
+    systems::system,
 };
 
 /// How one node is started.
@@ -124,12 +124,24 @@ impl NodeError {
 
 const CLUSTER_BYTES_MAX: usize = 256;
 
-/// Runs a node until SIGTERM or SIGINT. Its events go to standard output, its talk to standard
-/// error (filtered by the environment variable `USURPER_LOG`).
+/// Runs a node of the named reference system: see [`run_as`].
+///
+/// # Errors
+/// When there is no such system, and as [`run_as`].
+pub fn run(args: NodeArgs) -> Result<(), NodeError> {
+    let info = system(&args.system)?;
+    (info.run)(args, info.failpoints)
+}
+
+/// Runs a node of any system until SIGTERM or SIGINT. Its events go to standard output, its talk to
+/// standard error (filtered by the environment variable `USURPER_LOG`).
 ///
 /// # Errors
 /// When it cannot start, its disk fails, or nobody reads its standard output any more.
-pub fn run(args: NodeArgs) -> Result<(), NodeError> {
+pub fn run_as<P: Protocol>(
+    args: NodeArgs,
+    failpoints: &'static [FailpointInfo],
+) -> Result<(), NodeError> {
     let filter = EnvFilter::try_from_env("USURPER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // Whoever calls this as a library may log elsewhere already.
     let _elsewhere = tracing_subscriber::fmt()
@@ -138,7 +150,7 @@ pub fn run(args: NodeArgs) -> Result<(), NodeError> {
         .with_ansi(false)
         .try_init();
     let clock = Clock::with_origin(args.origin_ns);
-    let machine = Machine::sound(clock, system(&args.system)?.failpoints);
+    let machine = Machine::sound(clock, failpoints);
     for command in args.conditions.iter().chain(&args.failpoints) {
         let answer = machine.obey(command);
         if !answer.ok {
@@ -195,7 +207,7 @@ pub fn run(args: NodeArgs) -> Result<(), NodeError> {
             machine,
         };
         tracing::info!(node = %args.id, inc = args.inc, listen = %args.listen, "starts");
-        serve_named(&args.system, &setup, place, Box::new(io::stdout()), stop).await?;
+        serve::<P>(&setup, place, Box::new(io::stdout()), stop).await?;
         tracing::info!(node = %args.id, "stops");
         Ok(())
     })

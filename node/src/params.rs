@@ -46,16 +46,16 @@ pub(crate) fn nearest(
 
 /// Every parameter of a system with its value, given or default.
 #[derive(Clone, Debug)]
-pub(crate) struct Params {
+pub struct Params {
     values: BTreeMap<&'static str, String>,
 }
 
 impl Params {
     /// Checks the names; of a name given twice the last value counts.
-    pub(crate) fn new(
-        known: &[ParamInfo],
-        given: &[(String, String)],
-    ) -> Result<Self, OptionError> {
+    ///
+    /// # Errors
+    /// When a name is unknown.
+    pub fn new(known: &[ParamInfo], given: &[(String, String)]) -> Result<Self, OptionError> {
         let mut values: BTreeMap<_, _> =
             known.iter().map(|param| (param.name, param.default.to_owned())).collect();
         for (name, value) in given {
@@ -71,12 +71,19 @@ impl Params {
         Ok(Self { values })
     }
 
-    pub(crate) fn get(&self, name: &'static str) -> &str {
+    /// The value as it was written.
+    ///
+    /// # Panics
+    /// When the system has no such parameter.
+    pub fn get(&self, name: &'static str) -> &str {
         &self.values[name]
     }
 
     /// A value read by `read`, or an error that says what was expected.
-    pub(crate) fn read<T>(
+    ///
+    /// # Errors
+    /// When `read` makes nothing of it.
+    pub fn read<T>(
         &self,
         name: &'static str,
         expected: &str,
@@ -90,14 +97,18 @@ impl Params {
     }
 
     /// A duration of at least a millisecond, such as `200ms`.
-    pub(crate) fn duration(&self, name: &'static str) -> Result<Duration, OptionError> {
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn duration(&self, name: &'static str) -> Result<Duration, OptionError> {
         self.read(name, "a duration from `1ms` to `1h`, for example `200ms`", |text| {
             let range = Duration::from_millis(1)..=Duration::from_secs(3600);
             humantime::parse_duration(text).ok().filter(|duration| range.contains(duration))
         })
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    /// Every parameter, with its value.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.values.iter().map(|(name, value)| (*name, value.as_str()))
     }
 }

@@ -1,17 +1,15 @@
 //! What can be run, and with which options.
 
-use std::io::Write;
-
 use usurper_history::{Timing, frame::Kind};
 
 use crate::{
+    args::{NodeArgs, NodeError, run_as},
     fle::{self, Fle},
     machine::FailpointInfo,
     net,
     params::{DefectInfo, OptionError, ParamInfo, nearest},
-    protocol::{Protocol, Setup},
+    protocol::Protocol,
     raft::{self, Raft},
-    shell::{Place, ShellError, serve},
 };
 
 /// A reference system.
@@ -29,8 +27,10 @@ pub struct SystemInfo {
     /// The kinds of messages that its nodes send each other.
     pub messages: &'static [Kind],
     timing: TimingOf,
+    pub(crate) run: Run,
 }
 
+type Run = fn(NodeArgs, &'static [FailpointInfo]) -> Result<(), NodeError>;
 type TimingOf = fn(&[(String, String)]) -> Result<Timing, OptionError>;
 
 impl SystemInfo {
@@ -93,6 +93,7 @@ const SYSTEMS: &[SystemInfo] = &[
             Kind::EpochAck,
         ],
         timing: fle::timing,
+        run: run_as::<Fle>,
     },
     SystemInfo {
         name: Raft::NAME,
@@ -136,8 +137,12 @@ const SYSTEMS: &[SystemInfo] = &[
             Kind::Snapshot,
             Kind::SnapshotReply,
             Kind::TimeoutNow,
+            Kind::Transfer,
+            Kind::ReadRequest,
+            Kind::ReadReply,
         ],
         timing: raft::timing,
+        run: run_as::<Raft>,
     },
 ];
 
@@ -156,19 +161,4 @@ pub fn system(name: &str) -> Result<&'static SystemInfo, OptionError> {
         name: name.to_owned(),
         nearest: nearest(name, SYSTEMS.iter().map(|system| system.name)),
     })
-}
-
-/// Runs a node of the named system.
-pub(crate) async fn serve_named(
-    name: &str,
-    setup: &Setup,
-    place: Place,
-    events: Box<dyn Write>,
-    stop: impl Future<Output = ()>,
-) -> Result<(), ShellError> {
-    match name {
-        Fle::NAME => serve::<Fle>(setup, place, events, stop).await,
-        Raft::NAME => serve::<Raft>(setup, place, events, stop).await,
-        _ => unreachable!("`system` knows every name"),
-    }
 }

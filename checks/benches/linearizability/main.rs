@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use usurper_checks::{
     formats::{jepsen_text, kv_text},
     linearizability::{Model, Operation, Options, Verdict, check},
-    models::{FailedCas, Register, RegisterOp, Text, Value},
+    models::{FailedCas, Queue, QueueOp, Register, RegisterOp, Text, Value},
 };
 
 mod histories;
@@ -24,7 +24,7 @@ mod porcupine;
 mod random;
 
 use histories::{Texts, as_jepsen_text, cas_register, read_stale, spoil, unique_writes, whole};
-use measure::{Deadline, Measured, measure};
+use measure::{Deadline, Looks, Measured, measure};
 use porcupine::Porcupine;
 use random::Shape;
 
@@ -272,16 +272,7 @@ impl Bench {
                 Shape { operations: 1_000_000, processes: 20, keys: 100, unknown_one_in: 500 };
             let mut ops = unique_writes(7, shape);
             if stale {
-                let last = ops.iter().filter_map(|op| op.ret).max().expect("a return");
-                let (six, seven) = (Value::Int(-6), Value::Int(-7));
-                let stale = [
-                    RegisterOp::Write(six.clone()),
-                    RegisterOp::Write(seven),
-                    RegisterOp::Read(six),
-                ];
-                for (op, call) in stale.into_iter().zip((last + 1..).step_by(2)) {
-                    ops.push(Operation { process: 99, key: 0, call, ret: Some(call + 1), op });
-                }
+                add_stale_read(&mut ops);
             }
             for threads in [1, 2] {
                 let options = Options { threads, ..MINIMAL };
@@ -293,31 +284,79 @@ impl Bench {
         }
     }
 
-    /// By how much a deadline is overshot, wherever it strikes.
+    /// By how much a deadline is overshot, wherever it strikes, and how long the processor works
+    /// between two looks at the budget, which does not depend on what else it has to do.
     fn deadlines(&self) {
         if !self.wanted("deadlines") {
             return;
         }
         let shape = Shape { operations: 1_000_000, processes: 20, keys: 1, unknown_one_in: 500 };
-        let unique = unique_writes(7, shape);
-        let hard = cas_register(1, Shape { operations: 20_000, unknown_one_in: 3, ..shape });
-        for (name, ops) in [("1M unique writes on one key", &unique), ("a hard register", &hard)] {
-            let (mut worst, mut unknown) = (0, 0);
-            for ms in (0..400).step_by(10) {
-                let deadline = Deadline::in_ns(ms * 1_000_000);
-                let report = check(&REGISTER, ops, MINIMAL, &deadline);
-                if matches!(report.verdict, Verdict::Unknown(_)) {
-                    unknown += 1;
-                    worst = worst.max(deadline.overshot_ns());
-                }
-            }
-            say(&format!(
-                "deadlines of 0 to 390 ms on {name}: {unknown} of 40 were hit and overshot \
-                          by {} at most",
-                time(worst)
-            ));
+        let one_key = unique_writes(7, shape);
+        deadlines("1M unique writes on one key", &REGISTER, &one_key);
+        let mut stale = one_key;
+        add_stale_read(&mut stale);
+        deadlines("the same and a stale read", &REGISTER, &stale);
+        drop(stale);
+        let many = unique_writes(7, Shape { keys: 1_000_000, ..shape });
+        deadlines("1M unique writes on as many keys", &REGISTER, &many);
+        drop(many);
+        let register = cas_register(1, Shape { operations: 1_000_000, unknown_one_in: 3, ..shape });
+        deadlines("1M cas on one key, a third of them crashed", &REGISTER, &register);
+        deadlines("a queue of many concurrent operations", &Queue, &hard_queue());
+    }
+}
+
+/// Two writes and a read that returns the first, after everything else.
+fn add_stale_read(ops: &mut Vec<Operation<RegisterOp>>) {
+    let last = ops.iter().filter_map(|op| op.ret).max().expect("a return");
+    let (six, seven) = (Value::Int(-6), Value::Int(-7));
+    let stale = [RegisterOp::Write(six.clone()), RegisterOp::Write(seven), RegisterOp::Read(six)];
+    for (op, call) in stale.into_iter().zip((last + 1..).step_by(2)) {
+        ops.push(Operation { process: 99, key: 0, call, ret: Some(call + 1), op });
+    }
+}
+
+/// Queues of concurrent operations have very many orders, and the last operation fits none.
+fn hard_queue() -> Vec<Operation<QueueOp>> {
+    let mut ops = Vec::new();
+    for (round, call) in (0..2000).zip((1..).step_by(100)) {
+        for process in 0..10 {
+            let value = Value::Int(i64::from(process) + 10 * round);
+            let (call, ret) = (call + u64::from(process), Some(call + 50));
+            ops.push(Operation { process, key: 0, call, ret, op: QueueOp::Enqueue(value) });
         }
     }
+    let (call, ret) = (1_000_000, Some(1_000_001));
+    let op = QueueOp::Dequeue(Value::Int(-1));
+    ops.push(Operation { process: 0, key: 0, call, ret, op });
+    ops
+}
+
+fn deadlines<M: Model>(name: &str, model: &M, ops: &[Operation<M::Op>]) {
+    let looks = Looks::for_ns(20_000_000_000);
+    let report = check(model, ops, MINIMAL, &looks);
+    let (between, after) = looks.most_ns();
+    let (mut worst, mut hit) = (0, 0);
+    for ms in (0..400).step_by(10) {
+        let deadline = Deadline::in_ns(ms * 1_000_000);
+        check(model, ops, MINIMAL, &deadline);
+        if deadline.overshot_ns() > 0 {
+            hit += 1;
+            worst = worst.max(deadline.overshot_ns());
+        }
+    }
+    let verdict = match report.verdict {
+        Verdict::Valid => "valid".to_owned(),
+        Verdict::Invalid(found) => format!("invalid, {} operations", found.core.len()),
+        Verdict::Unknown(unknown) => format!("unknown ({:?})", unknown.why),
+    };
+    say(&format!(
+        "deadlines, {name}: {verdict}; {} of the processor between two looks at most, {} after the \
+         last; of 40 deadlines {hit} were hit, and overshot by {} at most",
+        time(between),
+        time(after),
+        time(worst)
+    ));
 }
 
 fn judged<M: Model>(

@@ -1,5 +1,7 @@
 //! Taking the time and the memory of a piece of work.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use nix::time::{ClockId, clock_gettime};
 use usurper_checks::linearizability::{Budget, Model, Operation, Options, Report, Verdict, check};
 use usurper_history::monotonic_ns;
@@ -31,6 +33,34 @@ impl Deadline {
 impl Budget for Deadline {
     fn is_spent(&self) -> bool {
         monotonic_ns() >= self.0
+    }
+}
+
+/// A budget of so much time that watches how long the processor works between two looks at it.
+pub(crate) struct Looks {
+    deadline: Deadline,
+    last: AtomicU64,
+    most: AtomicU64,
+}
+
+impl Looks {
+    pub(crate) fn for_ns(ns: u64) -> Self {
+        let last = AtomicU64::new(on_processor_ns());
+        Self { deadline: Deadline::in_ns(ns), last, most: AtomicU64::new(0) }
+    }
+
+    /// The most between two looks, and what was done since the last.
+    pub(crate) fn most_ns(&self) -> (u64, u64) {
+        let after = on_processor_ns() - self.last.load(Ordering::Relaxed);
+        (self.most.load(Ordering::Relaxed), after)
+    }
+}
+
+impl Budget for Looks {
+    fn is_spent(&self) -> bool {
+        let now = on_processor_ns();
+        self.most.fetch_max(now - self.last.swap(now, Ordering::Relaxed), Ordering::Relaxed);
+        self.deadline.is_spent()
     }
 }
 

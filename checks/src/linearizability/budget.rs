@@ -3,8 +3,7 @@
 /// Says when to stop. The checks read no clock, so the caller brings one.
 ///
 /// It is asked every few hundred steps of a search and every few thousand operations of a pass over
-/// them, well under a millisecond apart. The longest work without a look is to sort the operations
-/// of one key.
+/// them, about a millisecond apart at most.
 pub trait Budget: Sync {
     /// Whether the time is up.
     fn is_spent(&self) -> bool;
@@ -28,15 +27,15 @@ impl Budget for Unlimited {
 
 /// The time is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Spent;
+pub struct Spent;
 
 /// Looks at the budget now and then during a pass over many operations.
 pub(crate) struct Pace<'a> {
     budget: &'a dyn Budget,
-    steps: u32,
+    steps: usize,
 }
 
-const PACE_STEPS: u32 = 4096;
+pub(crate) const PACE_STEPS: usize = 4096;
 
 impl<'a> Pace<'a> {
     pub(crate) fn new(budget: &'a dyn Budget) -> Self {
@@ -45,7 +44,13 @@ impl<'a> Pace<'a> {
 
     #[inline]
     pub(crate) fn step(&mut self) -> Result<(), Spent> {
-        self.steps += 1;
+        self.steps(1)
+    }
+
+    /// Work of so many steps is being done.
+    #[inline]
+    pub(crate) fn steps(&mut self, steps: usize) -> Result<(), Spent> {
+        self.steps += steps;
         if self.steps < PACE_STEPS {
             return Ok(());
         }

@@ -6,12 +6,14 @@ use std::sync::{
 };
 
 use super::{
-    budget::Budget,
+    budget::{Budget, Pace, Spent},
     counterexample::{Bound, Counterexample, Prefix, shrink},
     decide::{Decider, Decision, Means, Why},
-    model::{Model, classify},
-    operation::{NEVER, Operation, Timed, narrow},
+    model::{Model, classify, hash},
+    operation::{NEVER, Operation, Span, Timed, narrow},
     search::Strategy,
+    sort::sort,
+    tables::Numbers,
 };
 
 /// How to check.
@@ -70,9 +72,18 @@ pub struct Report {
 }
 
 /// The operations of one key.
+#[derive(Clone, Copy)]
 struct Job {
     key: u32,
-    /// Places in the list that is checked.
+    cost: u64,
+    places: Span,
+}
+
+/// What is to be done, the cheapest first.
+#[derive(Default)]
+struct Jobs {
+    jobs: Vec<Job>,
+    /// Places in the list that is checked, by job.
     places: Vec<u32>,
 }
 
@@ -80,6 +91,30 @@ enum Done {
     Valid,
     Unknown(Unknown),
     Invalid(Box<Counterexample>),
+}
+
+/// What came of the jobs so far, by their places.
+#[derive(Default)]
+struct Results {
+    valid: Vec<usize>,
+    unknown: Option<(usize, Unknown)>,
+    invalid: Option<(usize, Box<Counterexample>)>,
+}
+
+impl Results {
+    fn add(&mut self, at: usize, done: Done) {
+        let is_first = |known: Option<usize>| known.is_none_or(|known| at < known);
+        match done {
+            Done::Valid => self.valid.push(at),
+            Done::Unknown(unknown) if is_first(self.unknown.as_ref().map(|known| known.0)) => {
+                self.unknown = Some((at, unknown));
+            }
+            Done::Invalid(found) if is_first(self.invalid.as_ref().map(|known| known.0)) => {
+                self.invalid = Some((at, found));
+            }
+            Done::Unknown(_) | Done::Invalid(_) => {}
+        }
+    }
 }
 
 /// Checks whether the operations on each key could have taken effect one by one, each at a moment
@@ -96,8 +131,15 @@ pub fn check<M: Model>(
     options: Options,
     budget: &dyn Budget,
 ) -> Report {
-    let jobs = jobs(ops);
-    let keys = jobs.len();
+    let mut keys = 0;
+    let jobs = match jobs(ops, &mut keys, &mut Pace::new(budget)) {
+        Ok(jobs) => jobs,
+        Err(Spent) => {
+            let key = ops.first().map_or(0, |op| op.key);
+            let verdict = Verdict::Unknown(untouched(key));
+            return Report { verdict, operations: ops.len(), keys, keys_valid: 0 };
+        }
+    };
     let means = Means {
         budget,
         bytes_max: options.bytes_max / options.threads.max(1),
@@ -106,19 +148,23 @@ pub fn check<M: Model>(
     };
     let next = AtomicUsize::new(0);
     // Jobs before the first invalid one are always finished, so threads do not change the verdict.
-    let mut invalid = AtomicUsize::new(usize::MAX);
-    let results = Mutex::new(Vec::with_capacity(keys));
+    let invalid = AtomicUsize::new(usize::MAX);
+    let results = Mutex::new(Results::default());
     let work = || loop {
         let at = next.fetch_add(1, Ordering::Relaxed);
-        let Some(job) = jobs.get(at) else { return };
+        let Some(job) = jobs.jobs.get(at) else { return };
         if at > invalid.load(Ordering::Relaxed) {
             return;
         }
-        let done = one(model, ops, job, means, options.counterexample);
+        let done = one(model, ops, job.key, job.places.of(&jobs.places), means, options);
         if matches!(done, Done::Invalid(_)) {
             invalid.fetch_min(at, Ordering::Relaxed);
         }
-        results.lock().expect("no holder panics").push((at, done));
+        let is_over = matches!(done, Done::Unknown(Unknown { why: Why::Time, .. }));
+        results.lock().expect("no holder panics").add(at, done);
+        if is_over {
+            return;
+        }
     };
     if options.threads > 1 && keys > 1 {
         std::thread::scope(|scope| {
@@ -129,67 +175,79 @@ pub fn check<M: Model>(
     } else {
         work();
     }
-    let mut results = results.into_inner().expect("no holder panics");
-    results.sort_by_key(|(at, _)| *at);
+    let results = results.into_inner().expect("no holder panics");
     // Threads may have gone on beyond the first invalid one.
-    results.truncate(results.iter().filter(|(at, _)| at <= invalid.get_mut()).count());
-    let keys_valid = results.iter().filter(|(_, done)| matches!(done, Done::Valid)).count();
-    let mut verdict = Verdict::Valid;
-    for (_, done) in results {
-        match (done, &verdict) {
-            (Done::Invalid(found), _) => {
-                verdict = Verdict::Invalid(found);
-                break;
-            }
-            (Done::Unknown(unknown), Verdict::Valid) => verdict = Verdict::Unknown(unknown),
-            _ => {}
-        }
-    }
+    let end = results.invalid.as_ref().map_or(usize::MAX, |(at, _)| *at);
+    let keys_valid = results.valid.iter().filter(|at| **at < end).count();
+    let verdict = match (results.invalid, results.unknown) {
+        (Some((_, found)), _) => Verdict::Invalid(found),
+        (None, Some((_, unknown))) => Verdict::Unknown(unknown),
+        (None, None) => Verdict::Valid,
+    };
     Report { verdict, operations: ops.len(), keys, keys_valid }
 }
 
-/// One job per key, the cheapest first: fewer operations, and fewer of unknown outcome.
-fn jobs<O>(ops: &[Operation<O>]) -> Vec<Job> {
-    let mut at: super::model::FastMap<u32, usize> = Default::default();
-    let mut jobs: Vec<(usize, Job)> = Vec::new();
-    for (place, op) in ops.iter().enumerate() {
+/// One job per key, the cheapest first: fewer operations, and fewer of unknown outcome. Counts the
+/// keys.
+fn jobs<O>(ops: &[Operation<O>], keys: &mut usize, pace: &mut Pace<'_>) -> Result<Jobs, Spent> {
+    let mut numbers = Numbers::new();
+    let mut job_of = Vec::with_capacity(ops.len());
+    // Key, number of operations, cost.
+    let mut counts: Vec<(u32, usize, u64)> = Vec::new();
+    for op in ops {
+        pace.step()?;
         let sound = op.ret.is_none_or(|ret| op.call <= ret && ret < NEVER);
         assert!(sound, "an operation from {} to {:?}", op.call, op.ret);
-        let job = *at.entry(op.key).or_insert_with(|| {
-            jobs.push((0, Job { key: op.key, places: Vec::new() }));
-            jobs.len() - 1
-        });
-        let (cost, job) = &mut jobs[job];
-        job.places.push(narrow(place));
+        let job = numbers.of(hash(&op.key), counts.len(), |at| counts[at].0 == op.key);
+        if job as usize == counts.len() {
+            counts.push((op.key, 0, 0));
+        }
+        job_of.push(job);
+        let (_, count, cost) = &mut counts[job as usize];
+        *count += 1;
         *cost += if op.is_pending() { 50 } else { 1 };
+        *keys = counts.len();
     }
-    jobs.sort_by_key(|(cost, job)| (*cost, job.key));
-    jobs.into_iter().map(|(_, job)| job).collect()
+    let (mut jobs, mut ends) = (Jobs::default(), Vec::with_capacity(counts.len()));
+    let mut end = 0;
+    for (key, count, cost) in counts {
+        pace.step()?;
+        ends.push(end);
+        jobs.jobs.push(Job { key, cost, places: Span::new(end..end + count) });
+        end += count;
+    }
+    jobs.places.resize(ops.len(), 0);
+    for (place, job) in job_of.into_iter().enumerate() {
+        pace.step()?;
+        let end = &mut ends[job as usize];
+        jobs.places[*end] = narrow(place);
+        *end += 1;
+    }
+    sort(&mut jobs.jobs, 1, |job| (job.cost, job.key), pace)?;
+    Ok(jobs)
 }
 
 fn one<M: Model>(
     model: &M,
     ops: &[Operation<M::Op>],
-    job: &Job,
+    key: u32,
+    places: &[u32],
     means: Means<'_>,
-    explain: bool,
+    options: Options,
 ) -> Done {
     if means.budget.is_spent() {
-        return untouched(job.key);
+        return Done::Unknown(untouched(key));
     }
-    let of_key = || job.places.iter().map(|place| &ops[*place as usize]);
-    let classified = classify(of_key().map(|op| &op.op), means.budget);
-    let Ok((classes, class_of)) = classified else { return untouched(job.key) };
-    let timed: Vec<Timed> = of_key()
-        .zip(class_of)
-        .map(|(op, class)| Timed { class, call: op.call, ret: op.ret.unwrap_or(NEVER) })
-        .collect();
-    let whole = |place: usize| job.places[place] as usize;
-    let mut decider = Decider::new(model, &classes, means);
+    let classified = of_one_key(ops, places, &mut Pace::new(means.budget));
+    let Ok((classes, timed)) = classified else { return Done::Unknown(untouched(key)) };
+    let Ok(mut decider) = Decider::new(model, &classes, means) else {
+        return Done::Unknown(untouched(key));
+    };
+    let whole = |place: usize| places[place] as usize;
     match decider.decide(&timed) {
         Decision::Valid => Done::Valid,
         Decision::Unknown { why, reached } => Done::Unknown(Unknown {
-            key: job.key,
+            key,
             why,
             verified: Prefix {
                 returns: reached
@@ -198,11 +256,8 @@ fn one<M: Model>(
             },
         }),
         Decision::Invalid { stuck, suspects } => {
-            if !explain {
-                return Done::Invalid(Box::new(unexplained(
-                    job.key,
-                    stuck.map(|(at, _)| whole(at)),
-                )));
+            if !options.counterexample {
+                return Done::Invalid(Box::new(unexplained(key, stuck.map(|(at, _)| whole(at)))));
             }
             let shrunk = shrink(&mut decider, &timed, stuck, &suspects);
             let core: Vec<(usize, Bound)> =
@@ -211,7 +266,7 @@ fn one<M: Model>(
                 core.iter().map(|(at, _)| *at).filter(|at| ops[*at].is_pending()).collect();
             let prefix = Prefix { next: shrunk.prefix.next.map(whole), ..shrunk.prefix };
             Done::Invalid(Box::new(Counterexample {
-                key: job.key,
+                key,
                 sentence: sentence(model, ops, &core, shrunk.since.is_some()),
                 core,
                 unknown,
@@ -223,10 +278,26 @@ fn one<M: Model>(
     }
 }
 
+/// The kinds of operations of one key, and the operations.
+fn of_one_key<O: Clone + Eq + std::hash::Hash>(
+    ops: &[Operation<O>],
+    places: &[u32],
+    pace: &mut Pace<'_>,
+) -> Result<(Vec<O>, Vec<Timed>), Spent> {
+    let op = |place: &u32| &ops[*place as usize];
+    let (classes, class_of) = classify(places.iter().map(|place| &op(place).op), pace)?;
+    let mut timed = Vec::with_capacity(places.len());
+    for (place, class) in places.iter().zip(class_of) {
+        pace.step()?;
+        let Operation { call, ret, .. } = *op(place);
+        timed.push(Timed { class, call, ret: ret.unwrap_or(NEVER) });
+    }
+    Ok((classes, timed))
+}
+
 /// A key for which there was no time.
-fn untouched(key: u32) -> Done {
-    let verified = Prefix { returns: 0, next: None };
-    Done::Unknown(Unknown { key, why: Why::Time, verified })
+fn untouched(key: u32) -> Unknown {
+    Unknown { key, why: Why::Time, verified: Prefix { returns: 0, next: None } }
 }
 
 fn unexplained(key: u32, stuck: Option<usize>) -> Counterexample {

@@ -3,7 +3,10 @@
 //! A configuration is a state, which of the open operations have taken effect, and how many of the
 //! operations with unknown outcome were used to get there. It does not grow with the history.
 
-use super::model::{FastMap, mix};
+use super::{
+    model::{hash, mix},
+    tables::{Entry, Numbers, Table},
+};
 
 /// What a search has done so far, as far as it matters for what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,21 +53,58 @@ pub(crate) struct Usages {
     /// Group and count, by group.
     counts: Vec<Box<[(u32, u32)]>>,
     totals: Vec<u32>,
-    numbers: FastMap<Box<[(u32, u32)]>, u32>,
-    next: FastMap<(u32, u32), u32>,
+    numbers: Numbers,
+    next: Table<Next>,
     bytes: usize,
+}
+
+/// What one more of a group makes of a usage.
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    usage: u32,
+    group: u32,
+    number: u32,
+    round: u32,
+}
+
+impl Entry for Next {
+    const BLANK: Self = Self { usage: 0, group: 0, number: 0, round: 0 };
+
+    fn hash(&self) -> u64 {
+        mix(u64::from(self.usage), u64::from(self.group))
+    }
+
+    fn round(&self) -> u32 {
+        self.round
+    }
+
+    fn set_round(&mut self, round: u32) {
+        self.round = round;
+    }
 }
 
 impl Usages {
     pub(crate) fn new() -> Self {
-        let mut numbers = FastMap::default();
-        numbers.insert(Box::default(), 0);
-        Self {
-            counts: vec![Box::default()],
-            totals: vec![0],
-            numbers,
-            next: FastMap::default(),
+        let mut usages = Self {
+            counts: Vec::new(),
+            totals: Vec::new(),
+            numbers: Numbers::new(),
+            next: Table::new(),
             bytes: 0,
+        };
+        usages.number(Box::default(), 0);
+        usages
+    }
+
+    /// Forgets all but that nothing was used.
+    pub(crate) fn reset(&mut self) {
+        if self.counts.len() > 1 {
+            self.counts.clear();
+            self.totals.clear();
+            self.numbers.reset();
+            self.next.reset();
+            self.bytes = 0;
+            self.number(Box::default(), 0);
         }
     }
 
@@ -80,27 +120,39 @@ impl Usages {
 
     /// One more of a group.
     pub(crate) fn plus(&mut self, usage: u32, group: u32) -> u32 {
-        if let Some(next) = self.next.get(&(usage, group)) {
-            return *next;
-        }
-        let mut counts = self.counts[usage as usize].to_vec();
-        match counts.binary_search_by_key(&group, |(group, _)| *group) {
-            Ok(at) => counts[at].1 += 1,
-            Err(at) => counts.insert(at, (group, 1)),
-        }
-        let counts = counts.into_boxed_slice();
-        let number = match self.numbers.get(&counts) {
-            Some(number) => *number,
-            None => {
-                let number = super::operation::narrow(self.counts.len());
-                self.bytes += 2 * (counts.len() * 8 + 24);
-                self.numbers.insert(counts.clone(), number);
-                self.counts.push(counts);
-                self.totals.push(self.totals[usage as usize] + 1);
-                number
-            }
+        let next = Next { usage, group, number: 0, round: 0 };
+        let is = |known: &Next| (known.usage, known.group) == (usage, group);
+        let slot = match self.next.seek(next.hash(), is) {
+            Ok(known) => return known.number,
+            Err(slot) => slot,
         };
-        self.next.insert((usage, group), number);
+        let before = &self.counts[usage as usize];
+        let mut counts = Vec::with_capacity(before.len() + 1); // and no larger, as most are kept
+        let at = before.partition_point(|(known, _)| *known < group);
+        counts.extend_from_slice(&before[..at]);
+        match before.get(at) {
+            Some((known, count)) if *known == group => {
+                counts.push((group, count + 1));
+                counts.extend_from_slice(&before[at + 1..]);
+            }
+            _ => {
+                counts.push((group, 1));
+                counts.extend_from_slice(&before[at..]);
+            }
+        }
+        let number = self.number(counts.into_boxed_slice(), self.totals[usage as usize] + 1);
+        self.next.put(slot, Next { number, ..next });
+        number
+    }
+
+    fn number(&mut self, counts: Box<[(u32, u32)]>, total: u32) -> u32 {
+        let next = self.counts.len();
+        let number = self.numbers.of(hash(&counts), next, |at| self.counts[at] == counts);
+        if number as usize == next {
+            self.bytes += counts.len() * 8 + 20 + Numbers::BYTES;
+            self.counts.push(counts);
+            self.totals.push(total);
+        }
         number
     }
 
@@ -120,95 +172,79 @@ impl Usages {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes + self.next.len() * 24
+        self.bytes + self.next.bytes()
     }
 }
 
 /// A set of configurations in which one that used less makes one that used more superfluous:
 /// whatever the latter can still do, the former can, too.
 #[derive(Debug)]
-pub(crate) struct Configs<const W: usize> {
-    places: Vec<Place<W>>,
-    /// Places of an older round are empty.
-    round: u32,
-    len: usize,
-    /// Comparisons so far: a measure of time that needs no clock.
-    pub(crate) compared: usize,
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the mask keeps the low bits anyway")]
-fn place_of(hash: u64, mask: usize) -> usize {
-    hash as usize & mask
-}
+pub(crate) struct Configs<const W: usize>(Table<Seen<W>>);
 
 #[derive(Clone, Copy, Debug)]
-struct Place<const W: usize> {
+struct Seen<const W: usize> {
     config: Config<W>,
     level: u32,
     round: u32,
 }
 
+impl<const W: usize> Entry for Seen<W> {
+    const BLANK: Self =
+        Self { config: Config { state: 0, usage: 0, done: [0; W] }, level: 0, round: 0 };
+
+    fn hash(&self) -> u64 {
+        self.config.hash(self.level)
+    }
+
+    fn round(&self) -> u32 {
+        self.round
+    }
+
+    fn set_round(&mut self, round: u32) {
+        self.round = round;
+    }
+}
+
 impl<const W: usize> Configs<W> {
     pub(crate) fn new() -> Self {
-        Self { places: vec![Self::empty(); 64], round: 1, len: 0, compared: 0 }
+        Self(Table::new())
     }
 
-    fn empty() -> Place<W> {
-        Place { config: Config::new(0), level: 0, round: 0 }
+    /// Empties it. What it took much memory for is given back.
+    pub(crate) fn reset(&mut self) {
+        self.0.reset();
     }
 
+    /// Empties it, and keeps its memory.
     pub(crate) fn clear(&mut self) {
-        self.len = 0;
-        if self.round == u32::MAX {
-            self.places.fill(Self::empty());
-            self.round = 0;
-        }
-        self.round += 1;
+        self.0.clear();
     }
 
     /// Adds a configuration unless it, or one that used less, is there already.
     pub(crate) fn insert(&mut self, config: Config<W>, level: u32, usages: &Usages) -> bool {
-        if self.len * 8 >= self.places.len() * 5 {
-            self.grow();
-        }
-        let mask = self.places.len() - 1;
-        let mut at = place_of(config.hash(level), mask);
-        loop {
-            let place = &self.places[at];
-            if place.round != self.round {
-                break;
+        let seen = Seen { config, level, round: 0 };
+        let covers = |seen: &Seen<W>| {
+            seen.config.state == config.state
+                && seen.config.done == config.done
+                && seen.level == level
+                && usages.within(seen.config.usage, config.usage)
+        };
+        match self.0.seek(seen.hash(), covers) {
+            Ok(_) => false,
+            Err(slot) => {
+                self.0.put(slot, seen);
+                true
             }
-            self.compared += 1;
-            if place.config.state == config.state
-                && place.config.done == config.done
-                && place.level == level
-                && usages.within(place.config.usage, config.usage)
-            {
-                return false;
-            }
-            at = (at + 1) & mask;
-        }
-        self.places[at] = Place { config, level, round: self.round };
-        self.len += 1;
-        true
-    }
-
-    fn grow(&mut self) {
-        let larger = vec![Self::empty(); self.places.len() * 2];
-        let old = std::mem::replace(&mut self.places, larger);
-        let mask = self.places.len() - 1;
-        for place in old.into_iter().filter(|place| place.round == self.round) {
-            let mut at = place_of(place.config.hash(place.level), mask);
-            while self.places[at].round == self.round {
-                at = (at + 1) & mask;
-            }
-            self.places[at] = place;
         }
     }
 
-    /// The bytes it takes, those of its growth included.
+    /// Comparisons so far.
+    pub(crate) fn compared(&self) -> usize {
+        self.0.compared
+    }
+
     pub(crate) fn bytes(&self) -> usize {
-        self.places.len() * size_of::<Place<W>>()
+        self.0.bytes()
     }
 }
 
@@ -234,18 +270,5 @@ mod tests {
         assert!(configs.insert(config(both), 1, &usages), "another level");
         configs.clear();
         assert!(configs.insert(config(both), 0, &usages));
-    }
-
-    #[test]
-    fn a_set_keeps_what_it_holds_while_it_grows() {
-        let usages = Usages::new();
-        let mut configs = Configs::<2>::new();
-        let config = |state: u32| Config { state, usage: 0, done: [u64::from(state % 7), 1] };
-        for state in 0..10_000 {
-            assert!(configs.insert(config(state), 0, &usages));
-        }
-        for state in 0..10_000 {
-            assert!(!configs.insert(config(state), 0, &usages));
-        }
     }
 }

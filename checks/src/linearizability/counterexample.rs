@@ -6,13 +6,12 @@
 //! order the whole history had would also be one of the relaxed history, so what is left unrelaxed
 //! proves the verdict, and relaxing one more of it would lose the proof.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use super::{
-    budget::Budget,
+    budget::Pace,
     decide::{Decider, Decision},
     model::Model,
     operation::{NEVER, Timed},
+    sort::sort,
 };
 
 /// How far an operation of a counterexample binds.
@@ -70,24 +69,11 @@ struct Held {
     hold: Hold,
 }
 
-/// Looks at the budget that all questions of a shrinking may take together, and one of them. A look
-/// is about a thousand steps of a search; an answer of a shortcut takes none.
-const LOOKS_MAX: u32 = 600;
-const LOOKS_OF_ONE_MAX: u32 = 60;
+/// Rounds of a search that all questions of a shrinking may take together, and one of them.
+const ROUNDS_MAX: u32 = 600;
+const ROUNDS_OF_ONE_MAX: u32 = 60;
 /// So few operations are relaxed one by one from the start.
 const FEW: usize = 16;
-
-struct Rationed<'a> {
-    budget: &'a dyn Budget,
-    looks: AtomicU32,
-    looks_max: u32,
-}
-
-impl Budget for Rationed<'_> {
-    fn is_spent(&self) -> bool {
-        self.looks.fetch_add(1, Ordering::Relaxed) >= self.looks_max || self.budget.is_spent()
-    }
-}
 
 /// What is known of whether some operations have an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +91,7 @@ struct Shrink<'s, 'a, M: Model> {
     held: Vec<Held>,
     /// Whether every answer was a clear one.
     sure: bool,
-    looks_left: u32,
+    rounds_left: u32,
     /// The last question, kept for its memory.
     asked: Vec<Timed>,
     /// Marks on places of the key's list; none between two uses.
@@ -134,7 +120,7 @@ pub(crate) fn shrink<M: Model>(
         ops,
         held: Vec::new(),
         sure: true,
-        looks_left: LOOKS_MAX,
+        rounds_left: ROUNDS_MAX,
         asked: Vec::new(),
         marked: vec![false; ops.len()],
     };
@@ -176,6 +162,10 @@ impl<M: Model> Shrink<'_, '_, M> {
 
     /// Whether operations have an order if they are held so.
     fn ask(&mut self, held: &[Held]) -> Answer {
+        if self.decider.means.budget.is_spent() {
+            self.sure = false;
+            return Answer::Unknown;
+        }
         self.asked.clear();
         self.asked.extend(held.iter().map(|Held { place, hold }| {
             let op = self.ops[*place];
@@ -185,13 +175,9 @@ impl<M: Model> Shrink<'_, '_, M> {
                 Hold::Free => Timed { call: 0, ret: NEVER, ..op },
             }
         }));
-        let budget = Rationed {
-            budget: self.decider.means.budget,
-            looks: AtomicU32::new(0),
-            looks_max: self.looks_left.min(LOOKS_OF_ONE_MAX),
-        };
-        let decision = self.decider.decide_within(&self.asked, &budget);
-        self.looks_left = self.looks_left.saturating_sub(budget.looks.into_inner());
+        let rounds_max = self.rounds_left.min(ROUNDS_OF_ONE_MAX);
+        let decision = self.decider.decide_within(&self.asked, rounds_max);
+        self.rounds_left = self.rounds_left.saturating_sub(self.decider.rounds);
         match decision {
             Decision::Invalid { .. } => Answer::Refuted,
             Decision::Valid => Answer::Ordered,
@@ -207,7 +193,7 @@ impl<M: Model> Shrink<'_, '_, M> {
     }
 
     fn is_over(&self) -> bool {
-        self.looks_left == 0 || self.decider.means.budget.is_spent()
+        self.rounds_left == 0 || self.decider.means.budget.is_spent()
     }
 
     /// What is left of the history if it ends right after a position.
@@ -241,7 +227,11 @@ impl<M: Model> Shrink<'_, '_, M> {
         let ops = self.ops;
         let mut returns: Vec<usize> =
             (0..ops.len()).filter(|place| !ops[*place].is_pending()).collect();
-        returns.sort_unstable_by_key(|place| ops[*place].ret);
+        let mut pace = Pace::new(self.decider.means.budget);
+        if sort(&mut returns, 1, |place| ops[*place].ret, &mut pace).is_err() {
+            self.sure = false;
+            return (None, None);
+        }
         // So many returns have an order; what is asked lies between the other two.
         let (mut ordered, mut low, mut high) = (0, 0, returns.len());
         while low < high {
@@ -272,7 +262,12 @@ impl<M: Model> Shrink<'_, '_, M> {
             return None;
         }
         let mut calls: Vec<u64> = self.held.iter().map(|held| self.ops[held.place].call).collect();
-        calls.sort_unstable();
+        let mut pace = Pace::new(self.decider.means.budget);
+        if sort(&mut calls, 1, |call| *call, &mut pace).is_err() {
+            self.decider.start_initially();
+            self.sure = false;
+            return None;
+        }
         let cut = |back: usize| calls[calls.len() - back].checked_sub(1);
         let (sure, mut back) = (self.sure, 1);
         let (mut low, mut high, mut best) = loop {

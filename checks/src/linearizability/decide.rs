@@ -1,19 +1,22 @@
 //! Decides one key: by the model's shortcut, or by a search.
 
 use super::{
-    budget::{Budget, Spent},
+    budget::{Budget, Pace, Spent},
     model::{Machine, Model, Shortcut},
-    operation::Timed,
+    operation::{Timed, narrow},
     plan::Plan,
-    search::{Ending, Strategy, search},
+    search::{Ending, Limits, Memory, Strategy, search},
 };
 
 /// The most operations of known outcome that may be open at once.
 pub const OPEN_MAX: usize = 1024;
 
+/// To go over so many operations a few times takes about as long as a round of a search.
+const PASS_OPERATIONS: usize = 1024;
+
 /// What became of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub enum Decision {
     Valid,
     Invalid {
         /// The operation whose return no order reaches, where a search says so, and the one whose
@@ -48,31 +51,39 @@ impl From<Spent> for Why {
 
 /// What a decision may spend, and how.
 #[derive(Clone, Copy)]
-pub(crate) struct Means<'a> {
-    pub(crate) budget: &'a dyn Budget,
-    pub(crate) bytes_max: usize,
+pub struct Means<'a> {
+    pub budget: &'a dyn Budget,
+    pub bytes_max: usize,
     /// Off, every key is searched.
-    pub(crate) shortcuts: bool,
-    pub(crate) strategy: Strategy,
+    pub shortcuts: bool,
+    pub strategy: Strategy,
 }
 
 /// Decides operations of one key, and others made from the same classes. It remembers what the
-/// model said, so that many small questions cost little.
-pub(crate) struct Decider<'a, M: Model> {
+/// model said, so that many small questions cost little. [`check`](super::check) is what a whole
+/// history is given to.
+pub struct Decider<'a, M: Model> {
     pub(crate) model: &'a M,
     pub(crate) classes: &'a [M::Op],
     pub(crate) means: Means<'a>,
     machine: Machine<'a, M>,
     plan: Plan,
+    memory: Memory<1>,
     /// Where the past is left out: every state that the object may start in.
     starts: Option<Vec<u32>>,
+    /// About how much work the last question was, in rounds of a search.
+    pub(crate) rounds: u32,
 }
 
 impl<'a, M: Model> Decider<'a, M> {
     /// Equal operations are one class; operations name theirs by its place in `classes`.
-    pub(crate) fn new(model: &'a M, classes: &'a [M::Op], means: Means<'a>) -> Self {
-        let machine = Machine::new(model, classes);
-        Self { model, classes, means, machine, plan: Plan::default(), starts: None }
+    ///
+    /// # Errors
+    /// The budget was spent.
+    pub fn new(model: &'a M, classes: &'a [M::Op], means: Means<'a>) -> Result<Self, Spent> {
+        let machine = Machine::new(model, classes, &mut Pace::new(means.budget))?;
+        let (plan, memory) = (Plan::default(), Memory::new());
+        Ok(Self { model, classes, means, machine, plan, memory, starts: None, rounds: 0 })
     }
 
     /// Lets the object start in any state, if the model can name them all.
@@ -90,15 +101,17 @@ impl<'a, M: Model> Decider<'a, M> {
         self.machine.only_observes(class)
     }
 
-    pub(crate) fn decide(&mut self, ops: &[Timed]) -> Decision {
-        let budget = self.means.budget;
-        self.decide_within(ops, budget)
+    /// Decides operations of one key.
+    pub fn decide(&mut self, ops: &[Timed]) -> Decision {
+        self.decide_within(ops, u32::MAX)
     }
 
-    /// Decides within another budget than usual.
-    pub(crate) fn decide_within(&mut self, ops: &[Timed], budget: &dyn Budget) -> Decision {
+    /// Decides within so many rounds of a search.
+    pub(crate) fn decide_within(&mut self, ops: &[Timed], rounds_max: u32) -> Decision {
         let unknown = |why| Decision::Unknown { why, reached: None };
-        if self.means.shortcuts && self.starts.is_none() {
+        let Means { budget, bytes_max, strategy, shortcuts } = self.means;
+        self.rounds = narrow(ops.len() / PASS_OPERATIONS);
+        if shortcuts && self.starts.is_none() {
             match self.model.shortcut(self.classes, ops, budget) {
                 Shortcut::Valid => return Decision::Valid,
                 Shortcut::Invalid { suspects } => {
@@ -108,7 +121,6 @@ impl<'a, M: Model> Decider<'a, M> {
                 Shortcut::Inapplicable => {}
             }
         }
-        let Means { bytes_max, strategy, .. } = self.means;
         let kinds = self.machine.kinds();
         if let Err(why) = self.plan.make(ops, kinds, OPEN_MAX, bytes_max / 4, budget) {
             return unknown(why);
@@ -116,12 +128,14 @@ impl<'a, M: Model> Decider<'a, M> {
         let initially = [self.machine.initial()];
         let starts = self.starts.as_deref().unwrap_or(&initially);
         let (machine, plan) = (&mut self.machine, &self.plan);
-        let ending = match plan.slots {
-            0..=64 => search::<1, M>(machine, plan, starts, budget, bytes_max, strategy),
-            65..=128 => search::<2, M>(machine, plan, starts, budget, bytes_max, strategy),
-            129..=256 => search::<4, M>(machine, plan, starts, budget, bytes_max, strategy),
-            _ => search::<16, M>(machine, plan, starts, budget, bytes_max, strategy),
+        let limits = Limits { budget, bytes_max, rounds_max };
+        let (ending, rounds) = match plan.slots {
+            0..=64 => search(machine, plan, starts, &mut self.memory, strategy, limits),
+            65..=128 => search(machine, plan, starts, &mut Memory::<2>::new(), strategy, limits),
+            129..=256 => search(machine, plan, starts, &mut Memory::<4>::new(), strategy, limits),
+            _ => search(machine, plan, starts, &mut Memory::<16>::new(), strategy, limits),
         };
+        self.rounds += rounds;
         let op = |level: u32| plan.levels.get(level as usize).map(|level| level.op as usize);
         match ending {
             Ending::Found => Decision::Valid,

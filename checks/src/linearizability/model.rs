@@ -8,7 +8,8 @@ use std::{
 
 use super::{
     budget::{Budget, Pace, Spent},
-    operation::{Timed, narrow},
+    operation::Timed,
+    tables::Numbers,
 };
 
 /// A sequential object.
@@ -84,11 +85,14 @@ pub enum Shortcut {
 
 /// Hashing for numbers of our own making; nobody can choose them against us.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Mixer(u64);
+pub(crate) struct Mixer {
+    hash: u64,
+    words: usize,
+}
 
 impl Hasher for Mixer {
     fn finish(&self) -> u64 {
-        self.0
+        self.hash
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -104,7 +108,8 @@ impl Hasher for Mixer {
     }
 
     fn write_u64(&mut self, word: u64) {
-        self.0 = mix(self.0, word);
+        self.hash = mix(self.hash, word);
+        self.words += 1;
     }
 }
 
@@ -114,10 +119,15 @@ pub(crate) fn mix(hash: u64, word: u64) -> u64 {
 }
 
 /// A number for a value, equal for equal ones.
-pub(crate) fn hash(value: &impl Hash) -> u64 {
+pub(crate) fn hash(value: &(impl Hash + ?Sized)) -> u64 {
+    weigh(value).0
+}
+
+/// The same, and how many words the value has: about what it costs to compare or to copy it.
+fn weigh(value: &(impl Hash + ?Sized)) -> (u64, usize) {
     let mut mixer = Mixer::default();
     value.hash(&mut mixer);
-    mixer.finish()
+    (mixer.hash, mixer.words)
 }
 
 pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<Mixer>>;
@@ -125,18 +135,19 @@ pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<Mixer>>;
 /// Equal operations get one number.
 pub(crate) fn classify<'a, O: Clone + Eq + Hash + 'a>(
     ops: impl Iterator<Item = &'a O>,
-    budget: &dyn Budget,
+    pace: &mut Pace<'_>,
 ) -> Result<(Vec<O>, Vec<u32>), Spent> {
-    let mut classes = Vec::new();
-    let mut numbers: FastMap<&O, u32> = FastMap::default();
+    let mut classes: Vec<O> = Vec::new();
+    let mut numbers = Numbers::new();
     let mut of = Vec::with_capacity(ops.size_hint().0);
-    let mut pace = Pace::new(budget);
     for op in ops {
-        pace.step()?;
-        of.push(*numbers.entry(op).or_insert_with(|| {
+        let (hash, words) = weigh(op);
+        pace.steps(words)?;
+        let class = numbers.of(hash, classes.len(), |at| classes[at] == *op);
+        if class as usize == classes.len() {
             classes.push(op.clone());
-            narrow(classes.len() - 1)
-        }));
+        }
+        of.push(class);
     }
     Ok((classes, of))
 }
@@ -149,13 +160,13 @@ pub(crate) struct Machine<'a, M: Model> {
     kinds: Vec<Kind>,
     arena: M::Arena,
     states: Vec<M::State>,
-    numbers: FastMap<M::State, u32>,
+    numbers: Numbers,
     heap_bytes: usize,
     /// A row per state while there are few of them, so that a step is one look-up.
     rows: Vec<u32>,
     /// Beyond, a cache of fixed size: a forgotten step is done again.
     cache: Vec<(u32, u32, u32)>,
-    /// A measure of the time that steps took which were not remembered.
+    /// A measure of the time that steps took, beside the looking up.
     pub(crate) worked: usize,
 }
 
@@ -163,6 +174,8 @@ pub(crate) struct Machine<'a, M: Model> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
     pub(crate) observes: bool,
+    /// How many words the operation has.
+    words: u32,
     pub(crate) part: Option<u64>,
 }
 
@@ -172,22 +185,34 @@ const UNKNOWN: u32 = u32::MAX;
 const WRONG: u32 = u32::MAX - 1;
 /// To copy so much of a state takes about as long as a step that is remembered.
 const WORK_BYTES: usize = 64;
+/// And so many words of an operation to compare.
+const WORK_WORDS: usize = 8;
 
 impl<'a, M: Model> Machine<'a, M> {
-    pub(crate) fn new(model: &'a M, classes: &'a [M::Op]) -> Self {
-        let kind = |op| Kind { observes: model.only_observes(op), part: model.part(op) };
-        Self {
+    pub(crate) fn new(
+        model: &'a M,
+        classes: &'a [M::Op],
+        pace: &mut Pace<'_>,
+    ) -> Result<Self, Spent> {
+        let mut kinds = Vec::with_capacity(classes.len());
+        for op in classes {
+            let words = weigh(op).1;
+            pace.steps(words)?;
+            let words = u32::try_from(words).unwrap_or(u32::MAX);
+            kinds.push(Kind { observes: model.only_observes(op), words, part: model.part(op) });
+        }
+        Ok(Self {
             model,
             classes,
-            kinds: classes.iter().map(kind).collect(),
+            kinds,
             arena: M::Arena::default(),
             states: Vec::new(),
-            numbers: FastMap::default(),
+            numbers: Numbers::new(),
             heap_bytes: 0,
             rows: Vec::new(),
             cache: Vec::new(),
             worked: 0,
-        }
+        })
     }
 
     pub(crate) fn initial(&mut self) -> u32 {
@@ -212,17 +237,18 @@ impl<'a, M: Model> Machine<'a, M> {
 
     /// About how many bytes the states take.
     pub(crate) fn bytes(&self) -> usize {
-        self.states.len() * (2 * size_of::<M::State>() + 24) + self.heap_bytes + self.rows.len() * 4
+        let each = size_of::<M::State>() + Numbers::BYTES;
+        self.states.len() * each + self.heap_bytes + self.rows.len() * 4
     }
 
     fn number(&mut self, state: M::State) -> u32 {
-        if let Some(number) = self.numbers.get(&state) {
-            return *number;
+        let next = self.states.len();
+        let number = self.numbers.of(hash(&state), next, |at| self.states[at] == state);
+        if (number as usize) < next {
+            return number;
         }
-        let number = narrow(self.states.len());
         self.heap_bytes += self.model.heap_bytes(&state);
-        self.states.push(state.clone());
-        self.numbers.insert(state, number);
+        self.states.push(state);
         if self.states.len() * self.classes.len() <= ROWS_WORDS_MAX {
             self.rows.resize(self.states.len() * self.classes.len(), UNKNOWN);
         }
@@ -253,6 +279,7 @@ impl<'a, M: Model> Machine<'a, M> {
         }
         let from = self.states[state as usize].clone();
         self.worked += self.model.heap_bytes(&from) / WORK_BYTES;
+        self.worked += self.kinds[class as usize].words as usize / WORK_WORDS;
         let next = self.model.step(&mut self.arena, &from, &self.classes[class as usize]);
         let next = next.map(|next| self.number(next));
         let word = next.unwrap_or(WRONG);

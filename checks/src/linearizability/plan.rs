@@ -17,6 +17,7 @@ use super::{
     decide::Why,
     model::{FastMap, Kind},
     operation::{Span, Timed, narrow},
+    sort::sort,
 };
 
 /// An open operation: the bit that stands for it while it is open, and what it is.
@@ -44,8 +45,20 @@ pub(crate) struct Level {
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     pub(crate) class: u32,
-    /// The level from which each is available, ascending.
-    pub(crate) from: Vec<u32>,
+    /// The level from which each is available, ascending; most groups have one.
+    first: u32,
+    more: Vec<u32>,
+}
+
+impl Group {
+    /// The level from which one more is available after so many.
+    #[inline]
+    pub(crate) fn from(&self, used: u32) -> Option<u32> {
+        match used.checked_sub(1) {
+            None => Some(self.first),
+            Some(at) => self.more.get(at as usize).copied(),
+        }
+    }
 }
 
 /// The returns of a history with what is open at each.
@@ -71,11 +84,14 @@ struct Draft {
     slot_of: Vec<u32>,
     changing: Vec<(u64, Open)>,
     observing: Vec<Open>,
-    group_of: FastMap<u32, u32>,
+    /// By class, [`NOBODY`] where there is none.
+    group_of: Vec<u32>,
     list_of: FastMap<u64, u32>,
     /// Whether a group is about all parts.
     unknown_is_whole: bool,
 }
+
+const NOBODY: u32 = u32::MAX;
 
 impl Plan {
     /// Makes this the plan of operations; `kinds` says what their classes are.
@@ -105,7 +121,8 @@ impl Plan {
             if self.bytes() > bytes_max {
                 return Err(Why::Memory);
             }
-            pace.step()?;
+            // What is open is looked at one by one.
+            pace.steps(1 + (self.draft.changing.len() + self.draft.observing.len()) / 8)?;
             self.ret(*place, ops[*place as usize], kinds);
         }
         (self.draft.calls, self.draft.returns) = (calls, returns);
@@ -115,7 +132,9 @@ impl Plan {
     fn forget(&mut self) {
         self.levels.clear();
         self.open.clear();
-        self.groups.clear();
+        for group in self.groups.drain(..) {
+            self.draft.group_of[group.class as usize] = NOBODY;
+        }
         self.lists.truncate(1);
         self.lists.resize_with(1, Vec::new);
         self.lists[0].clear();
@@ -126,15 +145,15 @@ impl Plan {
         draft.free.clear();
         draft.changing.clear();
         draft.observing.clear();
-        draft.group_of.clear();
         draft.list_of.clear();
         draft.unknown_is_whole = false;
     }
 
     /// Puts calls and returns in their order.
     fn order(&mut self, ops: &[Timed], kinds: &[Kind], pace: &mut Pace<'_>) -> Result<(), Spent> {
-        let Draft { calls, returns, slot_of, .. } = &mut self.draft;
+        let Draft { calls, returns, slot_of, group_of, .. } = &mut self.draft;
         slot_of.resize(ops.len(), 0);
+        group_of.resize(kinds.len(), NOBODY);
         for (place, op) in (0..).zip(ops) {
             pace.step()?;
             if !op.is_pending() {
@@ -144,9 +163,8 @@ impl Plan {
             }
             calls.push(place);
         }
-        calls.sort_by_key(|place| ops[*place as usize].call); // it is often in order already
-        returns.sort_unstable();
-        Ok(())
+        sort(calls, 1, |place| ops[*place as usize].call, pace)?;
+        sort(returns, 1, |ret| *ret, pace)
     }
 
     fn call(&mut self, place: u32, op: Timed, kinds: &[Kind]) {
@@ -154,23 +172,25 @@ impl Plan {
         let draft = &mut self.draft;
         if op.is_pending() {
             let (groups, lists) = (&mut self.groups, &mut self.lists);
-            let group = *draft.group_of.entry(op.class).or_insert_with(|| {
-                let group = narrow(groups.len());
-                groups.push(Group { class: op.class, from: Vec::new() });
-                lists[0].push(group);
-                match kind.part {
-                    None => draft.unknown_is_whole = true,
-                    Some(part) => {
-                        let list = *draft.list_of.entry(part).or_insert_with(|| {
-                            lists.push(Vec::new());
-                            narrow(lists.len() - 1)
-                        });
-                        lists[list as usize].push(group);
-                    }
+            let level = narrow(self.levels.len());
+            let group = &mut draft.group_of[op.class as usize];
+            if *group != NOBODY {
+                groups[*group as usize].more.push(level);
+                return;
+            }
+            *group = narrow(groups.len());
+            groups.push(Group { class: op.class, first: level, more: Vec::new() });
+            lists[0].push(*group);
+            match kind.part {
+                None => draft.unknown_is_whole = true,
+                Some(part) => {
+                    let list = *draft.list_of.entry(part).or_insert_with(|| {
+                        lists.push(Vec::new());
+                        narrow(lists.len() - 1)
+                    });
+                    lists[list as usize].push(*group);
                 }
-                group
-            });
-            groups[group as usize].from.push(narrow(self.levels.len()));
+            }
             return;
         }
         let slot = draft.free.pop().unwrap_or_else(|| {

@@ -19,6 +19,8 @@ use super::{
 const TURN_STEPS: usize = 512;
 /// Comparisons that cost about as much as a step.
 const STEP_COMPARISONS: usize = 8;
+/// So many returns are passed in one step.
+const STEP_RETURNS: usize = 32;
 
 /// Which way to search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,13 +61,17 @@ enum Supply {
 struct Shared<'a, 'm, M: Model> {
     machine: &'a mut Machine<'m, M>,
     plan: &'a Plan,
-    usages: Usages,
+    usages: &'a mut Usages,
+    /// How many observations were looked at.
+    observed: usize,
 }
 
 impl<M: Model> Shared<'_, '_, M> {
     /// Lets everything that only observes, and is right, take effect.
     fn observe<const W: usize>(&mut self, config: &mut Config<W>, level: &Level) {
-        for open in self.plan.observing(level) {
+        let observing = self.plan.observing(level);
+        self.observed += observing.len();
+        for open in observing {
             if !config.has(open.slot) && self.machine.step(config.state, open.class).is_some() {
                 config.set(open.slot);
             }
@@ -104,7 +110,7 @@ impl<M: Model> Shared<'_, '_, M> {
             return (state != config.state).then_some(next);
         }
         let used = self.usages.used(config.usage, group);
-        if *known.from.get(used as usize)? > depth {
+        if known.from(used)? > depth {
             return None;
         }
         let state = self.machine.step(config.state, known.class)?;
@@ -119,11 +125,12 @@ impl<M: Model> Shared<'_, '_, M> {
 
     /// Steps that were taken beside those that a turn counts.
     fn beside(&self, sets_compared: usize) -> usize {
-        sets_compared / STEP_COMPARISONS + self.machine.worked
+        (sets_compared + self.observed) / STEP_COMPARISONS + self.machine.worked
     }
 }
 
 /// A configuration whose alternatives are being tried.
+#[derive(Debug)]
 struct Frame<const W: usize> {
     config: Config<W>,
     level: u32,
@@ -131,6 +138,7 @@ struct Frame<const W: usize> {
     next: u32,
 }
 
+#[derive(Debug)]
 struct DepthFirst<const W: usize> {
     frames: Vec<Frame<W>>,
     tried: Configs<W>,
@@ -139,6 +147,9 @@ struct DepthFirst<const W: usize> {
     deepest: u32,
 }
 
+/// In place of the next alternative: the configuration is still passing returns.
+const PASSING: u32 = u32::MAX;
+
 enum Turn {
     Goes,
     Found,
@@ -146,8 +157,16 @@ enum Turn {
 }
 
 impl<const W: usize> DepthFirst<W> {
-    fn new(roots: Vec<Config<W>>) -> Self {
-        Self { frames: Vec::new(), tried: Configs::new(), roots, deepest: 0 }
+    fn new() -> Self {
+        Self { frames: Vec::new(), tried: Configs::new(), roots: Vec::new(), deepest: 0 }
+    }
+
+    fn begin(&mut self, states: &[u32]) {
+        self.frames.clear();
+        self.tried.reset();
+        self.roots.clear();
+        self.roots.extend(states.iter().map(|state| Config::new(*state)));
+        self.deepest = 0;
     }
 
     fn bytes(&self) -> usize {
@@ -162,19 +181,20 @@ impl<const W: usize> DepthFirst<W> {
         mut depth: u32,
     ) -> bool {
         let plan = shared.plan;
-        loop {
+        for _ in 0..STEP_RETURNS {
             let Some(level) = plan.levels.get(depth as usize) else { return true };
             shared.observe(&mut config, level);
             if !config.has(level.target.slot) {
-                break;
+                self.deepest = self.deepest.max(depth);
+                if self.tried.insert(config, depth, shared.usages) {
+                    self.frames.push(Frame { config, level: depth, next: 0 });
+                }
+                return false;
             }
             config.clear(level.target.slot);
             depth += 1;
         }
-        self.deepest = self.deepest.max(depth);
-        if self.tried.insert(config, depth, &shared.usages) {
-            self.frames.push(Frame { config, level: depth, next: 0 });
-        }
+        self.frames.push(Frame { config, level: depth, next: PASSING });
         false
     }
 
@@ -183,8 +203,8 @@ impl<const W: usize> DepthFirst<W> {
     fn turn<M: Model>(&mut self, shared: &mut Shared<'_, '_, M>) -> Turn {
         let plan = shared.plan;
         let mut steps = 0;
-        let beside = shared.beside(self.tried.compared);
-        while steps + shared.beside(self.tried.compared) - beside < TURN_STEPS {
+        let beside = shared.beside(self.tried.compared());
+        while steps + shared.beside(self.tried.compared()) - beside < TURN_STEPS {
             steps += 1;
             let Some(frame) = self.frames.last_mut() else {
                 let Some(root) = self.roots.pop() else { return Turn::Refuted };
@@ -194,6 +214,13 @@ impl<const W: usize> DepthFirst<W> {
                 continue;
             };
             let (config, depth, choice) = (frame.config, frame.level, frame.next);
+            if choice == PASSING {
+                self.frames.pop();
+                if self.enter(shared, config, depth) {
+                    return Turn::Found;
+                }
+                continue;
+            }
             frame.next += 1;
             let level = &plan.levels[depth as usize];
             let (changing, groups) = (plan.changing(level), plan.groups_at(level));
@@ -236,6 +263,7 @@ impl<const W: usize> DepthFirst<W> {
     }
 }
 
+#[derive(Debug)]
 struct BreadthFirst<const W: usize> {
     supply: Supply,
     level: u32,
@@ -244,27 +272,42 @@ struct BreadthFirst<const W: usize> {
     todo: Vec<Vec<Config<W>>>,
     /// Before this place, nothing is left to do.
     first: usize,
+    /// What is being expanded, and its next alternative.
+    expanded: Option<(Config<W>, usize)>,
     /// Configurations at which this return has not happened yet.
     before: Configs<W>,
     after: Configs<W>,
     /// Those at which it has.
     next: Vec<Config<W>>,
-    /// What the last return left, and is not among those to expand yet.
+    /// What the last return left; before the place, it is among those to expand.
     incoming: Vec<Config<W>>,
+    incoming_at: usize,
 }
 
 impl<const W: usize> BreadthFirst<W> {
-    fn new(roots: Vec<Config<W>>, supply: Supply) -> Self {
+    fn new(supply: Supply) -> Self {
         Self {
             supply,
             level: 0,
             todo: Vec::new(),
             first: 0,
+            expanded: None,
             before: Configs::new(),
             after: Configs::new(),
             next: Vec::new(),
-            incoming: roots,
+            incoming: Vec::new(),
+            incoming_at: 0,
         }
+    }
+
+    fn begin(&mut self, states: &[u32]) {
+        (self.level, self.first, self.expanded, self.incoming_at) = (0, 0, None, 0);
+        self.todo.iter_mut().for_each(Vec::clear);
+        self.before.reset();
+        self.after.reset();
+        self.next.clear();
+        self.incoming.clear();
+        self.incoming.extend(states.iter().rev().map(|state| Config::new(*state)));
     }
 
     fn bytes(&self) -> usize {
@@ -275,7 +318,7 @@ impl<const W: usize> BreadthFirst<W> {
     }
 
     fn add<M: Model>(&mut self, shared: &Shared<'_, '_, M>, config: Config<W>) {
-        if !self.before.insert(config, 0, &shared.usages) {
+        if !self.before.insert(config, 0, shared.usages) {
             return;
         }
         let total = shared.usages.total(config.usage) as usize;
@@ -289,15 +332,36 @@ impl<const W: usize> BreadthFirst<W> {
     fn turn<M: Model>(&mut self, shared: &mut Shared<'_, '_, M>) -> Turn {
         let plan = shared.plan;
         let mut steps = 0;
-        let beside = shared.beside(self.before.compared + self.after.compared);
-        loop {
-            let now_beside = shared.beside(self.before.compared + self.after.compared);
-            if steps + now_beside - beside >= TURN_STEPS {
-                return Turn::Goes;
-            }
+        let until = self.beside(shared) + TURN_STEPS;
+        while steps + self.beside(shared) < until {
+            steps += 1;
             let Some(level) = plan.levels.get(self.level as usize) else { return Turn::Found };
-            if let Some(mut config) = self.incoming.pop() {
-                steps += 1;
+            if let Some((config, mut at)) = self.expanded.take() {
+                let (changing, groups) = (plan.changing(level), plan.groups_at(level));
+                while at < changing.len() + groups.len() {
+                    if steps + self.beside(shared) >= until {
+                        self.expanded = Some((config, at));
+                        return Turn::Goes;
+                    }
+                    steps += 1;
+                    let next = match changing.get(at) {
+                        Some(open) if config.has(open.slot) => None,
+                        Some(open) => shared.after(&config, level, *open),
+                        None => {
+                            let group = groups[at - changing.len()];
+                            shared.after_unknown(&config, self.level, level, group, self.supply)
+                        }
+                    };
+                    if let Some(next) = next {
+                        self.add(shared, next);
+                    }
+                    at += 1;
+                }
+                continue;
+            }
+            if let Some(config) = self.incoming.get(self.incoming_at) {
+                let mut config = *config;
+                self.incoming_at += 1;
                 shared.observe(&mut config, level);
                 self.add(shared, config);
                 continue;
@@ -313,111 +377,141 @@ impl<const W: usize> BreadthFirst<W> {
                 self.first = self.todo.len();
                 self.before.clear();
                 self.after.clear();
+                // Those that used least are taken first.
                 std::mem::swap(&mut self.incoming, &mut self.next);
-                self.incoming.reverse(); // those that used least are taken first
+                self.next.clear();
+                self.incoming_at = 0;
                 continue;
             };
-            steps += 1;
-            if config.has(level.target.slot) {
-                let mut returned = config;
-                returned.clear(level.target.slot);
-                if self.after.insert(returned, 0, &shared.usages) {
-                    self.next.push(returned);
-                }
+            if !config.has(level.target.slot) {
+                self.expanded = Some((config, 0));
                 continue;
             }
-            for open in plan.changing(level) {
-                if !config.has(open.slot) {
-                    steps += 1;
-                    if let Some(next) = shared.after(&config, level, *open) {
-                        self.add(shared, next);
-                    }
-                }
+            let mut returned = config;
+            returned.clear(level.target.slot);
+            if self.after.insert(returned, 0, shared.usages) {
+                self.next.push(returned);
             }
-            for group in plan.groups_at(level) {
-                steps += 1;
-                if let Some(next) =
-                    shared.after_unknown(&config, self.level, level, *group, self.supply)
-                {
-                    self.add(shared, next);
-                }
-            }
+        }
+        Turn::Goes
+    }
+
+    fn beside<M: Model>(&self, shared: &Shared<'_, '_, M>) -> usize {
+        shared.beside(self.before.compared() + self.after.compared())
+    }
+}
+
+/// What a search remembers, kept for the next one.
+#[derive(Debug)]
+pub(crate) struct Memory<const W: usize> {
+    usages: Usages,
+    depth: DepthFirst<W>,
+    exact: BreadthFirst<W>,
+    relaxed: BreadthFirst<W>,
+}
+
+impl<const W: usize> Memory<W> {
+    pub(crate) fn new() -> Self {
+        Self {
+            usages: Usages::new(),
+            depth: DepthFirst::new(),
+            exact: BreadthFirst::new(Supply::Once),
+            relaxed: BreadthFirst::new(Supply::Unlimited),
         }
     }
 }
 
-/// The searches that are still in the race; those that took too much memory are out of it.
-struct Race<const W: usize> {
-    depth: Option<DepthFirst<W>>,
-    exact: Option<BreadthFirst<W>>,
-    relaxed: Option<BreadthFirst<W>>,
+/// Which searches are still in the race; those that took too much memory are out of it.
+struct Race {
+    depth: bool,
+    exact: bool,
+    relaxed: bool,
 }
 
-/// Searches an order of what `plan` holds, from any of the initial states.
-///
-/// The sets and the numbered states and usages together stay below about `bytes_max`.
+/// What a search may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits<'a> {
+    pub(crate) budget: &'a dyn Budget,
+    /// Rounds of the race.
+    pub(crate) rounds_max: u32,
+    /// The sets and the numbered states and usages together stay below about so many bytes.
+    pub(crate) bytes_max: usize,
+}
+
+/// Searches an order of what `plan` holds, from any of the initial states, and counts the rounds it
+/// took.
 pub(crate) fn search<const W: usize, M: Model>(
     machine: &mut Machine<'_, M>,
     plan: &Plan,
     initial: &[u32],
-    budget: &dyn Budget,
-    bytes_max: usize,
+    memory: &mut Memory<W>,
     strategy: Strategy,
-) -> Ending {
-    let mut shared = Shared { machine, plan, usages: Usages::new() };
-    let roots = || initial.iter().map(|state| Config::new(*state)).collect::<Vec<Config<W>>>();
-    let breadth = |supply| BreadthFirst::new(roots(), supply);
-    let depth = (strategy != Strategy::BreadthFirst).then(|| DepthFirst::new(roots()));
-    let mut race = Race { depth, exact: None, relaxed: None };
-    let (mut verified, mut turns) = (0, 0_u64);
-    loop {
-        if let Some(search) = &mut race.depth {
-            let turn = search.turn(&mut shared);
-            verified = verified.max(search.deepest);
+    limits: Limits<'_>,
+) -> (Ending, u32) {
+    let Memory { usages, depth, exact, relaxed } = memory;
+    usages.reset();
+    let mut shared = Shared { machine, plan, usages, observed: 0 };
+    let mut race = Race { depth: strategy != Strategy::BreadthFirst, exact: false, relaxed: false };
+    if race.depth {
+        depth.begin(initial);
+    }
+    let (mut verified, mut rounds) = (0, 0);
+    let ending = loop {
+        if race.depth {
+            let turn = depth.turn(&mut shared);
+            verified = verified.max(depth.deepest);
             match turn {
-                Turn::Found => return Ending::Found,
-                Turn::Refuted => return Ending::Refuted { level: search.deepest, verified },
+                Turn::Found => break Ending::Found,
+                Turn::Refuted => break Ending::Refuted { level: depth.deepest, verified },
                 Turn::Goes => {}
             }
             // A set doubles when it grows: leave room for the old and the new one.
-            if search.bytes() * 3 > bytes_max {
-                race.depth = None;
+            if depth.bytes() * 3 > limits.bytes_max {
+                race.depth = false;
+                *depth = DepthFirst::new();
             }
         }
         // Most histories are decided in the first turn, so the others enter late.
-        if turns == 0 && strategy != Strategy::DepthFirst {
-            race.exact = Some(breadth(Supply::Once));
-            let relaxes = strategy == Strategy::Both && !plan.groups.is_empty();
-            race.relaxed = relaxes.then(|| breadth(Supply::Unlimited));
+        if rounds == 0 && strategy != Strategy::DepthFirst {
+            race.exact = true;
+            exact.begin(initial);
+            race.relaxed = strategy == Strategy::Both && !plan.groups.is_empty();
+            if race.relaxed {
+                relaxed.begin(initial);
+            }
         }
-        turns += 1;
-        if let Some(search) = &mut race.exact {
-            let turn = search.turn(&mut shared);
-            verified = verified.max(search.level);
+        rounds += 1;
+        if race.exact {
+            let turn = exact.turn(&mut shared);
+            verified = verified.max(exact.level);
             match turn {
-                Turn::Found => return Ending::Found,
-                Turn::Refuted => return Ending::Refuted { level: search.level, verified },
+                Turn::Found => break Ending::Found,
+                Turn::Refuted => break Ending::Refuted { level: exact.level, verified },
                 Turn::Goes => {}
             }
-            if search.bytes() * 3 > bytes_max {
-                race.exact = None;
+            if exact.bytes() * 3 > limits.bytes_max {
+                race.exact = false;
+                *exact = BreadthFirst::new(Supply::Once);
             }
         }
-        if let Some(search) = &mut race.relaxed {
-            match search.turn(&mut shared) {
-                Turn::Found => race.relaxed = None,
-                Turn::Refuted => return Ending::Refuted { level: search.level, verified },
-                Turn::Goes if search.bytes() * 3 > bytes_max => race.relaxed = None,
-                Turn::Goes => {}
+        if race.relaxed {
+            match relaxed.turn(&mut shared) {
+                Turn::Refuted => break Ending::Refuted { level: relaxed.level, verified },
+                Turn::Goes if relaxed.bytes() * 3 <= limits.bytes_max => {}
+                Turn::Goes | Turn::Found => {
+                    race.relaxed = false;
+                    *relaxed = BreadthFirst::new(Supply::Unlimited);
+                }
             }
         }
         let common = shared.usages.bytes() + shared.machine.bytes();
-        let nobody = race.depth.is_none() && race.exact.is_none() && race.relaxed.is_none();
-        if nobody || common > bytes_max / 2 {
-            return Ending::OutOfMemory { level: verified };
+        let nobody = !race.depth && !race.exact && !race.relaxed;
+        if nobody || common > limits.bytes_max / 2 {
+            break Ending::OutOfMemory { level: verified };
         }
-        if budget.is_spent() {
-            return Ending::OutOfTime { level: verified };
+        if rounds >= limits.rounds_max || limits.budget.is_spent() {
+            break Ending::OutOfTime { level: verified };
         }
-    }
+    };
+    (ending, rounds)
 }

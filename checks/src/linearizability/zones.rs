@@ -24,6 +24,7 @@ use super::{
     budget::{Budget, Pace, Spent},
     model::Shortcut,
     operation::Timed,
+    sort::sort,
 };
 
 /// What an operation does to a register. Values are numbers below a given count; 0 is the initial
@@ -108,25 +109,21 @@ pub(crate) fn zones(
     budget: &dyn Budget,
 ) -> Shortcut {
     let cluster = Cluster { writer: NOBODY, taker: NOBODY, needed: false };
-    let mut clusters = vec![cluster; values];
-    for (place, access) in accesses.iter().enumerate() {
-        if let Access::Writes(value) | Access::Moves(_, value) = access {
-            let cluster = &mut clusters[*value as usize];
-            if *value == 0 || cluster.writer != NOBODY {
-                return Shortcut::Inapplicable;
-            }
-            cluster.writer = place;
-        }
-    }
-    let (pace, reads, reads_from) = (Pace::new(budget), Vec::new(), Vec::new());
+    let (clusters, pace) = (vec![cluster; values], Pace::new(budget));
+    let (reads, reads_from) = (Vec::new(), Vec::new());
     let mut zones = Zones { ops, accesses, pace, clusters, reads, reads_from };
-    match zones.decide() {
+    let (mut differ, mut usable) = (true, true);
+    let decided = zones.find_writers(&mut differ, &mut usable).map_err(Stop::from);
+    if !differ {
+        return Shortcut::Inapplicable;
+    }
+    match decided.and_then(|()| zones.decide()) {
         Err(Stop::Spent) => Shortcut::OutOfTime,
         Err(Stop::Conflict(suspects)) => {
             Shortcut::Invalid { suspects: zones.with_writers(suspects) }
         }
-        Ok(()) if accesses.contains(&Access::Unusable) => Shortcut::Inapplicable,
-        Ok(()) => Shortcut::Valid,
+        Ok(()) if usable => Shortcut::Valid,
+        Ok(()) => Shortcut::Inapplicable,
     }
 }
 
@@ -134,7 +131,28 @@ impl Zones<'_> {
     fn decide(&mut self) -> Result<(), Stop> {
         self.collect_reads()?;
         self.find_needed()?;
-        self.blocks().and_then(overlap)
+        let blocks = self.blocks()?;
+        overlap(blocks, &mut self.pace)
+    }
+
+    /// Says also whether each value is written once, and whether everything can be used.
+    fn find_writers(&mut self, differ: &mut bool, usable: &mut bool) -> Result<(), Spent> {
+        for (place, access) in self.accesses.iter().enumerate() {
+            self.pace.step()?;
+            match access {
+                Access::Writes(value) | Access::Moves(_, value) => {
+                    let cluster = &mut self.clusters[*value as usize];
+                    if *value == 0 || cluster.writer != NOBODY {
+                        *differ = false;
+                        return Ok(());
+                    }
+                    cluster.writer = place;
+                }
+                Access::Unusable => *usable = false,
+                Access::Ignored | Access::Reads(_) => {}
+            }
+        }
+        Ok(())
     }
 
     fn is_read(&self, place: usize) -> Option<u32> {
@@ -153,6 +171,7 @@ impl Zones<'_> {
             }
         }
         for value in 1..from.len() {
+            self.pace.step()?;
             from[value] += from[value - 1];
         }
         self.reads = vec![0; from[from.len() - 1] as usize];
@@ -216,28 +235,33 @@ impl Zones<'_> {
 
     fn blocks(&mut self) -> Result<Vec<Block>, Stop> {
         let mut blocks = Vec::new();
-        let mut joined = 0;
+        let (mut joined, mut all) = (0, 1);
         for root in 0..super::operation::narrow(self.clusters.len()) {
+            self.pace.step()?;
             let cluster = self.clusters[root as usize];
             let is_root = root == 0
                 || cluster.needed && matches!(self.accesses[cluster.writer], Access::Writes(_));
+            all += usize::from(root > 0 && cluster.needed);
             if is_root {
                 let (block, length) = self.block(root)?;
                 blocks.push(block);
                 joined += length;
             }
         }
-        let needed = |cluster: &&Cluster| cluster.needed;
-        let all = self.clusters.iter().skip(1).filter(needed).count() + 1;
         if joined == all {
             return Ok(blocks);
         }
         // What no root leads to goes round in circles: each found what another was yet to leave.
-        let circle = |cluster: &Cluster| match self.accesses.get(cluster.writer) {
-            Some(Access::Moves(..)) if cluster.needed => Some(cluster.writer),
-            _ => None,
-        };
-        conflict(self.clusters.iter().filter_map(circle).collect::<Vec<usize>>())
+        let mut circles = Vec::new();
+        for cluster in &self.clusters {
+            self.pace.step()?;
+            if cluster.needed
+                && matches!(self.accesses.get(cluster.writer), Some(Access::Moves(..)))
+            {
+                circles.push(cluster.writer);
+            }
+        }
+        conflict(circles)
     }
 
     /// Walks from a value that was written to those that compare-and-sets made of it.
@@ -254,6 +278,7 @@ impl Zones<'_> {
             if cluster.writer != NOBODY {
                 self.place(&mut block, &[cluster.writer])?;
             }
+            self.pace.steps(self.reads(value).len())?;
             self.place(&mut block, self.reads(value))?;
             if cluster.taker == NOBODY {
                 return Ok((block, length));
@@ -279,16 +304,16 @@ impl Zones<'_> {
         Ok(())
     }
 
-    /// Adds the writes that the suspects depend on.
-    fn with_writers(&self, mut suspects: Vec<usize>) -> Vec<usize> {
-        let mut seen = std::collections::BTreeSet::new();
-        let mut at = 0;
-        while at < suspects.len() {
+    /// Adds the writes that the suspects depend on, as far as time allows.
+    fn with_writers(&mut self, mut suspects: Vec<usize>) -> Vec<usize> {
+        let (mut seen, mut at) = (vec![false; self.ops.len()], 0);
+        while at < suspects.len() && self.pace.step().is_ok() {
             let place = suspects[at];
-            at += 1;
-            if place == NOBODY || !seen.insert(place) {
+            if place == NOBODY || std::mem::replace(&mut seen[place], true) {
+                suspects.swap_remove(at);
                 continue;
             }
+            at += 1;
             let value = match self.accesses[place] {
                 Access::Reads(value) | Access::Moves(value, _) => value,
                 _ => continue,
@@ -298,23 +323,29 @@ impl Zones<'_> {
                 suspects.push(writer);
             }
         }
-        seen.into_iter().collect()
+        suspects.retain(|place| *place != NOBODY);
+        suspects
     }
 }
 
 /// Looks for two blocks that each would have to come before the other.
-fn overlap(blocks: Vec<Block>) -> Result<(), Stop> {
+fn overlap(blocks: Vec<Block>, pace: &mut Pace<'_>) -> Result<(), Stop> {
     let suspects = |a: &Block, b: &Block| conflict([a.f.1, a.s.1, b.f.1, b.s.1]);
-    let (mut forward, backward): (Vec<Block>, Vec<Block>) =
-        blocks.into_iter().partition(|block| block.f.0 < block.s.0);
-    forward.sort_unstable_by_key(|block| (block.f.0, block.root));
+    let (mut forward, mut backward) = (Vec::new(), Vec::new());
+    for block in blocks {
+        pace.step()?;
+        if block.f.0 < block.s.0 { forward.push(block) } else { backward.push(block) }
+    }
+    sort(&mut forward, 1, |block| (block.f.0, block.root), pace)?;
     for pair in forward.windows(2) {
+        pace.step()?;
         // The first overlap is found before a longer zone could hide behind a shorter one.
         if pair[1].f.0 < pair[0].s.0 {
             return suspects(&pair[0], &pair[1]);
         }
     }
     for block in &backward {
+        pace.step()?;
         let after = forward.partition_point(|zone| zone.f.0 < block.s.0);
         if let Some(zone) = after.checked_sub(1).map(|at| &forward[at])
             && block.f.0 < zone.s.0

@@ -11,10 +11,13 @@
 
 use super::text::TextOp;
 use crate::linearizability::{
-    Budget, FastMap, Shortcut, Timed, narrow,
+    Budget, FastMap, Pace, Shortcut, Spent, Timed, narrow, sort,
     zones::{Access, zones},
 };
 
+/// To compare two texts takes about so many steps, and to go over so many bytes takes one.
+const STEPS_OF_TEXT: usize = 16;
+const STEP_BYTES: usize = 16;
 /// How many ways to attribute pieces that were put more than once are tried.
 const CHOICES_MAX: usize = 64;
 
@@ -60,21 +63,28 @@ type Suspects = Vec<usize>;
 
 impl<'a> Alphabet<'a> {
     /// None if a piece begins another, so that texts are ambiguous.
-    pub(super) fn new(classes: &'a [TextOp], ops: &'a [Timed]) -> Option<Self> {
+    pub(super) fn new(
+        classes: &'a [TextOp],
+        ops: &'a [Timed],
+        pace: &mut Pace<'_>,
+    ) -> Result<Option<Self>, Spent> {
         let mut of_class: Vec<Vec<usize>> = vec![Vec::new(); classes.len()];
         for (place, op) in ops.iter().enumerate() {
+            pace.step()?;
             if !op.is_pending() || !matches!(classes[op.class as usize], TextOp::Get(_)) {
                 of_class[op.class as usize].push(place);
             }
         }
         let (mut pieces, mut gets) = (Vec::new(), Vec::new());
         for (op, mut of_class) in classes.iter().zip(of_class) {
+            pace.step()?;
             if of_class.is_empty() {
                 continue;
             }
-            of_class.sort_unstable_by_key(|place| ops[*place].call);
+            sort(&mut of_class, 1, |place| ops[*place].call, pace)?;
             match op {
                 TextOp::Get(text) => {
+                    pace.steps(of_class.len())?;
                     let rets = || of_class.iter().map(|place| ops[*place].ret);
                     let first_ret = rets().min().unwrap_or(u64::MAX);
                     let last_ret = rets().max().unwrap_or(0);
@@ -84,45 +94,49 @@ impl<'a> Alphabet<'a> {
                 TextOp::Append(text) => pieces.push(Piece { text, is_put: false, ops: of_class }),
             }
         }
-        pieces.sort_unstable_by_key(|piece| (piece.text, piece.is_put));
-        gets.sort_unstable_by_key(|get| get.text);
+        let pieces = sorted(pieces, |piece| (piece.text, piece.is_put), pace)?;
+        let gets = sorted(gets, |get| (get.text, false), pace)?;
         // The empty piece begins every other, even if it is the only one.
         let ambiguous = pieces.windows(2).any(|pair| pair[1].text.starts_with(pair[0].text));
         let empty = pieces.first().is_some_and(|piece| piece.text.is_empty());
-        (!ambiguous && !empty).then(|| {
+        Ok((!ambiguous && !empty).then(|| {
             let root =
                 Node { before: 0, piece: usize::MAX, get: usize::MAX, first_ret: 0, last_ret: 0 };
             Self { ops, pieces, gets, nodes: vec![root] }
-        })
+        }))
     }
 
-    pub(super) fn decide(mut self, budget: &dyn Budget) -> Shortcut {
-        if let Err(suspects) = self.spell() {
-            return Shortcut::Invalid { suspects };
+    pub(super) fn decide(
+        mut self,
+        pace: &mut Pace<'_>,
+        budget: &dyn Budget,
+    ) -> Result<Shortcut, Spent> {
+        if let Err(suspects) = self.spell(pace)? {
+            return Ok(Shortcut::Invalid { suspects });
         }
-        self.note_times();
-        let Some(candidates) = self.candidates() else { return Shortcut::Inapplicable };
-        let choices = candidates.iter().try_fold(1_usize, |all, some| {
-            all.checked_mul(some.len().max(1)).filter(|all| *all <= CHOICES_MAX)
-        });
-        let Some(choices) = choices else { return Shortcut::Inapplicable };
+        self.note_times(pace)?;
+        let Some(candidates) = self.candidates(pace)? else { return Ok(Shortcut::Inapplicable) };
+        let choices: usize = candidates.iter().map(|some| some.len().max(1)).product();
         let mut blamed: Suspects = self.nodes.iter().skip(1).map(|node| node.get).collect();
         for choice in 0..choices {
-            let Some((values, accesses)) = self.accesses(&candidates, choice) else { continue };
+            let accesses = self.accesses(&candidates, choice, pace)?;
+            let Some((values, accesses)) = accesses else { continue };
             match zones(values, &accesses, self.ops, budget) {
                 Shortcut::Invalid { suspects } if choices == 1 => blamed = suspects,
                 Shortcut::Invalid { suspects } => blamed.extend(suspects),
-                other => return other,
+                other => return Ok(other),
             }
         }
-        blamed.sort_unstable();
+        sort(&mut blamed, 1, |place| *place, pace)?;
         blamed.dedup();
-        Shortcut::Invalid { suspects: blamed }
+        Ok(Shortcut::Invalid { suspects: blamed })
     }
 
-    /// Finds the pieces of each text that was got. An error is a list of gets that nothing explains.
-    fn spell(&mut self) -> Result<(), Suspects> {
+    /// Finds the pieces of each text that was got, or gets that nothing explains.
+    fn spell(&mut self, pace: &mut Pace<'_>) -> Result<Result<(), Suspects>, Spent> {
         let mut numbers: FastMap<(u32, u32), u32> = FastMap::default();
+        // All at once, because to grow takes long: each operation makes one node at most.
+        numbers.reserve(self.pieces.iter().map(|piece| piece.ops.len()).sum());
         // How many nodes end with each piece.
         let mut shown = vec![0; self.pieces.len()];
         // Where the pieces of the last text end, and at which nodes. Texts are sorted, so that a
@@ -130,11 +144,13 @@ impl<'a> Alphabet<'a> {
         let mut ends: Vec<(usize, u32)> = vec![(0, 0)];
         let mut last = "";
         for get in &mut self.gets {
+            pace.steps(1 + last.len() / STEP_BYTES)?;
             let same = last.bytes().zip(get.text.bytes()).take_while(|(a, b)| a == b).count();
             while ends.last().is_some_and(|(end, _)| *end > same) {
                 ends.pop();
             }
             loop {
+                pace.steps(STEPS_OF_TEXT)?;
                 let (end, before) = *ends.last().expect("nothing ends before 0");
                 let rest = &get.text[end..];
                 if rest.is_empty() {
@@ -145,10 +161,10 @@ impl<'a> Alphabet<'a> {
                 let after = self.pieces.partition_point(|piece| piece.text <= rest);
                 let found =
                     after.checked_sub(1).filter(|at| rest.starts_with(self.pieces[*at].text));
-                let Some(at) = found else { return Err(vec![get.ops[0]]) };
+                let Some(at) = found else { return Ok(Err(vec![get.ops[0]])) };
                 let piece = &self.pieces[at];
                 if piece.is_put && before != 0 {
-                    return Err(vec![get.ops[0]]);
+                    return Ok(Err(vec![get.ops[0]]));
                 }
                 let node = *numbers.entry((before, narrow(at))).or_insert_with(|| {
                     shown[at] += 1;
@@ -164,20 +180,21 @@ impl<'a> Alphabet<'a> {
                 });
                 if shown[at] > piece.ops.len() {
                     let of_piece = self.nodes.iter().filter(|node| node.piece == at);
-                    return Err(of_piece.map(|node| node.get).collect());
+                    return Ok(Err(of_piece.map(|node| node.get).collect()));
                 }
                 ends.push((end + piece.text.len(), node));
             }
             last = get.text;
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Notes for each node when it was shown.
-    fn note_times(&mut self) {
+    fn note_times(&mut self, pace: &mut Pace<'_>) -> Result<(), Spent> {
         for get in &self.gets {
             let mut at = get.node as usize;
             while at != 0 {
+                pace.step()?;
                 let node = &mut self.nodes[at];
                 if node.first_ret <= get.first_ret && node.last_ret >= get.last_ret {
                     break; // and so for all before it
@@ -187,14 +204,16 @@ impl<'a> Alphabet<'a> {
                 at = node.before as usize;
             }
         }
+        Ok(())
     }
 
     /// The operations that may have made each node; none at all where a put may have made the same
-    /// text twice.
-    fn candidates(&self) -> Option<Vec<Vec<usize>>> {
-        let mut candidates = vec![Vec::new()];
+    /// text twice, or where there are too many ways.
+    fn candidates(&self, pace: &mut Pace<'_>) -> Result<Option<Vec<Vec<usize>>>, Spent> {
+        let (mut candidates, mut choices) = (vec![Vec::new()], 1);
         for node in &self.nodes[1..] {
             let piece = &self.pieces[node.piece];
+            pace.steps(piece.ops.len())?;
             let mut some = piece.ops.clone();
             if some.len() > 1 {
                 // What was called after a get had shown it did not make it. An append makes one text
@@ -205,13 +224,14 @@ impl<'a> Alphabet<'a> {
                 if some.is_empty() {
                     some.push(piece.ops[0]); // it was too late as well, which will be found
                 }
-                if piece.is_put && some.len() > 1 {
-                    return None;
+                choices *= some.len();
+                if piece.is_put && some.len() > 1 || choices > CHOICES_MAX {
+                    return Ok(None);
                 }
             }
             candidates.push(some);
         }
-        Some(candidates)
+        Ok(Some(candidates))
     }
 
     /// What each operation does if this choice of candidates is the truth; none if it takes one
@@ -220,16 +240,19 @@ impl<'a> Alphabet<'a> {
         &self,
         candidates: &[Vec<usize>],
         mut choice: usize,
-    ) -> Option<(usize, Vec<Access>)> {
+        pace: &mut Pace<'_>,
+    ) -> Result<Option<(usize, Vec<Access>)>, Spent> {
         let mut accesses = vec![Access::Ignored; self.ops.len()];
         for get in &self.gets {
+            pace.steps(get.ops.len())?;
             get.ops.iter().for_each(|place| accesses[*place] = Access::Reads(get.node));
         }
         for (number, (node, some)) in self.nodes.iter().zip(candidates).enumerate().skip(1) {
+            pace.step()?;
             let maker = some[choice % some.len()];
             choice /= some.len();
             if accesses[maker] != Access::Ignored {
-                return None;
+                return Ok(None);
             }
             let number = narrow(number);
             accesses[maker] = match self.pieces[node.piece].is_put {
@@ -239,11 +262,24 @@ impl<'a> Alphabet<'a> {
         }
         let mut values = narrow(self.nodes.len());
         for place in self.pieces.iter().flat_map(|piece| &piece.ops) {
+            pace.step()?;
             if accesses[*place] == Access::Ignored {
                 accesses[*place] = Access::Writes(values);
                 values += 1;
             }
         }
-        Some((values as usize, accesses))
+        Ok(Some((values as usize, accesses)))
     }
+}
+
+/// By text.
+fn sorted<'a, T>(
+    list: Vec<T>,
+    key: impl Fn(&T) -> (&'a str, bool),
+    pace: &mut Pace<'_>,
+) -> Result<Vec<T>, Spent> {
+    let mut keys: Vec<((&str, bool), usize)> = list.iter().map(&key).zip(0..).collect();
+    sort(&mut keys, STEPS_OF_TEXT, |(key, _)| *key, pace)?;
+    let mut list: Vec<Option<T>> = list.into_iter().map(Some).collect();
+    Ok(keys.into_iter().filter_map(|(_, at)| list[at].take()).collect())
 }

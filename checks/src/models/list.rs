@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::value::Value;
 use crate::linearizability::{
-    Budget, Model, Shortcut, Timed, narrow,
+    Budget, Model, Pace, Shortcut, Spent, Timed, narrow,
     pieces::{Pieces, Suspects},
     zones::{Access, zones},
 };
@@ -91,46 +91,66 @@ impl Model for List {
     }
 
     fn shortcut(&self, classes: &[ListOp], ops: &[Timed], budget: &dyn Budget) -> Shortcut {
-        let mut pieces = Pieces::new();
-        let mut appends: HashMap<&Value, (u32, u32)> = HashMap::new();
-        for op in ops {
-            if let ListOp::Append(value) = &classes[op.class as usize] {
-                let number = pieces.add();
-                if appends.insert(value, (number, op.class)).is_some() {
-                    return Shortcut::Inapplicable;
-                }
-            }
+        let mut pace = Pace::new(budget);
+        match told(classes, ops, &mut pace) {
+            Ok(Told::Accesses(values, accesses)) => zones(values, &accesses, ops, budget),
+            Ok(Told::Twice) => Shortcut::Inapplicable,
+            Ok(Told::Wrong(suspects)) => Shortcut::Invalid { suspects },
+            Err(Spent) => Shortcut::OutOfTime,
         }
-        let mut access_of = vec![Access::Ignored; classes.len()];
-        for (place, op) in ops.iter().enumerate().filter(|(_, op)| !op.is_pending()) {
-            let class = op.class as usize;
-            if let (ListOp::Read(values), Access::Ignored) = (&classes[class], access_of[class]) {
-                match read(values, place, &appends, &mut pieces) {
-                    Ok(last) => access_of[class] = Access::Reads(last),
-                    Err(suspects) => return Shortcut::Invalid { suspects },
-                }
-            }
-        }
-        for (number, class) in appends.values() {
-            access_of[*class as usize] = pieces.access(*number);
-        }
-        let accesses: Vec<Access> = ops.iter().map(|op| access_of[op.class as usize]).collect();
-        zones(pieces.count(), &accesses, ops, budget)
     }
 }
 
-/// The number of the last element that a read shows.
-fn read(
-    values: &[Value],
-    place: usize,
-    appends: &HashMap<&Value, (u32, u32)>,
-    pieces: &mut Pieces,
-) -> Result<u32, Suspects> {
-    let mut before = 0;
-    for value in values {
-        let (number, _) = appends.get(value).ok_or_else(|| vec![place])?;
-        pieces.show(before, *number, place)?;
-        before = *number;
+/// What reads tell of appends.
+enum Told {
+    /// How many values there are, and what each operation does.
+    Accesses(usize, Vec<Access>),
+    /// Something was appended twice.
+    Twice,
+    /// Reads contradict each other.
+    Wrong(Suspects),
+}
+
+fn told(classes: &[ListOp], ops: &[Timed], pace: &mut Pace<'_>) -> Result<Told, Spent> {
+    let mut pieces = Pieces::new();
+    // All at once, because to grow takes long.
+    let mut appends: HashMap<&Value, (u32, u32)> = HashMap::with_capacity(classes.len());
+    for op in ops {
+        pace.step()?;
+        if let ListOp::Append(value) = &classes[op.class as usize] {
+            let number = pieces.add();
+            if appends.insert(value, (number, op.class)).is_some() {
+                return Ok(Told::Twice);
+            }
+        }
     }
-    Ok(before)
+    let mut access_of = vec![Access::Ignored; classes.len()];
+    for (place, op) in ops.iter().enumerate().filter(|(_, op)| !op.is_pending()) {
+        pace.step()?;
+        let class = op.class as usize;
+        if let (ListOp::Read(values), Access::Ignored) = (&classes[class], access_of[class]) {
+            let mut before = 0;
+            for value in values {
+                pace.step()?;
+                let Some((number, _)) = appends.get(value) else {
+                    return Ok(Told::Wrong(vec![place]));
+                };
+                if let Err(suspects) = pieces.show(before, *number, place) {
+                    return Ok(Told::Wrong(suspects));
+                }
+                before = *number;
+            }
+            access_of[class] = Access::Reads(before);
+        }
+    }
+    for (number, class) in appends.values() {
+        pace.step()?;
+        access_of[*class as usize] = pieces.access(*number);
+    }
+    let mut accesses = Vec::with_capacity(ops.len());
+    for op in ops {
+        pace.step()?;
+        accesses.push(access_of[op.class as usize]);
+    }
+    Ok(Told::Accesses(pieces.count(), accesses))
 }

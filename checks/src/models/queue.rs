@@ -1,6 +1,6 @@
 //! A first-in, first-out queue.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use super::value::Value;
 use crate::linearizability::Model;
@@ -20,31 +20,27 @@ pub enum QueueOp {
     DequeueUnknown,
 }
 
+/// What a state takes beside its values.
+const STATE_BYTES: usize = 32;
+
 impl Model for Queue {
     type Op = QueueOp;
-    type State = Arc<VecDeque<Value>>;
+    type State = Arc<[Value]>;
     type Arena = ();
 
     fn initial(&self, _: &mut ()) -> Self::State {
-        Arc::default()
+        Arc::new([])
     }
 
     fn step(&self, _: &mut (), state: &Self::State, op: &QueueOp) -> Option<Self::State> {
-        let mut next = state.clone();
         match op {
-            QueueOp::Enqueue(value) => Arc::make_mut(&mut next).push_back(value.clone()),
-            QueueOp::Dequeue(value) if state.front() == Some(value) => {
-                Arc::make_mut(&mut next).pop_front();
-            }
-            QueueOp::DequeueEmpty if state.is_empty() => {}
-            QueueOp::DequeueUnknown => {
-                if !state.is_empty() {
-                    Arc::make_mut(&mut next).pop_front();
-                }
-            }
-            QueueOp::Dequeue(_) | QueueOp::DequeueEmpty => return None,
+            QueueOp::Enqueue(value) => Some(state.iter().cloned().chain([value.clone()]).collect()),
+            QueueOp::Dequeue(value) if state.first() == Some(value) => Some(state[1..].into()),
+            QueueOp::DequeueUnknown if !state.is_empty() => Some(state[1..].into()),
+            QueueOp::DequeueUnknown => Some(state.clone()),
+            QueueOp::DequeueEmpty if state.is_empty() => Some(state.clone()),
+            QueueOp::Dequeue(_) | QueueOp::DequeueEmpty => None,
         }
-        Some(next)
     }
 
     fn only_observes(&self, op: &QueueOp) -> bool {
@@ -52,7 +48,7 @@ impl Model for Queue {
     }
 
     fn heap_bytes(&self, state: &Self::State) -> usize {
-        state.len() * size_of::<Value>()
+        STATE_BYTES + size_of_val(&**state)
     }
 
     fn describe(&self, op: &QueueOp) -> String {

@@ -2,7 +2,7 @@
 
 use super::value::Value;
 use crate::linearizability::{
-    Budget, Model, Shortcut, Timed,
+    Budget, Model, Pace, Shortcut, Spent, Timed,
     zones::{Access, zones},
 };
 
@@ -88,10 +88,47 @@ impl Model for Register {
     }
 
     fn shortcut(&self, classes: &[RegisterOp], ops: &[Timed], budget: &dyn Budget) -> Shortcut {
-        let mut numbers = super::value_numbers(&self.initial);
-        let access_of: Vec<Access> = classes
-            .iter()
-            .map(|op| match op {
+        match self.accesses(classes, ops, &mut Pace::new(budget)) {
+            Ok((values, accesses)) => zones(values, &accesses, ops, budget),
+            Err(Spent) => Shortcut::OutOfTime,
+        }
+    }
+
+    fn states(&self, classes: &[RegisterOp]) -> Option<Vec<Value>> {
+        let mut states = std::collections::BTreeSet::from([self.initial.clone()]);
+        for op in classes {
+            match op {
+                RegisterOp::Read(value)
+                | RegisterOp::Write(value)
+                | RegisterOp::CasFailed { from: value } => {
+                    states.insert(value.clone());
+                }
+                RegisterOp::Cas { from, to } => {
+                    states.insert(from.clone());
+                    states.insert(to.clone());
+                }
+            }
+            if states.len() > super::STATES_MAX {
+                return None;
+            }
+        }
+        Some(states.into_iter().collect())
+    }
+}
+
+impl Register {
+    /// How many values there are, and what each operation does.
+    fn accesses(
+        &self,
+        classes: &[RegisterOp],
+        ops: &[Timed],
+        pace: &mut Pace<'_>,
+    ) -> Result<(usize, Vec<Access>), Spent> {
+        let mut numbers = super::ValueNumbers::new(&self.initial);
+        let mut access_of = Vec::with_capacity(classes.len());
+        for op in classes {
+            pace.step()?;
+            access_of.push(match op {
                 RegisterOp::Read(value) => Access::Reads(numbers.of(value)),
                 RegisterOp::Write(value) => Access::Writes(numbers.of(value)),
                 RegisterOp::Cas { from, to } if from == to => Access::Reads(numbers.of(from)),
@@ -100,28 +137,13 @@ impl Model for Register {
                     FailedCas::SawAnother => Access::Unusable,
                     FailedCas::DidNotHappen => Access::Ignored,
                 },
-            })
-            .collect();
-        let accesses: Vec<Access> = ops.iter().map(|op| access_of[op.class as usize]).collect();
-        zones(numbers.count(), &accesses, ops, budget)
-    }
-
-    fn states(&self, classes: &[RegisterOp]) -> Option<Vec<Value>> {
-        let mut states = std::collections::BTreeSet::from([self.initial.clone()]);
-        for op in classes {
-            match op {
-                RegisterOp::Read(value) | RegisterOp::Write(value) => {
-                    states.insert(value.clone());
-                }
-                RegisterOp::Cas { from, to } => {
-                    states.insert(from.clone());
-                    states.insert(to.clone());
-                }
-                RegisterOp::CasFailed { from } => {
-                    states.insert(from.clone());
-                }
-            }
+            });
         }
-        (states.len() <= super::STATES_MAX).then(|| states.into_iter().collect())
+        let mut accesses = Vec::with_capacity(ops.len());
+        for op in ops {
+            pace.step()?;
+            accesses.push(access_of[op.class as usize]);
+        }
+        Ok((numbers.count(), accesses))
     }
 }

@@ -18,6 +18,9 @@ pub enum SetOp {
     ReadAll(BTreeSet<Value>),
 }
 
+/// What a state takes beside its values.
+const STATE_BYTES: usize = 256;
+
 impl Model for Set {
     type Op = SetOp;
     type State = Arc<BTreeSet<Value>>;
@@ -65,7 +68,7 @@ impl Model for Set {
     }
 
     fn heap_bytes(&self, state: &Self::State) -> usize {
-        state.len() * 2 * size_of::<Value>()
+        STATE_BYTES + state.len() * 2 * size_of::<Value>()
     }
 
     fn describe(&self, op: &SetOp) -> String {

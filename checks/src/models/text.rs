@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::alphabet::Alphabet;
-use crate::linearizability::{Budget, Model, Shortcut, Timed, narrow};
+use crate::linearizability::{Budget, Model, Pace, Shortcut, Spent, Timed, narrow};
 
 /// One text, empty at first.
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,9 +104,11 @@ impl Model for Text {
     }
 
     fn shortcut(&self, classes: &[TextOp], ops: &[Timed], budget: &dyn Budget) -> Shortcut {
-        match Alphabet::new(classes, ops) {
-            Some(alphabet) => alphabet.decide(budget),
-            None => Shortcut::Inapplicable,
+        let mut pace = Pace::new(budget);
+        match Alphabet::new(classes, ops, &mut pace) {
+            Ok(Some(alphabet)) => alphabet.decide(&mut pace, budget).unwrap_or(Shortcut::OutOfTime),
+            Ok(None) => Shortcut::Inapplicable,
+            Err(Spent) => Shortcut::OutOfTime,
         }
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! Rule: the term, the accepted epoch and the current epoch of a node never decrease: neither in
 //! memory (`term-change`), nor on the disk (`persist`), nor from what an earlier incarnation stored or
-//! told others (`ack` of an epoch, a vote) to what `node-start` finds.
+//! told others (`ack` of an epoch, a vote) to what `node-start` finds. What an incarnation had in
+//! memory only is no promise: its disk may have failed, or its power, before anybody heard of it.
 //!
 //! The round of fast leader election is no promise, and begins anew at each start. A node whose disk a
 //! fault has wiped begins anew as well; what it does with its second chance is for `double-vote`.
 //!
-//! Where a system tells of a term before it is on the disk (`etcd`), a term that it went to binds its
-//! incarnation, and only what is known to be stored (`persist`, `node-start`) binds the next one; one
-//! that begins with an empty disk begins anew, because nobody tells who emptied it.
+//! In the logs of servers (`etcd`) one that begins with an empty disk begins anew, because nobody tells who
+//! emptied it.
 //!
 //! What it cannot see: a promise that a node tells to others without any event.
 
@@ -38,18 +38,23 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
 #[derive(Debug, Default)]
 struct TermRollback {
     findings: Findings,
+    /// What was stored or told, over all incarnations.
     highest: BTreeMap<(NodeId, &'static str), (u64, Mark)>,
-    /// Where what a node tells is not stored yet: what is.
-    stored: Option<BTreeMap<NodeId, (u64, Mark)>>,
+    /// What the running incarnation had in memory.
+    in_memory: BTreeMap<(NodeId, &'static str), (u64, Mark)>,
+    /// Nobody tells who empties a disk: one that is found empty is taken for a new node's.
+    takes_fresh_for_new: bool,
 }
 
 const TERM: &str = "term";
 const ACCEPTED: &str = "accepted epoch";
 const CURRENT: &str = "current epoch";
+/// How a value is said to have come, if it is in memory only.
+const IN_MEMORY: &str = "went to";
 
 fn make(header: &Header, _options: &Options) -> Box<dyn Check> {
-    let stored = tells_before_storing(&header.system).then(BTreeMap::new);
-    Box::new(TermRollback { stored, ..TermRollback::default() })
+    let takes_fresh_for_new = tells_before_storing(&header.system);
+    Box::new(TermRollback { takes_fresh_for_new, ..TermRollback::default() })
 }
 
 impl Check for TermRollback {
@@ -66,7 +71,10 @@ impl Check for TermRollback {
         let (now, node) = (Mark { t: record.t, line }, event.node);
         match &event.event {
             Event::NodeStart { persisted, fresh, .. } => {
-                self.restart(now, node, persisted.term, *fresh);
+                self.in_memory.retain(|(of, _), _| *of != node);
+                if *fresh && self.takes_fresh_for_new {
+                    self.highest.retain(|(of, _), _| *of != node);
+                }
                 let found = [
                     (TERM, persisted.term),
                     (ACCEPTED, persisted.accepted_epoch),
@@ -80,13 +88,13 @@ impl Check for TermRollback {
             }
             Event::Persist { what, value: Some(value), ok: true, .. } => {
                 if let Some(what) = kind(what) {
-                    self.store(now, node, *value);
                     self.see(now, node, what, *value, "stored");
                 }
             }
             Event::TermChange { kind: what, to, .. } => {
                 if let Some(what) = kind(what) {
-                    self.see(now, node, what, *to, "went to");
+                    self.see(now, node, what, *to, IN_MEMORY);
+                    self.in_memory.insert((node, what), (*to, now));
                 }
             }
             Event::Ack { kind, in_term, .. } if kind == "ackepoch" => {
@@ -114,26 +122,6 @@ fn kind(name: &str) -> Option<&'static str> {
 }
 
 impl TermRollback {
-    fn store(&mut self, now: Mark, node: NodeId, term: u64) {
-        if let Some(stored) = &mut self.stored {
-            let highest = stored.entry(node).or_insert((term, now));
-            *highest = if term > highest.0 { (term, now) } else { *highest };
-        }
-    }
-
-    /// What was only told is forgotten with the process that told it.
-    fn restart(&mut self, now: Mark, node: NodeId, term: Option<u64>, fresh: bool) {
-        let Some(stored) = &mut self.stored else { return };
-        let stored = if fresh { stored.remove(&node) } else { stored.get(&node).copied() };
-        match stored {
-            Some(stored) => drop(self.highest.insert((node, TERM), stored)),
-            None => drop(self.highest.remove(&(node, TERM))),
-        }
-        if let Some(term) = term {
-            self.store(now, node, term);
-        }
-    }
-
     fn raise(&mut self, now: Mark, node: NodeId, what: &'static str, value: u64) {
         let highest = self.highest.entry((node, what)).or_insert((value, now));
         if value > highest.0 {
@@ -142,7 +130,8 @@ impl TermRollback {
     }
 
     fn see(&mut self, now: Mark, node: NodeId, what: &'static str, value: u64, how: &str) {
-        if let Some((highest, since)) = self.highest.get(&(node, what)).copied()
+        let seen = [&self.highest, &self.in_memory].map(|it| it.get(&(node, what)).copied());
+        if let Some((highest, since)) = seen.into_iter().flatten().max_by_key(|(value, _)| *value)
             && value < highest
         {
             self.findings.push(Finding {
@@ -154,8 +143,11 @@ impl TermRollback {
             });
             // What follows is measured against where it is now.
             self.highest.insert((node, what), (value, now));
+            self.in_memory.remove(&(node, what));
             return;
         }
-        self.raise(now, node, what, value);
+        if how != IN_MEMORY {
+            self.raise(now, node, what, value);
+        }
     }
 }

@@ -68,6 +68,21 @@ fn going_back_in_memory_or_on_the_disk_is_rejected() {
 }
 
 #[test]
+fn what_was_in_memory_only_may_be_lost_with_the_process() {
+    led("200 n1 term 4\n300 spawn n1\n300 n1 start 3", "valid");
+    led(
+        "200 n1 term 4\n210 n1 persist current-epoch 4\n300 spawn n1\n300 n1 start 3",
+        "invalid
+         - n1 started with current epoch 3 although it had been at 4",
+    );
+    led(
+        "200 n1 term 4\n300 spawn n1\n300 n1 start 3\n400 n1 term 5\n500 n1 term 4",
+        "invalid
+         - n1 went to current epoch 4 although it had been at 5",
+    );
+}
+
+#[test]
 fn what_only_rises_is_fine_and_nodes_are_apart() {
     led(
         "200 n1 persist current-epoch 4

@@ -24,8 +24,6 @@
 //! operations that have taken effect, over all orders so far. That is every order, tried once for all
 //! histories that begin alike. An empty set stays empty.
 
-use std::collections::HashSet;
-
 use usurper_checks::linearizability::{Model, Operation};
 
 /// An operation to make histories of, and the numbers of the values it mentions, from 1, in order.
@@ -43,6 +41,9 @@ pub(crate) struct Bounds {
     pub(crate) processes: usize,
     /// Whether what only observes may get no answer, too. It says nothing then.
     pub(crate) unanswered_observations: bool,
+    /// Whether histories go on after a return that no order reaches. Otherwise they end there: what
+    /// is open then stays without an answer, and there may be fewer operations.
+    pub(crate) beyond_invalid: bool,
     /// Of the histories' beginnings, those whose number leaves this rest by that divisor.
     pub(crate) shard: (usize, usize),
 }
@@ -65,7 +66,7 @@ pub(crate) fn every_history<M: Model>(
 }
 
 /// A state, and which operations have taken effect in it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Reached<S> {
     state: S,
     done: u32,
@@ -103,14 +104,22 @@ struct Walk<'a, M: Model, F> {
 
 impl<M: Model, F: FnMut(&[Operation<M::Op>], bool)> Walk<'_, M, F> {
     fn go(&mut self, place: Place, reached: &[Reached<M::State>]) {
-        if self.ops.len() == self.bounds.operations && self.open.is_empty() {
-            (self.visit)(&self.ops, !reached.is_empty());
+        let is_whole = self.ops.len() == self.bounds.operations && self.open.is_empty();
+        if is_whole || reached.is_empty() && !self.bounds.beyond_invalid {
+            // A history that ends before shards begin belongs to the first one.
+            if self.ops.len() >= self.beginning() || self.bounds.shard.0 == 0 {
+                (self.visit)(&self.ops, !reached.is_empty());
+            }
             return;
         }
         self.returns(place, reached);
         if self.ops.len() < self.bounds.operations {
             self.calls(place, reached);
         }
+    }
+
+    fn beginning(&self) -> usize {
+        BEGINNING.min(self.bounds.operations)
     }
 
     fn returns(&mut self, place: Place, reached: &[Reached<M::State>]) {
@@ -159,7 +168,7 @@ impl<M: Model, F: FnMut(&[Operation<M::Op>], bool)> Walk<'_, M, F> {
                 {
                     continue;
                 }
-                if self.ops.len() + 1 == BEGINNING.min(self.bounds.operations) {
+                if self.ops.len() + 1 == self.beginning() {
                     self.beginnings += 1;
                     if self.beginnings % self.bounds.shard.1 != self.bounds.shard.0 {
                         continue;
@@ -186,10 +195,11 @@ impl<M: Model, F: FnMut(&[Operation<M::Op>], bool)> Walk<'_, M, F> {
 
     /// What can be reached if an operation has taken effect by now.
     fn after_return(&mut self, op: usize, reached: &[Reached<M::State>]) -> Vec<Reached<M::State>> {
-        let mut known: HashSet<Reached<M::State>> = reached.iter().cloned().collect();
-        let mut todo: Vec<Reached<M::State>> = reached.to_vec();
-        let mut after = Vec::new();
-        while let Some(from) = todo.pop() {
+        // There are a few dozen at most.
+        let mut known: Vec<Reached<M::State>> = reached.to_vec();
+        let (mut after, mut at) = (Vec::new(), 0);
+        while let Some(from) = known.get(at).cloned() {
+            at += 1;
             if from.done >> op & 1 == 1 {
                 after.push(from);
                 continue;
@@ -200,8 +210,8 @@ impl<M: Model, F: FnMut(&[Operation<M::Op>], bool)> Walk<'_, M, F> {
                 }
                 if let Some(state) = self.model.step(&mut self.arena, &from.state, &operation.op) {
                     let to = Reached { state, done: from.done | 1 << next };
-                    if known.insert(to.clone()) {
-                        todo.push(to);
+                    if !known.contains(&to) {
+                        known.push(to);
                     }
                 }
             }

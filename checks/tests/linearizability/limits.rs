@@ -202,3 +202,144 @@ fn what_only_an_operation_of_unknown_outcome_that_happens_twice_explains_is_inva
     ops.push(op(9, None, RegisterOp::Write(Value::Int(1))));
     assert_eq!(verdict(&ops), Verdict::Valid, "a third crashed operation explains the third read");
 }
+
+/// A register operation whose hashing, comparing and copying is counted.
+#[derive(Debug)]
+struct Watched(RegisterOp);
+
+/// How much was done with them, on this thread.
+fn work() -> &'static std::thread::LocalKey<std::cell::Cell<usize>> {
+    thread_local! {
+        static WORK: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+    &WORK
+}
+
+fn worked() {
+    work().set(work().get() + 1);
+}
+
+impl Clone for Watched {
+    fn clone(&self) -> Self {
+        worked();
+        Self(self.0.clone())
+    }
+}
+
+impl PartialEq for Watched {
+    fn eq(&self, other: &Self) -> bool {
+        worked();
+        self.0 == other.0
+    }
+}
+
+impl Eq for Watched {}
+
+impl std::hash::Hash for Watched {
+    fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
+        worked();
+        self.0.hash(hasher);
+    }
+}
+
+/// A register that counts what it is asked, and has no shortcut.
+struct WatchedRegister;
+
+const REGISTER: Register = Register { initial: Value::Nil, failed_cas: FailedCas::SawAnother };
+
+impl Model for WatchedRegister {
+    type Op = Watched;
+    type State = Value;
+    type Arena = ();
+
+    fn initial(&self, arena: &mut ()) -> Value {
+        REGISTER.initial(arena)
+    }
+
+    fn step(&self, arena: &mut (), state: &Value, op: &Watched) -> Option<Value> {
+        worked();
+        REGISTER.step(arena, state, &op.0)
+    }
+
+    fn only_observes(&self, op: &Watched) -> bool {
+        worked();
+        REGISTER.only_observes(&op.0)
+    }
+
+    fn describe(&self, op: &Watched) -> String {
+        REGISTER.describe(&op.0)
+    }
+}
+
+/// Long histories of several shapes, in which looks come seldom if anything at all does not take
+/// them: one key and many, positions in order and not, few values and many, outcomes known and not.
+fn long_histories(count: u64) -> Vec<(&'static str, Vec<Operation<Watched>>)> {
+    let value = |at: u64| Value::Int(i64::try_from(at).expect("small"));
+    let history = |of: &dyn Fn(u64) -> (u32, u64, Option<u64>, RegisterOp)| -> Vec<_> {
+        let op = |at| {
+            let (key, call, ret, op) = of(at);
+            Operation { process: 0, key, call, ret, op: Watched(op) }
+        };
+        (0..count).map(op).collect()
+    };
+    let key = |at: u64| u32::try_from(at).expect("small");
+    vec![
+        (
+            "in order",
+            history(&|at| (0, 2 * at + 1, Some(2 * at + 2), RegisterOp::Write(value(at)))),
+        ),
+        (
+            "only reads",
+            history(&|at| (0, 2 * at + 1, Some(2 * at + 2), RegisterOp::Read(Value::Nil))),
+        ),
+        ("the other way round", {
+            history(&|at| {
+                let at = count - at;
+                (0, 2 * at + 1, Some(2 * at + 30), RegisterOp::Write(value(at)))
+            })
+        }),
+        ("each its key", history(&|at| (key(at), at, Some(at), RegisterOp::Write(value(1))))),
+        ("crashed", {
+            history(&|at| match at % 2 {
+                0 => (0, at + 1, None, RegisterOp::Write(value(at))),
+                _ => (0, at + 1, Some(at + 2), RegisterOp::Read(value(at - 1))),
+            })
+        }),
+    ]
+}
+
+/// A clock that counts work instead of time, so that no machine is too slow for it.
+#[test]
+fn little_work_lies_between_two_looks_and_after_the_last_in_histories_of_any_shape() {
+    const WORK_MAX: usize = 40_000;
+    let count = 20_000;
+    for (name, ops) in long_histories(count) {
+        let (looks, most) = (AtomicU32::new(0), AtomicU32::new(0));
+        let look = || {
+            let work = u32::try_from(work().replace(0)).expect("small");
+            most.fetch_max(work, Ordering::Relaxed);
+            looks.fetch_add(1, Ordering::Relaxed) >= 2_000
+        };
+        let options = Options { bytes_max: 1 << 28, ..Options::default() };
+        work().set(0);
+        check(&WatchedRegister, &ops, options, &look);
+        let (all, most) = (looks.into_inner(), most.into_inner() as usize);
+        assert!((1..=WORK_MAX).contains(&most), "{name}: {most} between two looks");
+        assert!(u64::from(all) > 4 * count / 4096, "{name}: only {all} looks");
+        for end in (0..all.min(2_000)).step_by(1 + all as usize / 6) {
+            let looks = AtomicU32::new(0);
+            let look = || {
+                let spent = looks.fetch_add(1, Ordering::Relaxed) >= end;
+                if spent {
+                    work().set(0);
+                }
+                spent
+            };
+            let report = check(&WatchedRegister, &ops, options, &look);
+            assert_eq!(unknown(&report).0, Why::Time, "{name}, after {end} looks");
+            assert!(looks.into_inner() <= end + 2, "{name}: it goes on after {end} looks");
+            let after = work().get();
+            assert!(after <= WORK_MAX, "{name}: {after} after {end} looks");
+        }
+    }
+}

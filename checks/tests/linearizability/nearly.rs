@@ -6,7 +6,7 @@ use usurper_checks::{
 };
 
 use crate::{
-    compare::compare_verdicts,
+    compare::{compare_verdicts, ways},
     exhaustive::Kind,
     kinds::{self, value},
     near::{Near, near},
@@ -26,7 +26,7 @@ fn agree<M: Model>(chance: &mut Chance, model: &M, kinds: &[Kind<M::Op>], counts
     };
     let ops = near(chance, model, kinds, how);
     let expected = has_order(model, &ops);
-    compare_verdicts(model, &ops, expected);
+    compare_verdicts(model, &ops, ways(model), expected);
     match expected {
         true => counts.0 += 1,
         false => counts.1 += 1,

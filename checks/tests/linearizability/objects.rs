@@ -178,14 +178,18 @@ fn played_queues_have_an_order() {
         |chance| chance.one_in(2).then(|| int(chance.below(1_000))),
         |state, ask, unknown| match ask {
             Some(value) => {
-                Arc::make_mut(state).push_back(value.clone());
+                *state = state.iter().cloned().chain([value.clone()]).collect();
                 QueueOp::Enqueue(value.clone())
             }
-            None => match Arc::make_mut(state).pop_front() {
-                _ if unknown => QueueOp::DequeueUnknown,
-                Some(value) => QueueOp::Dequeue(value),
-                None => QueueOp::DequeueEmpty,
-            },
+            None => {
+                let first = state.first().cloned();
+                *state = state.iter().skip(1).cloned().collect();
+                match first {
+                    _ if unknown => QueueOp::DequeueUnknown,
+                    Some(value) => QueueOp::Dequeue(value),
+                    None => QueueOp::DequeueEmpty,
+                }
+            }
         },
     );
 }

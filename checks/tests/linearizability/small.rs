@@ -8,7 +8,7 @@ use usurper_checks::{
 };
 
 use crate::{
-    compare::{compare, compare_verdicts},
+    compare::{compare, compare_verdicts, ways},
     exhaustive::{Bounds, Kind, every_history},
     kinds::{self, start, value},
     oracle::has_order,
@@ -25,13 +25,19 @@ fn every<M: Model + Debug>(
     let (mut valid, mut invalid) = (0_u64, 0_u64);
     for operations in 0..=most {
         let unanswered_observations = operations <= thorough;
-        let bounds = Bounds { operations, processes: 3, unanswered_observations, shard: (0, 1) };
+        let bounds = Bounds {
+            operations,
+            processes: 3,
+            unanswered_observations,
+            beyond_invalid: true,
+            shard: (0, 1),
+        };
         every_history(model, kinds, bounds, &mut |ops, expected| {
             if operations <= thorough {
                 assert_eq!(has_order(model, ops), expected, "the oracles differ: {ops:#?}");
                 compare(model, ops, with_start);
             } else {
-                compare_verdicts(model, ops, expected);
+                compare_verdicts(model, ops, ways(model), expected);
             }
             match expected {
                 true => valid += 1,

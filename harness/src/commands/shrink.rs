@@ -133,7 +133,8 @@ fn starts_of(
         // All runs to come are the shorter for it.
         let hurried = (form == Form::AsPlanned).then(|| Proposal {
             what: format!("{what}, a quarter of every wait"),
-            candidate: candidate.hurried(1),
+            // That nobody leads shows without it: a leader is waited for at the end in any case.
+            candidate: Candidate { settle: settle.min(CUT_SETTLE), ..candidate.hurried(1) },
         });
         for start in hurried.into_iter().chain([Proposal { what, candidate }]) {
             let fits = Step::validate_all(&start.candidate.steps, &nodes).is_ok();
@@ -203,8 +204,12 @@ struct Confirmed {
 fn run_search(runs: &mut Runs, start: Candidate, trial: Trial, began_ns: u64) -> Shrunk {
     let nodes = runs.plan.node_ids();
     let mut trial = trial;
+    let mut steps = start.steps.len();
     search(start, &nodes, &mut |proposals: &[Proposal], effort: Effort| {
-        let found = runs.first_failing(proposals, trial, effort)?;
+        // What only saves time shall not cost anything of how surely it fails.
+        let fewer = proposals.iter().any(|proposal| proposal.candidate.steps.len() < steps);
+        let need = if fewer { trial.need } else { trial.need + 1 };
+        let found = runs.first_failing(proposals, Trial::new(need, trial.of), effort)?;
         let Some((index, tried)) = found else {
             let count = proposals.len();
             tell(began_ns, &format!("kept as it is: none of {count} changes still fails"));
@@ -217,8 +222,9 @@ fn run_search(runs: &mut Runs, start: Candidate, trial: Trial, began_ns: u64) ->
             rate = runs.count(candidate, trial.of).map_or(rate, |(rate, _)| rate);
             trial.need = trial.need.max(rate.hits.min(surest(trial.of)));
         }
-        let (left, waits) = (candidate.steps.len(), waits_of(candidate));
-        tell(began_ns, &format!("{what}: fails {rate}, {left} steps and {waits} of waits left"));
+        steps = candidate.steps.len();
+        let waits = waits_of(candidate);
+        tell(began_ns, &format!("{what}: fails {rate}, {steps} steps and {waits} of waits left"));
         Ok(Some(index))
     })
 }
@@ -228,8 +234,8 @@ fn surest(runs: u32) -> u32 {
     runs - runs / 6
 }
 
-/// Runs the smallest schedule once more, often; where it does not fail nearly each time, also those
-/// before it, and takes the surest.
+/// Runs the smallest schedule once more, often; where it does not fail nearly each time, also with longer
+/// waits, and those before it, and takes the surest.
 ///
 /// The healed cluster is watched for twice as long as was just enough, because the next machine may
 /// be slower.
@@ -253,11 +259,18 @@ fn confirm(
     if runs.stop.is_some() {
         return Ok(best);
     }
+    // More time between the steps may make up for a machine that is busier than it was.
+    let mut candidates = Vec::new();
     for Proposal { candidate, .. } in shrunk.trail.iter().rev().take(CONFIRM_BACK) {
-        let smallest = with_room(candidate);
+        candidates.extend([candidate.clone(), candidate.hurried(8)]);
+    }
+    candidates.dedup();
+    for candidate in candidates {
+        let smallest = with_room(&candidate);
         let (rate, checks) = runs.count(&smallest, CONFIRM_RUNS)?;
-        let (steps, settle) = (smallest.steps.len(), smallest.settle);
-        tell(began_ns, &format!("confirmed with {steps} steps and settle {settle}: fails {rate}"));
+        let (steps, waits) = (smallest.steps.len(), waits_of(&smallest));
+        let text = format!("confirmed with {steps} steps and {waits} of waits: fails {rate}");
+        tell(began_ns, &text);
         let markedly = rate.hits > best.rate.hits + CONFIRM_MARGIN;
         if best.rate.runs == 0 || markedly || rate.hits >= CONFIRM_ENOUGH {
             let checks = always(&checks, rate);

@@ -3,6 +3,7 @@
 mod base64;
 mod etcd;
 mod etcd_client;
+mod raft_rs;
 mod reference;
 mod reference_client;
 
@@ -191,6 +192,7 @@ pub(crate) type Operating<'a> = Pin<Box<dyn Future<Output = Operated> + Send + '
 pub(crate) fn all() -> Vec<&'static dyn System> {
     let mut all: Vec<&'static dyn System> = Vec::new();
     all.extend(reference::all().iter().map(|system| system as &dyn System));
+    all.push(&raft_rs::RaftRs);
     all.push(&etcd::Etcd);
     all
 }

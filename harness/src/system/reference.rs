@@ -69,9 +69,7 @@ impl System for Reference {
     }
 
     fn control(&self, name: String, command: Command) -> Bending {
-        Box::pin(
-            async move { machine::call(&name, &command).await.map_err(|error| error.to_string()) },
-        )
+        control(name, command)
     }
 
     fn wire(&self) -> Wire {
@@ -106,44 +104,11 @@ impl System for Reference {
     }
 
     fn launch(&self, spec: &NodeSpec<'_>) -> Result<Launch, Failure> {
-        let plan = spec.plan;
-        let program = match &plan.bin {
+        let program = match &spec.plan.bin {
             Some(bin) => bin.clone(),
             None => own_program()?,
         };
-        let mut args = vec!["node".to_owned(), self.0.name.to_owned()];
-        let mut flag = |name: &str, value: String| args.extend([format!("--{name}"), value]);
-        flag("id", spec.node.to_string());
-        flag("inc", spec.inc.to_string());
-        flag("origin-ns", spec.clock.origin_ns().to_string());
-        flag("cluster", spec.run.to_owned());
-        flag("listen", spec.network.server(spec.node).to_string());
-        for peer in plan.node_ids().into_iter().filter(|peer| *peer != spec.node) {
-            flag("peer", format!("{peer}={}", spec.network.door(peer)));
-        }
-        flag("data", spec.data.display().to_string());
-        flag("seed", plan.seed.to_string());
-        // A machine that lets nobody listen there does not get any of the faults that need it.
-        if !plan.skip.keys().any(|fault| fault.aspect().is_some()) {
-            flag("control", spec.control.to_owned());
-        }
-        for condition in spec.conditions {
-            let json = serde_json::to_string(condition).context("cannot write a condition");
-            flag("condition", json.map_err(Failure::harness)?);
-        }
-        for defect in &plan.defects {
-            flag("defect", defect.clone());
-        }
-        // A node's own options come last and win.
-        let own = plan.node_params.get(&spec.node);
-        for (key, value) in plan.params.iter().chain(own.into_iter().flatten()) {
-            flag("param", format!("{key}={value}"));
-        }
-        if spec.after_power {
-            args.push("--after-power".to_owned());
-        }
-        let args = args.into_iter().map(Into::into).collect();
-        Ok(Launch { program, args, events: Stream::Stdout })
+        launch(program, self.0.name, spec)
     }
 
     fn reader(&self, _: NodeId, _: u32) -> Box<dyn LineReader + Send> {
@@ -155,8 +120,55 @@ impl System for Reference {
     }
 }
 
+/// Tells a node that listens on a control socket about its machine.
+pub(super) fn control(name: String, command: Command) -> Bending {
+    Box::pin(async move { machine::call(&name, &command).await.map_err(|error| error.to_string()) })
+}
+
+/// Starts a program as a node of this system, with the arguments of `usurper_node::NodeArgs`.
+pub(super) fn launch(
+    program: PathBuf,
+    system: &str,
+    spec: &NodeSpec<'_>,
+) -> Result<Launch, Failure> {
+    let plan = spec.plan;
+    let mut args = vec!["node".to_owned(), system.to_owned()];
+    let mut flag = |name: &str, value: String| args.extend([format!("--{name}"), value]);
+    flag("id", spec.node.to_string());
+    flag("inc", spec.inc.to_string());
+    flag("origin-ns", spec.clock.origin_ns().to_string());
+    flag("cluster", spec.run.to_owned());
+    flag("listen", spec.network.server(spec.node).to_string());
+    for peer in plan.node_ids().into_iter().filter(|peer| *peer != spec.node) {
+        flag("peer", format!("{peer}={}", spec.network.door(peer)));
+    }
+    flag("data", spec.data.display().to_string());
+    flag("seed", plan.seed.to_string());
+    // A machine that lets nobody listen there does not get any of the faults that need it.
+    if !plan.skip.keys().any(|fault| fault.aspect().is_some()) {
+        flag("control", spec.control.to_owned());
+    }
+    for condition in spec.conditions {
+        let json = serde_json::to_string(condition).context("cannot write a condition");
+        flag("condition", json.map_err(Failure::harness)?);
+    }
+    for defect in &plan.defects {
+        flag("defect", defect.clone());
+    }
+    // A node's own options come last and win.
+    let own = plan.node_params.get(&spec.node);
+    for (key, value) in plan.params.iter().chain(own.into_iter().flatten()) {
+        flag("param", format!("{key}={value}"));
+    }
+    if spec.after_power {
+        args.push("--after-power".to_owned());
+    }
+    let args = args.into_iter().map(Into::into).collect();
+    Ok(Launch { program, args, events: Stream::Stdout })
+}
+
 /// Our nodes write the history's own lines.
-struct EventLines;
+pub(super) struct EventLines;
 
 impl LineReader for EventLines {
     fn read(&mut self, line: &[u8], _: u64) -> Reading {

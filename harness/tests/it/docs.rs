@@ -63,6 +63,11 @@ fn docs_list_every_defect_of_raft() {
 }
 
 #[test]
+fn docs_list_every_defect_of_raft_rs() {
+    up_to_date("systems/raft-rs.md", &table("defects --system raft-rs"));
+}
+
+#[test]
 fn docs_explain_every_source_that_is_named() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/catalogue.md");
     let page = fs::read_to_string(page).unwrap();

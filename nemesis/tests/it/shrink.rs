@@ -330,4 +330,6 @@ fn a_hurried_schedule_waits_for_a_part_of_the_time_and_for_the_same_events() {
     assert_eq!(hurried.steps[1].at, Some(TimeSpan::millis(1000)));
     assert_eq!(hurried.steps[2].after, None);
     assert_eq!(start.hurried(0).steps[1].at, Some(TimeSpan::default()));
+    assert_eq!(start.hurried(4), start);
+    assert_eq!(start.hurried(8).steps[2].after, Some(TimeSpan::millis(120)));
 }

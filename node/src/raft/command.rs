@@ -1,9 +1,16 @@
 //! What the log holds: commands, and their digests.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use usurper_history::EntryId;
 
 use super::config::Config;
+use crate::protocol::Request;
+
+/// A longer key or value is refused.
+const VALUE_BYTES_MAX: usize = 1 << 20;
+/// The counter of `advance` without a key.
+const COUNTER: &str = "counter";
 
 /// What an entry does when it is applied. Values are JSON as text, because an entry's bytes, and so
 /// its digest, must not depend on how a value was spelled.
@@ -21,6 +28,16 @@ pub enum Command {
 }
 
 impl Command {
+    /// What a client asks to be put into the log.
+    ///
+    /// # Errors
+    /// When it is nothing of the kind; the text says why.
+    pub fn of(request: &Request) -> Result<Self, String> {
+        let (f, key, value) = parts(request)?;
+        let session = request.session.map(|session| (session.id, session.serial));
+        Ok(f.map_or(Self::Register, |f| Self::Operate { session, f, key, value }))
+    }
+
     /// About how many bytes its entry takes in a message.
     pub(crate) fn bytes(&self) -> usize {
         64 + match self {
@@ -50,6 +67,42 @@ pub enum Function {
     Delete,
 }
 
+/// The function of a request (none: it opens a session), its key and its value as text.
+pub(crate) fn parts(request: &Request) -> Result<(Option<Function>, String, String), String> {
+    let f = match request.f.as_str() {
+        "register" => None,
+        "read" => Some(Function::Read),
+        "write" => Some(Function::Write),
+        "cas" => Some(Function::Cas),
+        "append" => Some(Function::Append),
+        "advance" | "add" => Some(Function::Advance),
+        "acquire" => Some(Function::Acquire),
+        "release" => Some(Function::Release),
+        "delete" => Some(Function::Delete),
+        other => return Err(format!("there is no function `{other}`")),
+    };
+    let key = match (&request.key, f) {
+        (Some(key), _) => key.clone(),
+        (None, Some(Function::Advance)) => COUNTER.to_owned(),
+        (None, None) => String::new(),
+        (None, Some(_)) => return Err(format!("`{}` takes a key", request.f)),
+    };
+    let value = match (&request.value, f) {
+        (None, Some(Function::Read | Function::Acquire | Function::Delete) | None) => {
+            "null".to_owned()
+        }
+        (None, Some(_)) => return Err(format!("`{}` takes a value", request.f)),
+        (Some(value), _) => value.to_string(),
+    };
+    if key.len().max(value.len()) > VALUE_BYTES_MAX {
+        return Err(format!("longer than {VALUE_BYTES_MAX} bytes"));
+    }
+    if f == Some(Function::Advance) && !request.value.as_ref().is_some_and(Value::is_u64) {
+        return Err(format!("`{}` takes a number", request.f));
+    }
+    Ok((f, key, value))
+}
+
 /// One place of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -59,7 +112,7 @@ pub struct Entry {
 
 impl Entry {
     /// Identifies the command: equal digests, equal commands.
-    pub(crate) fn digest(&self) -> String {
+    pub fn digest(&self) -> String {
         let bytes = postcard::to_stdvec(&self.command).expect("a command is plain data");
         format!("{:016x}", fnv1a(&[&bytes]))
     }
@@ -70,7 +123,7 @@ impl Entry {
     }
 
     /// `client`, `noop` or `config`, as the `append` event has it.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self.command {
             Command::Noop => "noop",
             Command::Configure(_) => "config",

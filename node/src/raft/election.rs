@@ -296,7 +296,7 @@ impl Raft {
         self.campaign(false);
     }
 
-    fn campaign_for_prevotes(&mut self) {
+    pub(super) fn campaign_for_prevotes(&mut self) {
         self.enter(State::PreCandidate(BTreeMap::from([(self.id, true)])), "no leader is heard");
         self.give_up_leader();
         if self.is_alone() {

@@ -14,19 +14,20 @@ use super::command::{Command, Entry, Function, fnv1a};
 const SESSIONS_MAX: usize = 10_000;
 
 /// What an operation came to; `Err` says why it changed nothing.
-pub(crate) type Answer = Result<Value, Refusal>;
+pub type Answer = Result<Value, Refusal>;
 
 /// Why an operation changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// It was looked at, and the answer is no: another value stands there, the lock is held.
     No(String),
     /// It makes no sense here.
     Wrong(String),
 }
 
+/// Keys, counters and sessions, as the entries that were applied made them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Machine {
+pub struct Machine {
     values: BTreeMap<String, Value>,
     sessions: BTreeMap<u64, Session>,
     /// XOR of a digest of each key with its value and each session with its state.
@@ -35,7 +36,7 @@ pub(crate) struct Machine {
 
 /// A state as plain data: values are JSON as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Saved {
+pub struct Saved {
     values: Vec<(String, String)>,
     sessions: Vec<(u64, SavedSession)>,
 }
@@ -64,7 +65,8 @@ struct Session {
 }
 
 impl Machine {
-    pub(crate) fn digest(&self) -> String {
+    /// Equal states have equal digests.
+    pub fn digest(&self) -> String {
         format!("{:016x}", self.digest)
     }
 
@@ -72,7 +74,8 @@ impl Machine {
         !self.sessions.is_empty()
     }
 
-    pub(crate) fn save(&self) -> Saved {
+    /// The state as plain data.
+    pub fn save(&self) -> Saved {
         let session = |(id, it): (&u64, &Session)| {
             let answer = it.answer.as_ref().map(Value::to_string).map_err(Clone::clone);
             (*id, SavedSession { serial: it.serial, answer, used: it.used })
@@ -84,7 +87,7 @@ impl Machine {
     }
 
     /// The state that was saved. Its digest follows from it.
-    pub(crate) fn restore(saved: Saved) -> Self {
+    pub fn restore(saved: Saved) -> Self {
         let parsed = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
         let mut machine = Self::default();
         for (key, text) in saved.values {
@@ -97,7 +100,8 @@ impl Machine {
         machine
     }
 
-    pub(crate) fn get(&self, key: &str) -> Value {
+    /// The value of a key; null if it has none.
+    pub fn get(&self, key: &str) -> Value {
         self.values.get(key).cloned().unwrap_or(Value::Null)
     }
 
@@ -112,11 +116,12 @@ impl Machine {
     }
 
     /// Whether this operation of a session would take effect, and is not one that was done before.
-    pub(crate) fn is_new(&self, session: u64, serial: u64) -> bool {
+    pub fn is_new(&self, session: u64, serial: u64) -> bool {
         self.sessions.get(&session).is_some_and(|known| serial > known.serial)
     }
 
-    pub(crate) fn apply(&mut self, entry: &Entry) -> Answer {
+    /// Applies an entry, and says what it came to.
+    pub fn apply(&mut self, entry: &Entry) -> Answer {
         let index = entry.id.index;
         match &entry.command {
             Command::Noop => Ok(Value::Null),

@@ -24,8 +24,9 @@ mod snapshot;
 mod state;
 mod transfer;
 
-pub use command::{Command, Entry};
+pub use command::{Command, Entry, Function};
 pub use config::Config;
+pub use machine::{Answer, Machine, Refusal, Saved};
 pub use message::{Hint, Message};
 pub use node::Raft;
 pub(crate) use options::{DEFECTS, PARAMS, timing};

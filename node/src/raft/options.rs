@@ -178,6 +178,10 @@ defects! {
         "a node campaigns at once also when an earlier leader said so"
         "catalogue F-032"
         ["disruption"];
+    TransferUsesPrevote "transfer-uses-prevote"
+        "who is told to take over asks for prevotes first, and the lease of the leader stands against it"
+        "catalogue F-032"
+        ["write-outage"];
     CandidateIgnoresLeader "candidate-ignores-leader"
         "a candidate goes on although its term has a leader"
         "catalogue F-058"

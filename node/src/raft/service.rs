@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use super::{
-    command::{Command, Entry, Function},
+    command::{Command, Entry, Function, parts},
     machine::{Answer, Refusal},
     node::Raft,
     options::{Defect, Reads},
@@ -16,12 +16,8 @@ use super::{
 };
 use crate::protocol::{ClientId, Reply, Request};
 
-/// A longer key or value is refused.
-const VALUE_BYTES_MAX: usize = 1 << 20;
 /// More operations than these do not wait for an answer at once.
 pub(super) const WAITING_MAX: usize = 4096;
-/// The counter of `advance` without a key.
-const COUNTER: &str = "counter";
 
 impl Raft {
     pub(super) fn serve(&mut self, client: ClientId, request: &Request) {
@@ -47,38 +43,10 @@ impl Raft {
 
     /// Starts an operation, or says why it was not.
     fn operate(&mut self, waiting: Waiting, request: &Request) -> Result<(), String> {
-        let f = match request.f.as_str() {
-            "reconfigure" => return self.reconfigure(waiting, request.value.as_ref()),
-            "register" => None,
-            "read" => Some(Function::Read),
-            "write" => Some(Function::Write),
-            "cas" => Some(Function::Cas),
-            "append" => Some(Function::Append),
-            "advance" | "add" => Some(Function::Advance),
-            "acquire" => Some(Function::Acquire),
-            "release" => Some(Function::Release),
-            "delete" => Some(Function::Delete),
-            other => return Err(format!("`raft` has no function `{other}`")),
-        };
-        let key = match (&request.key, f) {
-            (Some(key), _) => key.clone(),
-            (None, Some(Function::Advance)) => COUNTER.to_owned(),
-            (None, None) => String::new(),
-            (None, Some(_)) => return Err(format!("`{}` takes a key", request.f)),
-        };
-        let value = match (&request.value, f) {
-            (None, Some(Function::Read | Function::Acquire | Function::Delete) | None) => {
-                "null".to_owned()
-            }
-            (None, Some(_)) => return Err(format!("`{}` takes a value", request.f)),
-            (Some(value), _) => value.to_string(),
-        };
-        if key.len().max(value.len()) > VALUE_BYTES_MAX {
-            return Err(format!("longer than {VALUE_BYTES_MAX} bytes"));
+        if request.f == "reconfigure" {
+            return self.reconfigure(waiting, request.value.as_ref());
         }
-        if f == Some(Function::Advance) && !request.value.as_ref().is_some_and(Value::is_u64) {
-            return Err(format!("`{}` takes a number", request.f));
-        }
+        let (f, key, value) = parts(request)?;
         if !matches!(self.state, State::Leader(_))
             && self.led
             && self.has(Defect::AppendAfterStepDown)

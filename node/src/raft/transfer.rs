@@ -146,9 +146,15 @@ impl Raft {
 
     /// The leader of this term asks this node to take over.
     pub(super) fn on_timeout_now(&mut self) {
-        if matches!(self.state, State::Follower) && self.may_campaign() {
-            self.campaign(true);
+        if !matches!(self.state, State::Follower) || !self.may_campaign() {
+            return;
         }
+        if self.has(Defect::TransferUsesPrevote) {
+            self.hit(Defect::TransferUsesPrevote, "an order to campaign");
+            self.campaign_for_prevotes();
+            return;
+        }
+        self.campaign(true);
     }
 
     /// An order of an earlier leader: it hands over nothing.

@@ -117,7 +117,7 @@ fn a_client_that_asks_for_what_makes_no_sense_is_told_so_and_changes_nothing() {
     assert_eq!(call(&cluster, leader, "write", Some(json!("kept"))), Outcome::Ok(json!(null)));
     let long = "x".repeat(1 << 20);
     for (f, value, why) in [
-        ("fly", None, "`raft` has no function `fly`"),
+        ("fly", None, "there is no function `fly`"),
         ("write", None, "`write` takes a value"),
         ("write", Some(json!(long)), "longer than 1048576 bytes"),
         ("cas", Some(json!(["kept"])), "`cas` takes `[expected, new]`"),
