@@ -40,6 +40,8 @@ pub(crate) struct Timeline {
     nodes: BTreeMap<NodeId, Process>,
     cut: BTreeSet<Link>,
     degraded_links: BTreeSet<Link>,
+    /// When a fault was last done to a link.
+    impaired: BTreeMap<Link, u64>,
     pending: BTreeMap<u64, Pending>,
     /// Voters and learners that belong to some connected majority.
     meshed: BTreeSet<NodeId>,
@@ -99,6 +101,7 @@ impl Timeline {
             members,
             cut: BTreeSet::new(),
             degraded_links: BTreeSet::new(),
+            impaired: BTreeMap::new(),
             pending: BTreeMap::new(),
             meshed: BTreeSet::new(),
             topology_changed: Mark::default(),
@@ -350,6 +353,9 @@ impl Timeline {
             None => (nodes, links),
         };
         let nodes = &nodes;
+        if let (Effect::Cut | Effect::Degraded, Some(acted)) = (fault.effect, fault.acted) {
+            self.impaired.extend(links.iter().map(|link| (*link, acted)));
+        }
         let installed = outcome == Outcome::Installed;
         if installed {
             self.note_repair(fault, nodes, &links);
@@ -370,7 +376,11 @@ impl Timeline {
             Effect::Thawed if installed => self.each(nodes, |process| process.frozen = false),
             Effect::Healed if installed => {
                 // A healed link is a clean link: what slowed it is gone, too.
-                for link in &links {
+                let since = |link: &&Link| match (self.impaired.get(link), fault.acted) {
+                    (Some(impaired), Some(healed)) => *impaired > healed,
+                    _ => false,
+                };
+                for link in links.iter().filter(|link| !since(link)) {
                     self.cut.remove(link);
                     self.degraded_links.remove(link);
                 }

