@@ -50,6 +50,12 @@ pub(crate) fn tells_before_storing(system: &str) -> bool {
     system == "etcd"
 }
 
+/// Whether a node that comes back takes nobody's word for who leads but that of a majority, the leader
+/// among them: in fast leader election it counts the votes of those who have settled.
+pub(crate) fn joins_by_majority(system: &str) -> bool {
+    matches!(system, "fle" | "zab" | "zookeeper")
+}
+
 /// Whether a protocol orders leaders by ballots: a counter and then the proposer's id, so that two
 /// nodes can lead with one counter.
 pub(crate) fn has_ballots(proto: &str) -> bool {

@@ -4,19 +4,22 @@
 //! go without knowing it as its leader for longer than `bound-ns`, in one topology without a change.
 //! Restarted, healed or late: what a node was before does not matter.
 //!
+//! Where a node joins by the word of a majority (`fle`, ZooKeeper), it is judged only while it reaches a
+//! quorum besides itself: the leader alone cannot tell it.
+//!
 //! A node that is no voter and no learner of every configuration that may be in force (see
 //! [`crate::configurations`]) is not judged.
 //!
 //! What it cannot see: a follower that never catches up with the leader's log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use usurper_history::{Header, NodeId, Record};
 
 use crate::{
     check::{Check, CheckInfo, Options},
     findings::{Findings, Outcome, lines},
-    phrase::duration,
+    phrase::{duration, joins_by_majority},
     timeline::{Mark, Timeline},
     verdict::Finding,
 };
@@ -37,6 +40,7 @@ pub(crate) const INFO: CheckInfo = CheckInfo {
 #[derive(Debug)]
 struct CannotRejoin {
     bound_ns: u64,
+    joins_by_majority: bool,
     findings: Findings,
     outside: BTreeMap<NodeId, Outside>,
 }
@@ -54,6 +58,7 @@ struct Outside {
 fn make(header: &Header, options: &Options) -> Box<dyn Check> {
     Box::new(CannotRejoin {
         bound_ns: options.get("bound-ns").unwrap_or(header.timing.leader_bound_ns),
+        joins_by_majority: joins_by_majority(&header.system),
         findings: Findings::default(),
         outside: BTreeMap::new(),
     })
@@ -76,7 +81,7 @@ impl Check for CannotRejoin {
         }
         let topology = timeline.topology_changed();
         for node in timeline.members() {
-            let lacks = Self::lacks(*node, timeline);
+            let lacks = self.lacks(*node, timeline);
             let goes_on = self
                 .outside
                 .get(node)
@@ -103,7 +108,7 @@ impl Check for CannotRejoin {
 
 impl CannotRejoin {
     /// The leader that a node could follow and does not.
-    fn lacks(node: NodeId, timeline: &Timeline) -> Option<(NodeId, u64)> {
+    fn lacks(&self, node: NodeId, timeline: &Timeline) -> Option<(NodeId, u64)> {
         if !timeline.is_judged() || !timeline.configurations.is_member(node) {
             return None;
         }
@@ -112,7 +117,13 @@ impl CannotRejoin {
         let meshed = timeline.connected_majority().contains(&node);
         let knows = timeline.leaders.known(node).is_some_and(|known| known.leader == leader);
         let lacks = meshed && node != leader && !knows && timeline.is_connected(node, leader);
-        lacks.then_some((leader, term))
+        (lacks && self.can_be_told(node, timeline)).then_some((leader, term))
+    }
+
+    fn can_be_told(&self, node: NodeId, timeline: &Timeline) -> bool {
+        let heard = |other: &NodeId| *other != node && timeline.is_connected(node, *other);
+        let tellers: BTreeSet<NodeId> = timeline.members().iter().copied().filter(heard).collect();
+        !self.joins_by_majority || timeline.configurations.is_quorum(&tellers)
     }
 
     fn close(&mut self, node: NodeId, now: Mark) {

@@ -1,9 +1,13 @@
-use crate::transcript::check;
+use crate::transcript::{check, check_raft};
 
 /// n3 leads and n1 follows; n2 is restarted. The bound is five seconds.
 #[track_caller]
 fn restarted(events: &str, expected: &str) {
-    let text = format!(
+    check("cannot-rejoin", &with(events), expected);
+}
+
+fn with(events: &str) -> String {
+    format!(
         "0 boot
          100 n3 elected 1
          110 n1 knows n3 1
@@ -17,8 +21,7 @@ fn restarted(events: &str, expected: &str) {
          1110 ready n2
          1110 end 2 restart up n2
          {events}"
-    );
-    check("cannot-rejoin", &text, expected);
+    )
 }
 
 #[test]
@@ -52,6 +55,26 @@ fn one_that_cannot_reach_the_leader_is_not_judged() {
          2001 end 3 cut cut n3>n2
          9000 phase stop",
         "valid",
+    );
+}
+
+/// One follower and the leader settled on the leader: n2 needs the word of both.
+#[test]
+fn who_joins_by_a_majority_is_not_judged_where_only_the_leader_is_heard() {
+    let cut = "2000 begin 3 cut cut n1>n2\n2001 end 3 cut cut n1>n2\n9000 phase stop";
+    restarted(cut, "valid");
+    check_raft(
+        "cannot-rejoin",
+        &with(cut),
+        "invalid
+         - n2 did not come to follow n3 for 6.9 s although it could reach it (at most 5 s are allowed)",
+    );
+    let healed = "2000 begin 3 cut cut n1>n2\n2001 end 3 cut cut n1>n2\n\
+                  3000 begin 4 heal healed n1>n2\n3001 end 4 heal healed n1>n2\n9000 phase stop";
+    restarted(
+        healed,
+        "invalid
+         - n2 did not come to follow n3 for 5.9 s although it could reach it (at most 5 s are allowed)",
     );
 }
 
