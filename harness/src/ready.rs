@@ -33,13 +33,26 @@ impl Ready {
         plan: &mut Plan,
         allow_skip: bool,
     ) -> Result<&'static dyn System, Failure> {
-        let system = system::find(&plan.system)?;
-        self.abilities.fit(plan, system, allow_skip)?;
+        let system = self.fit(plan, allow_skip)?;
         let program = (plan.system.clone(), plan.bin.clone());
         if !self.installed.contains(&program) {
             system.check_installed(plan)?;
             self.installed.insert(program);
         }
+        Ok(system)
+    }
+
+    /// The same of a system that is known to be installed: each seed of a random plan has other faults.
+    ///
+    /// # Errors
+    /// When the plan needs what is lacking.
+    pub(crate) fn fit(
+        &self,
+        plan: &mut Plan,
+        allow_skip: bool,
+    ) -> Result<&'static dyn System, Failure> {
+        let system = system::find(&plan.system)?;
+        self.abilities.fit(plan, system, allow_skip)?;
         Ok(system)
     }
 }

@@ -34,7 +34,8 @@ pub(crate) fn suite(args: &SuiteArgs) -> Result<Status, Failure> {
             .with_hint("all shards take the same one, for example the number of the CI run"));
     }
     let (file, text, cells) = SuiteFile::load(&args.file)?;
-    let Clusters { timeout_ns, nodes } = check_systems(&cells)?;
+    let mut ready = Ready::probe(&[]);
+    let Clusters { timeout_ns, nodes } = check_systems(&cells, &mut ready)?;
     let lock = Lock::take(&args.common.store)?;
     let mut index = Index::open(&args.common.store)?;
     let mut dir = open(args, lock, &index, &text)?;
@@ -57,8 +58,14 @@ pub(crate) fn suite(args: &SuiteArgs) -> Result<Status, Failure> {
     let lateness = Lateness::watch();
     let progress = Progress::new(queue.left(), deadline_ns);
     let runs = dir.runs();
-    let runner =
-        Runner { suite: &suite, cells: &cells, runs: &runs, keep: args.keep, lateness: &lateness };
+    let runner = Runner {
+        suite: &suite,
+        cells: &cells,
+        runs: &runs,
+        keep: args.keep,
+        lateness: &lateness,
+        ready: &ready,
+    };
     let work = SuiteWork {
         cells: &cells,
         queue,
@@ -102,8 +109,7 @@ struct Clusters {
 
 /// Refuses a suite whose systems are not installed or whose faults this machine cannot do, and says
 /// what its clusters are like.
-fn check_systems(cells: &[Cell]) -> Result<Clusters, Failure> {
-    let mut ready = Ready::probe(&[]);
+fn check_systems(cells: &[Cell], ready: &mut Ready) -> Result<Clusters, Failure> {
     let mut clusters = Clusters { timeout_ns: u64::MAX, nodes: 0 };
     for cell in cells {
         let mut plan = cell.plan(1)?;

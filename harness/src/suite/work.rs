@@ -19,6 +19,7 @@ use crate::{
     failure::Failure,
     index::Index,
     plan::Plan,
+    ready::Ready,
     report,
     reporter::Silent,
     result::{Outcome, RunResult},
@@ -60,6 +61,7 @@ pub(crate) struct Runner<'a> {
     pub(crate) runs: &'a Path,
     pub(crate) keep: Keep,
     pub(crate) lateness: &'a Lateness,
+    pub(crate) ready: &'a Ready,
 }
 
 impl Runner<'_> {
@@ -70,13 +72,15 @@ impl Runner<'_> {
 
     fn try_run(&self, job: &Job) -> Result<Done, Failure> {
         let cell = &self.cells[job.cell];
-        let plan = cell.plan(job.seed)?;
+        let mut plan = cell.plan(job.seed)?;
         let started = Started::now();
         let name = cell.name.replace(' ', "_");
         let dir = RunDir::create(self.runs, &name, &started.stamp, plan.seed)?;
+        let fits = self.ready.fit(&mut plan, false);
         // Nobody else stops it.
         let (_never, cancel) = watch::channel(false);
-        let mut result = match execute_in(&plan, dir.clone(), &started, &mut Silent, cancel) {
+        let run = || execute_in(&plan, dir.clone(), &started, &mut Silent, cancel);
+        let mut result = match fits.and_then(|_| run()) {
             Ok(judged) if judged.end == RunEnd::Interrupted => {
                 dir.remove()?;
                 return Ok(Done::Interrupted);
