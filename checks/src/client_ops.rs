@@ -200,13 +200,15 @@ struct Sorted<'a> {
 }
 
 /// Tells of each key what it is. A key of which no model knows anything is left out: a system's own
-/// functions do not bear on the others. One of which only a part is known cannot be judged.
+/// functions do not bear on the others. One of which only a part is known cannot be judged. One that is
+/// only read is what the others are: a list that nobody has appended to yet is no register.
 fn sort<'a>(operations: &Operations, told: &'a [Told], settings: &ClientSettings) -> Sorted<'a> {
     let mut by_key: Vec<Vec<&Told>> = vec![Vec::new(); operations.keys()];
     told.iter().for_each(|told| by_key[told.key as usize].push(told));
     let mut sorted = Sorted { objects: BTreeMap::new(), unfit: None, left_out: None };
     let mut others = BTreeSet::new();
     let mut count = 0;
+    let mut only_read = Vec::new();
     for told in by_key {
         let Some(first) = told.first() else { continue };
         if !told.iter().any(|told| told.f.is_known()) {
@@ -214,11 +216,30 @@ fn sort<'a>(operations: &Operations, told: &'a [Told], settings: &ClientSettings
             others.extend(told.iter().map(|told| format!("`{}`", operations.name(told.f))));
             continue;
         }
+        if settings.object.is_none() && told.iter().all(|told| told.f == Function::Read) {
+            only_read.push(told);
+            continue;
+        }
         match Object::of(told.iter().copied(), settings.object) {
             Ok(object) => sorted.objects.entry(object).or_default().extend(told),
             Err((object, f)) => {
                 let (key, f) = (operations.on_key(first.key), operations.name(f));
                 let reason = format!("no model of a {} knows `{f}`{key}", object.name());
+                sorted.unfit.get_or_insert(reason);
+            }
+        }
+    }
+    let readable: Vec<Object> = sorted.objects.keys().copied().filter(|it| it.is_read()).collect();
+    for told in only_read {
+        match readable.as_slice() {
+            [object] => sorted.objects.entry(*object).or_default().extend(told),
+            // What holds nothing is a register that nobody wrote, if it is anything.
+            _ if told.iter().all(|told| told.answered.is_null()) => {
+                sorted.objects.entry(Object::Register).or_default().extend(told);
+            }
+            _ => {
+                let key = operations.on_key(told[0].key);
+                let reason = format!("nothing tells what is read{key}: it was never written");
                 sorted.unfit.get_or_insert(reason);
             }
         }

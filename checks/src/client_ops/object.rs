@@ -111,6 +111,11 @@ impl Object {
         }
     }
 
+    /// Whether its clients `read` it.
+    pub(super) fn is_read(self) -> bool {
+        self.functions().contains(&Function::Read)
+    }
+
     fn functions(self) -> &'static [Function] {
         match self {
             Self::Register => &[Function::Read, Function::Write, Function::Cas],

@@ -154,6 +154,39 @@ fn keys_of_several_kinds_are_judged_by_what_each_is() {
     );
 }
 
+/// A key that nobody has written yet is what the other keys are.
+#[test]
+fn a_key_that_is_only_read_is_what_the_others_are() {
+    let text = |write: &str, seen: &str| {
+        format!(
+            "10 c1 invoke {write}
+             20 c1 ok {write}
+             30 c1 invoke read y
+             40 c1 ok read y {seen}"
+        )
+    };
+    check(&text("append x 1", "[]"), "valid (2 lists; a failed cas saw another value)");
+    check(
+        &text("append x 1", "[1]"),
+        "invalid (2 lists; a failed cas saw another value)
+         - read [1] (process 1, 4 to 5) cannot have happened, whatever else happened on key `y` (positions \
+         are lines); an order is known for its first 0 returns",
+    );
+    check(&text("add x 1", "0"), "valid (2 counters; a failed cas saw another value)");
+    check(
+        &text("write x 1", "0"),
+        "invalid (2 registers; a failed cas saw another value)
+         - read 0 (process 1, 4 to 5) cannot have happened, whatever else happened on key `y` (positions \
+         are lines); an order is known for its first 0 returns",
+    );
+    let only_read = |seen: &str| format!("10 c1 invoke read y\n20 c1 ok read y {seen}");
+    check(
+        &only_read("[]"),
+        "unknown (nothing tells what is read on key `y`: it was never written)",
+    );
+    check(&only_read(""), "valid (1 register; a failed cas saw another value)");
+}
+
 #[test]
 fn what_no_model_knows_is_left_out_or_makes_its_key_unknown() {
     let advance = "5 c9 invoke advance - 3\n 6 c9 ok advance - 3\n";
