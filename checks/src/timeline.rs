@@ -40,8 +40,9 @@ pub(crate) struct Timeline {
     nodes: BTreeMap<NodeId, Process>,
     cut: BTreeSet<Link>,
     degraded_links: BTreeSet<Link>,
-    /// When a fault was last done to a link.
-    impaired: BTreeMap<Link, u64>,
+    /// When a link was last cut, and when it was last degraded.
+    cut_at: BTreeMap<Link, u64>,
+    degraded_at: BTreeMap<Link, u64>,
     pending: BTreeMap<u64, Pending>,
     /// Voters and learners that belong to some connected majority.
     meshed: BTreeSet<NodeId>,
@@ -101,7 +102,8 @@ impl Timeline {
             members,
             cut: BTreeSet::new(),
             degraded_links: BTreeSet::new(),
-            impaired: BTreeMap::new(),
+            cut_at: BTreeMap::new(),
+            degraded_at: BTreeMap::new(),
             pending: BTreeMap::new(),
             meshed: BTreeSet::new(),
             topology_changed: Mark::default(),
@@ -353,8 +355,13 @@ impl Timeline {
             None => (nodes, links),
         };
         let nodes = &nodes;
-        if let (Effect::Cut | Effect::Degraded, Some(acted)) = (fault.effect, fault.acted) {
-            self.impaired.extend(links.iter().map(|link| (*link, acted)));
+        if let Some(acted) = fault.acted {
+            let at = links.iter().map(|link| (*link, acted));
+            match fault.effect {
+                Effect::Cut => self.cut_at.extend(at),
+                Effect::Degraded => self.degraded_at.extend(at),
+                _ => {}
+            }
         }
         let installed = outcome == Outcome::Installed;
         if installed {
@@ -376,13 +383,14 @@ impl Timeline {
             Effect::Thawed if installed => self.each(nodes, |process| process.frozen = false),
             Effect::Healed if installed => {
                 // A healed link is a clean link: what slowed it is gone, too.
-                let since = |link: &&Link| match (self.impaired.get(link), fault.acted) {
-                    (Some(impaired), Some(healed)) => *impaired > healed,
-                    _ => false,
-                };
-                for link in links.iter().filter(|link| !since(link)) {
-                    self.cut.remove(link);
-                    self.degraded_links.remove(link);
+                let since = |at: Option<&u64>| matches!((at, fault.acted), (Some(at), Some(healed)) if *at > healed);
+                for link in &links {
+                    if !since(self.cut_at.get(link)) {
+                        self.cut.remove(link);
+                    }
+                    if !since(self.degraded_at.get(link)) {
+                        self.degraded_links.remove(link);
+                    }
                 }
             }
             Effect::Restored if installed => {

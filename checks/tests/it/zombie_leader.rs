@@ -140,3 +140,18 @@ fn a_link_that_is_cut_while_its_heal_is_looked_at_is_cut() {
     healed_and_cut_again(1102, expected);
     healed_and_cut_again(1100, "valid");
 }
+
+#[test]
+fn a_link_that_is_slowed_while_its_heal_is_looked_at_is_not_cut_any_more() {
+    led(
+        &format!(
+            "{CUT}
+             1100 begin 2 heal healed n3>n1 n1>n3 n3>n2 n2>n3
+             1102 begin 3 delay degraded n3>n1 n1>n3 n3>n2 n2>n3
+             1103 end 3 delay degraded n3>n1 n1>n3 n3>n2 n2>n3 acted=1102
+             1105 end 2 heal healed n3>n1 n1>n3 n3>n2 n2>n3 acted=1101
+             5000 phase stop"
+        ),
+        "valid",
+    );
+}
