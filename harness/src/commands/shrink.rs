@@ -237,8 +237,8 @@ fn surest(runs: u32) -> u32 {
 /// Runs the smallest schedule once more, often; where it does not fail nearly each time, also with longer
 /// waits, and those before it, and takes the surest.
 ///
-/// The healed cluster is watched for twice as long as was just enough, because the next machine may
-/// be slower.
+/// Waits come to half as much again as was just enough, if it fails as surely so, and the healed cluster is
+/// watched for twice as long, because the next machine may be slower.
 fn confirm(
     runs: &mut Runs,
     shrunk: &Shrunk,
@@ -262,7 +262,7 @@ fn confirm(
     // More time between the steps may make up for a machine that is busier than it was.
     let mut candidates = Vec::new();
     for Proposal { candidate, .. } in shrunk.trail.iter().rev().take(CONFIRM_BACK) {
-        candidates.extend([candidate.clone(), candidate.hurried(8)]);
+        candidates.extend([candidate.hurried(6), candidate.clone(), candidate.hurried(8)]);
     }
     candidates.dedup();
     for candidate in candidates {
