@@ -144,11 +144,12 @@ fn imported(out: &mut String, import: &Import) -> Result<(), std::fmt::Error> {
     if !import.leaders.is_empty() {
         writeln!(out, "leaders")?;
     }
+    let word = if import.format == "zookeeper" { "epoch" } else { "term" };
     for leader in &import.leaders {
         let (from, to) = (seconds(leader.from_ns), seconds(leader.to_ns));
         writeln!(
             out,
-            "  {:<4} {:<4} from {from:.3} s to {to:.3} s: {}{} ({}{})",
+            "  {:<4} {word} {:<4} from {from:.3} s to {to:.3} s: {}{} ({}{})",
             leader.node,
             leader.term,
             leader.end,

@@ -15,7 +15,7 @@ pub enum FormatError {
     Line { file: String, line: u64, problem: Problem },
     #[error("`{file}` is in no format that is known, expected one of {}", formats())]
     Unrecognised { file: String },
-    #[error("`{file}` holds nothing that a {format} file holds: no {expected}")]
+    #[error("`{file}` holds nothing that is {format}: no {expected}")]
     Nothing { file: String, format: Format, expected: &'static str },
     #[error("a history in the format {format} is one file, and there are {files}")]
     OneFile { format: Format, files: usize },

@@ -21,7 +21,7 @@ fn the_logs_of_a_cluster_tell_who_led() {
         0,
         &[
             "format     zookeeper: n1.log, n2.log, n3.log",
-            "n3   1    from 0.842 s to 109.407 s: its log stops, and it was followed until 109.",
+            "n3   epoch 1    from 0.842 s to 109.407 s: its log stops, and it was followed until 109.",
             "(n3:78, elected with n1)",
             "valid    dual-leaders",
             "n2 (epoch 2) and n3 (epoch 3) both held the role of leader for 10 s",
@@ -40,7 +40,7 @@ fn the_logs_of_a_cluster_tell_who_led() {
         .usurper("check --check no-leader .")
         .expect(3, &["unknown  no-leader (needs: the faults"]);
     place.usurper("check n1.log n2.log").expect(3, &["the log of n3, server 3, is not among"]);
-    place.usurper("check --format etcd n1.log").expect(2, &["`n1.log` holds nothing that a etcd"]);
+    place.usurper("check --format etcd n1.log").expect(2, &["`n1.log` holds nothing that is etcd"]);
 
     // As a history of ours it is judged the same, can be drawn, and what it lacks stays known.
     place.usurper("export n1.log n2.log n3.log --format usurper --file all.jsonl").expect(0, &[]);

@@ -203,7 +203,7 @@ fn lines_of_servers_logs_that_are_garbled_are_told() {
         check(format, &[sound.as_bytes(), &vec![b'x'; 17 << 20]].concat(), 2, "longer than");
     }
     let error = texts(&[b"2026-11-21T23:56:57.077Z hello\n"], Some(Format::Etcd), false);
-    assert!(error.unwrap_err().contains("holds nothing that a etcd file holds"));
+    assert!(error.unwrap_err().contains("holds nothing that is etcd"));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn what_is_no_history_is_said_to_be_none() {
         assert!(error.starts_with("`f1` is in no format that is known"), "{error}");
     }
     let nothing = texts(&[b"{:process :nemesis, :type :info}"], None, false).unwrap_err();
-    assert_eq!(nothing, "`f1` holds nothing that a jepsen-edn file holds: no operation");
+    assert_eq!(nothing, "`f1` holds nothing that is jepsen-edn: no operation");
     let two = texts(&[b"0 :invoke :read nil\n", b""], None, false).unwrap_err();
     assert_eq!(two, "a history in the format jepsen-text is one file, and there are 2");
 }
