@@ -26,6 +26,7 @@ mod verdict;
 
 pub use check::{CHECKS, CheckInfo, Means, RequestError};
 pub use judge::{JudgeError, judge, judge_with};
+pub use phrase::term_word;
 pub use verdict::{
     CheckVerdict, FaultCounts, Figures, Finding, HeartbeatCounts, Import, Interval, Judgement,
     Leadership, NotApplied, Spread, Suspicion, Torn, Verdict,

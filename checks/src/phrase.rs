@@ -36,7 +36,7 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
 }
 
 /// What a system calls the number that orders its leaders.
-pub(crate) fn term_word(system: &str) -> &'static str {
+pub fn term_word(system: &str) -> &'static str {
     match system {
         "fle" | "zab" | "zookeeper" => "epoch",
         "paxos" | "multipaxos" => "ballot",

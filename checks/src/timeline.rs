@@ -38,11 +38,10 @@ use crate::{
 pub(crate) struct Timeline {
     members: Vec<NodeId>,
     nodes: BTreeMap<NodeId, Process>,
-    cut: BTreeSet<Link>,
-    degraded_links: BTreeSet<Link>,
-    /// When a link was last cut, and when it was last degraded.
-    cut_at: BTreeMap<Link, u64>,
-    degraded_at: BTreeMap<Link, u64>,
+    /// Links that are cut, and when each was last.
+    cut: BTreeMap<Link, u64>,
+    /// The same of links that are degraded.
+    degraded_links: BTreeMap<Link, u64>,
     pending: BTreeMap<u64, Pending>,
     /// Voters and learners that belong to some connected majority.
     meshed: BTreeSet<NodeId>,
@@ -100,10 +99,8 @@ impl Timeline {
         Self {
             nodes: members.iter().map(|node| (*node, Process::default())).collect(),
             members,
-            cut: BTreeSet::new(),
-            degraded_links: BTreeSet::new(),
-            cut_at: BTreeMap::new(),
-            degraded_at: BTreeMap::new(),
+            cut: BTreeMap::new(),
+            degraded_links: BTreeMap::new(),
             pending: BTreeMap::new(),
             meshed: BTreeSet::new(),
             topology_changed: Mark::default(),
@@ -213,8 +210,8 @@ impl Timeline {
         let process = self.nodes.get(&other);
         let (there, back) = (Link { from: one, to: other }, Link { from: other, to: one });
         process.is_some_and(|it| it.frozen || !it.ready)
-            || self.cut.contains(&there)
-            || self.cut.contains(&back)
+            || self.cut.contains_key(&there)
+            || self.cut.contains_key(&back)
     }
 
     /// The established leader that the cluster can work with: it holds its role, is usable, is
@@ -269,8 +266,8 @@ impl Timeline {
 
     fn carries(&self, link: Link) -> bool {
         let impaired = |pending: &Pending| pending.impairs() && pending.links.contains(&link);
-        !self.cut.contains(&link)
-            && !self.degraded_links.contains(&link)
+        !self.cut.contains_key(&link)
+            && !self.degraded_links.contains_key(&link)
             && !self.pending.values().any(impaired)
     }
 
@@ -355,14 +352,6 @@ impl Timeline {
             None => (nodes, links),
         };
         let nodes = &nodes;
-        if let Some(acted) = fault.acted {
-            let at = links.iter().map(|link| (*link, acted));
-            match fault.effect {
-                Effect::Cut => self.cut_at.extend(at),
-                Effect::Degraded => self.degraded_at.extend(at),
-                _ => {}
-            }
-        }
         let installed = outcome == Outcome::Installed;
         if installed {
             self.note_repair(fault, nodes, &links);
@@ -377,21 +366,14 @@ impl Timeline {
                     process.degraded.insert(aspect.to_owned());
                 });
             }
-            Effect::Degraded => self.degraded_links.extend(links),
-            Effect::Cut => self.cut.extend(links),
+            Effect::Degraded => hit(&mut self.degraded_links, &links, fault.acted),
+            Effect::Cut => hit(&mut self.cut, &links, fault.acted),
             Effect::Up if installed => self.each(nodes, |process| process.in_doubt = false),
             Effect::Thawed if installed => self.each(nodes, |process| process.frozen = false),
             Effect::Healed if installed => {
                 // A healed link is a clean link: what slowed it is gone, too.
-                let since = |at: Option<&u64>| matches!((at, fault.acted), (Some(at), Some(healed)) if *at > healed);
-                for link in &links {
-                    if !since(self.cut_at.get(link)) {
-                        self.cut.remove(link);
-                    }
-                    if !since(self.degraded_at.get(link)) {
-                        self.degraded_links.remove(link);
-                    }
-                }
+                heal(&mut self.cut, &links, fault.acted);
+                heal(&mut self.degraded_links, &links, fault.acted);
             }
             Effect::Restored if installed => {
                 if links.is_empty() {
@@ -474,7 +456,7 @@ impl Timeline {
     fn remesh(&mut self) {
         let usable = self.usable();
         let speaks_to =
-            |from, to: &NodeId| !self.cut.contains(&Link { from, to: *to }) && from != *to;
+            |from, to: &NodeId| !self.cut.contains_key(&Link { from, to: *to }) && from != *to;
         let mut limping = self.members.iter().copied().filter(|node| self.is_limping(*node));
         let disturbed = limping.any(|from| usable.iter().any(|to| speaks_to(from, to)));
         self.meshed = if disturbed { BTreeSet::new() } else { self.meshes_of(&usable) };
@@ -492,6 +474,20 @@ impl Timeline {
             process.ready && !process.frozen && degraded
         })
     }
+}
+
+/// Notes when something was done to links; 0 where nobody tells.
+fn hit(done: &mut BTreeMap<Link, u64>, links: &[Link], acted: Option<u64>) {
+    for link in links {
+        let at = done.entry(*link).or_default();
+        *at = acted.unwrap_or_default().max(*at);
+    }
+}
+
+/// Takes it away, but where it was done after the heal.
+fn heal(done: &mut BTreeMap<Link, u64>, links: &[Link], acted: Option<u64>) {
+    let since = |at: u64| acted.is_some_and(|healed| at > healed);
+    done.retain(|link, at| since(*at) || !links.contains(link));
 }
 
 impl Pending {

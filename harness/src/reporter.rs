@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io::IsTerminal};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use usurper_checks::term_word;
 use usurper_history::{
     Body, Effect, Event, FaultRecord, HarnessEvent, NodeId, Outcome, Phase, Record, Role,
 };
@@ -137,14 +138,6 @@ impl std::fmt::Display for Shown {
             None => write!(f, "              ")?,
         }
         write!(f, " {}", self.fault.unwrap_or(""))
-    }
-}
-
-/// What a protocol calls the number that orders its leaders.
-fn term_word(proto: &str) -> &'static str {
-    match proto {
-        "fle" | "zab" => "epoch",
-        _ => "term",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use usurper_checks::{Figures, Finding, Import, Judgement, Leadership, Spread, Verdict};
+use usurper_checks::{Figures, Finding, Import, Judgement, Leadership, Spread, Verdict, term_word};
 
 use crate::{
     failure::Status,
@@ -144,7 +144,7 @@ fn imported(out: &mut String, import: &Import) -> Result<(), std::fmt::Error> {
     if !import.leaders.is_empty() {
         writeln!(out, "leaders")?;
     }
-    let word = if import.format == "zookeeper" { "epoch" } else { "term" };
+    let word = term_word(&import.format);
     for leader in &import.leaders {
         let (from, to) = (seconds(leader.from_ns), seconds(leader.to_ns));
         writeln!(

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    error::Error,
     io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
@@ -123,6 +124,20 @@ impl NodeError {
 }
 
 const CLUSTER_BYTES_MAX: usize = 256;
+
+/// Says on standard error why a node ended, and with which code its process is to exit.
+#[expect(clippy::print_stderr, reason = "a program says why it failed")]
+pub fn exit(ended: Result<(), NodeError>) -> ExitCode {
+    let Err(error) = ended else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    let code = error.exit_code();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("caused by: {error}");
+        cause = error.source();
+    }
+    code
+}
 
 /// Runs a node of the named reference system: see [`run_as`].
 ///

@@ -17,7 +17,7 @@ mod switches;
 mod systems;
 mod wire;
 
-pub use args::{NodeArgs, NodeError, run, run_as};
+pub use args::{NodeArgs, NodeError, exit, run, run_as};
 pub use machine::FailpointInfo;
 pub use params::{DefectInfo, OptionError, ParamInfo, Params};
 pub use systems::{SystemInfo, system, systems};

@@ -12,10 +12,10 @@ mod node;
 mod options;
 mod service;
 
-use std::{error::Error, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser;
-use usurper_node::{NodeArgs, run_as};
+use usurper_node::{NodeArgs, exit, run_as};
 
 /// A node of raft-rs, as usurper starts it.
 #[derive(Parser)]
@@ -23,16 +23,7 @@ enum Command {
     Node(NodeArgs),
 }
 
-#[expect(clippy::print_stderr, reason = "a program says why it failed")]
 fn main() -> ExitCode {
     let Command::Node(args) = Command::parse();
-    let Err(error) = run_as::<node::Node>(args, &[]) else { return ExitCode::SUCCESS };
-    eprintln!("error: {error}");
-    let code = error.exit_code();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("caused by: {error}");
-        cause = error.source();
-    }
-    code
+    exit(run_as::<node::Node>(args, &[]))
 }

@@ -10,11 +10,13 @@ use anyhow::anyhow;
 use serde_json::Value;
 use usurper_checks::formats::{ETCD_EVENTS, EtcdLog};
 use usurper_history::{NodeId, Record, Timing};
-use usurper_nemesis::{Fault, Network, Stream, TimeSpan, Wire};
+use usurper_nemesis::{Fault, Network, Stream, Wire};
 use usurper_node::{DefectInfo, ParamInfo};
 
 use super::{
-    Client, ClientOptions, Launch, LineReader, NodeSpec, Reading, System, etcd_client::EtcdClient,
+    Client, ClientOptions, Launch, LineReader, NodeSpec, Reading, System,
+    etcd_client::EtcdClient,
+    params::{param, time},
 };
 use crate::{failure::Failure, plan::Plan, workload::Kind};
 
@@ -95,9 +97,9 @@ impl System for Etcd {
     }
 
     fn timing(&self, plan: &Plan) -> Result<Timing, Failure> {
-        let election_timeout = time(plan, "election-timeout")?;
+        let election_timeout = time(plan, PARAMS, "election-timeout")?;
         Ok(Timing {
-            heartbeat_ns: time(plan, "heartbeat")?.as_nanos(),
+            heartbeat_ns: time(plan, PARAMS, "heartbeat")?.as_nanos(),
             election_timeout_ns: election_timeout.as_nanos(),
             // Raft draws its timeouts from [T, 2T), and two draws may collide a few times.
             leader_bound_ns: 10 * election_timeout.as_nanos(),
@@ -123,7 +125,8 @@ impl System for Etcd {
         let peers: Vec<_> = (spec.plan.node_ids().into_iter())
             .map(|node| format!("{node}={}", door(node)))
             .collect();
-        let millis = |name| Ok::<_, Failure>(time(spec.plan, name)?.0.as_millis().to_string());
+        let millis =
+            |name| Ok::<_, Failure>(time(spec.plan, PARAMS, name)?.0.as_millis().to_string());
         let client = url(spec.node, CLIENT_PORT);
         // It listens behind its door, and the door is what its peers are told.
         let listen = format!("http://{}", spec.network.server(spec.node));
@@ -138,7 +141,7 @@ impl System for Etcd {
             ("initial-cluster-token", spec.run.replace('/', "-")),
             ("heartbeat-interval", millis("heartbeat")?),
             ("election-timeout", millis("election-timeout")?),
-            ("pre-vote", param(spec.plan, "pre-vote").to_owned()),
+            ("pre-vote", param(spec.plan, PARAMS, "pre-vote").to_owned()),
             ("logger", "zap".to_owned()),
             ("log-outputs", "stderr".to_owned()),
         ];
@@ -157,16 +160,6 @@ impl System for Etcd {
 
 fn program(plan: &Plan) -> PathBuf {
     plan.bin.clone().unwrap_or_else(|| PathBuf::from("etcd"))
-}
-
-fn param<'a>(plan: &'a Plan, name: &str) -> &'a str {
-    let default = PARAMS.iter().find(|param| param.name == name).map_or("", |param| param.default);
-    plan.params.get(name).map_or(default, String::as_str)
-}
-
-fn time(plan: &Plan, name: &str) -> Result<TimeSpan, Failure> {
-    let text = param(plan, name);
-    text.parse().map_err(|error| Failure::usage(anyhow!("`{name}` is wrong: `{text}`: {error}")))
 }
 
 /// Follows one server's log: JSON lines, which also tell of the members' addresses.

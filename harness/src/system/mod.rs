@@ -3,6 +3,7 @@
 mod base64;
 mod etcd;
 mod etcd_client;
+mod params;
 mod raft_rs;
 mod reference;
 mod reference_client;

@@ -8,11 +8,12 @@ use std::{path::PathBuf, process::Command as Program};
 
 use anyhow::anyhow;
 use usurper_history::{NodeId, Timing, control::Command, frame};
-use usurper_nemesis::{Bending, Fault, TimeSpan, Wire};
+use usurper_nemesis::{Bending, Fault, Wire};
 use usurper_node::{DefectInfo, ParamInfo, store};
 
 use super::{
     Client, ClientOptions, Launch, LineReader, NodeSpec, System,
+    params::time,
     reference::{EventLines, control, launch},
     reference_client::ReferenceClient,
 };
@@ -178,11 +179,11 @@ impl System for RaftRs {
     }
 
     fn timing(&self, plan: &Plan) -> Result<Timing, Failure> {
-        let election_timeout = time(plan, "election-timeout")?;
+        let election_timeout = time(plan, PARAMS, "election-timeout")?;
         // Without prevote, campaigns that collide cost more of them.
         let patience = if plan.defects.iter().any(|it| it == "no-prevote") { 20 } else { 10 };
         Ok(Timing {
-            heartbeat_ns: time(plan, "heartbeat")?.as_nanos(),
+            heartbeat_ns: time(plan, PARAMS, "heartbeat")?.as_nanos(),
             election_timeout_ns: election_timeout.as_nanos(),
             leader_bound_ns: patience * election_timeout.as_nanos(),
         })
@@ -220,10 +221,4 @@ fn program(plan: &Plan) -> PathBuf {
         Some(own.with_file_name(PROGRAM)).filter(|program| program.is_file())
     };
     plan.bin.clone().or_else(beside).unwrap_or_else(|| PathBuf::from(PROGRAM))
-}
-
-fn time(plan: &Plan, name: &str) -> Result<TimeSpan, Failure> {
-    let default = PARAMS.iter().find(|param| param.name == name).map_or("", |param| param.default);
-    let text = plan.params.get(name).map_or(default, String::as_str);
-    text.parse().map_err(|error| Failure::usage(anyhow!("`{name}` is wrong: `{text}`: {error}")))
 }

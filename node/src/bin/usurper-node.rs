@@ -1,9 +1,9 @@
 //! One node as a program of its own. The integration tests start it; the harness starts itself.
 
-use std::{error::Error, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser;
-use usurper_node::{NodeArgs, run};
+use usurper_node::{NodeArgs, exit, run};
 
 #[derive(Parser)]
 struct Command {
@@ -11,15 +11,6 @@ struct Command {
     node: NodeArgs,
 }
 
-#[expect(clippy::print_stderr, reason = "a program says why it failed")]
 fn main() -> ExitCode {
-    let Err(error) = run(Command::parse().node) else { return ExitCode::SUCCESS };
-    eprintln!("error: {error}");
-    let code = error.exit_code();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("caused by: {error}");
-        cause = error.source();
-    }
-    code
+    exit(run(Command::parse().node))
 }
