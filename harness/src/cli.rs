@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
@@ -169,7 +169,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) plan: PlanArgs,
     /// Run so many times, each with the next seed.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = at_least_one::<u32>)]
     pub(crate) repeat: u32,
     /// Leave out the faults that this machine cannot do; each is recorded as skipped.
     #[arg(long)]
@@ -193,10 +193,10 @@ pub(crate) struct ProveArgs {
     #[arg(long, conflicts_with_all = ["scenarios", "all"])]
     pub(crate) system: Option<String>,
     /// Run each scenario so many times without and with its defects.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = at_least_one::<u32>)]
     pub(crate) repeat: u32,
     /// How many runs go on side by side [default: twice the cores]
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one::<usize>)]
     pub(crate) jobs: Option<usize>,
     /// The first seed; each repeat takes the next.
     #[arg(long, default_value_t = 1)]
@@ -213,10 +213,10 @@ pub(crate) struct ReplayArgs {
     /// The run's directory, in whatever store (`store/latest`).
     pub(crate) run: PathBuf,
     /// How often to do it again.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = at_least_one::<u32>)]
     pub(crate) repeat: u32,
     /// How many replays go on side by side [default: twice the cores]
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one::<usize>)]
     pub(crate) jobs: Option<usize>,
     /// Count only this check [default: any that the run failed]
     #[arg(long, value_name = "CHECK")]
@@ -258,10 +258,10 @@ pub(crate) struct ReproduceArgs {
     #[arg(long, value_name = "CHECK")]
     pub(crate) check: Option<String>,
     /// How often to run it.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 4, value_parser = at_least_one::<u32>)]
     pub(crate) repeat: u32,
     /// How many runs go on side by side [default: twice the cores]
-    #[arg(long, value_parser = at_least_one)]
+    #[arg(long, value_parser = at_least_one::<usize>)]
     pub(crate) jobs: Option<usize>,
     /// The first seed; each run takes the next.
     #[arg(long, default_value_t = 1)]
@@ -282,7 +282,7 @@ pub(crate) struct ShrinkArgs {
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..1000))]
     pub(crate) repeat: u32,
     /// How many runs go on side by side [default: eight times the cores]
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one::<usize>)]
     pub(crate) jobs: Option<usize>,
     /// How long the search may take.
     #[arg(long, default_value = "3m")]
@@ -303,7 +303,7 @@ pub(crate) struct SuiteArgs {
     /// The suite: a TOML file.
     pub(crate) file: PathBuf,
     /// How many runs go on side by side, at most [default: by the cores and the clusters' timeouts]
-    #[arg(long, value_parser = at_least_one)]
+    #[arg(long, value_parser = at_least_one::<usize>)]
     pub(crate) jobs: Option<usize>,
     /// Go on with new seeds, round after round, for so long (`8h`); otherwise there is one round.
     #[arg(long)]
@@ -355,10 +355,10 @@ pub(crate) struct ValidateArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) after_bin: Option<PathBuf>,
     /// How many runs of each, at most; fewer where less decides.
-    #[arg(short = 'n', long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'n', long, default_value_t = 50, value_parser = at_least_one::<u32>)]
     pub(crate) runs: u32,
     /// How many runs go on side by side [default: four times the cores]
-    #[arg(long, value_parser = at_least_one)]
+    #[arg(long, value_parser = at_least_one::<usize>)]
     pub(crate) jobs: Option<usize>,
     /// What counts as failing; may be repeated [default: what the scenario expects or the run failed]
     #[arg(long, value_name = "CHECK")]
@@ -523,8 +523,9 @@ impl ShrinkArgs {
     }
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
-    let number = text.parse::<usize>().ok().filter(|number| *number > 0);
+/// A count of runs: nobody asks for none of them, and none would show nothing.
+fn at_least_one<N: FromStr + From<u8> + PartialOrd>(text: &str) -> Result<N, String> {
+    let number = text.parse().ok().filter(|number| *number >= N::from(1));
     number.ok_or_else(|| "expected a number from 1".to_owned())
 }
 
@@ -585,4 +586,30 @@ impl PlanArgs {
 pub(crate) fn new_seed() -> u64 {
     let fresh = usurper_history::monotonic_ns() ^ (u64::from(std::process::id()) << 20);
     fresh.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::Cli;
+
+    #[test]
+    fn no_command_takes_a_count_of_none() {
+        let cli = Cli::command();
+        let mut refused = 0;
+        for command in cli.get_subcommands() {
+            for count in ["jobs", "repeat", "runs"] {
+                if command.get_opts().any(|option| option.get_long() == Some(count)) {
+                    let words = ["usurper", command.get_name(), &format!("--{count}"), "0"];
+                    let error = cli.clone().try_get_matches_from(words).expect_err("0 is too few");
+                    assert_eq!(error.kind(), ErrorKind::ValueValidation, "{words:?}: {error}");
+                    assert_eq!(error.exit_code(), 2);
+                    refused += 1;
+                }
+            }
+        }
+        // --jobs of six commands, --repeat of five, --runs of one.
+        assert_eq!(refused, 12);
+    }
 }

@@ -62,7 +62,7 @@ fn what_cannot_be_compared_is_refused() {
         ("validate fle/two-nodes --before no-such", "unknown defect `no-such`"),
         ("validate fle/two-nodes --before hartbeat=1s", "unknown option of `fle` `hartbeat`"),
         ("validate fle/two-nodes --before-bin ./none", "there is no program"),
-        ("validate fle/two-nodes -n 0", "0 is not in 1.."),
+        ("validate fle/two-nodes -n 0", "expected a number from 1"),
     ] {
         place.usurper(words).expect(2, &[text]);
     }
