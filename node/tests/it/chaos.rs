@@ -1,6 +1,7 @@
 //! Many seeds of everything at once, and then peace: nothing may break, and a leader must come.
 
-use rand::RngExt;
+use rand::{RngExt, rngs::StdRng};
+use usurper_history::NodeId;
 
 use super::sim::{MS, Sim};
 
@@ -56,7 +57,7 @@ fn fault(sim: &mut Sim) {
             sim.cut.insert((id, other));
         }
         8 => sim.isolate(id),
-        9 => halves(sim),
+        9 => sim.cut.extend(halves(&sim.ids(), &mut sim.rng)),
         10 | 11 => sim.cut.clear(),
         12 => sim.connect(id, other),
         _ => {
@@ -66,16 +67,18 @@ fn fault(sim: &mut Sim) {
     }
 }
 
-fn halves(sim: &mut Sim) {
-    let ids = sim.ids();
-    let side: Vec<bool> = ids.iter().map(|_| sim.rng.random_bool(0.5)).collect();
+/// The links between two halves that are drawn at random.
+pub(crate) fn halves(ids: &[NodeId], rng: &mut StdRng) -> Vec<(NodeId, NodeId)> {
+    let side: Vec<bool> = ids.iter().map(|_| rng.random_bool(0.5)).collect();
+    let mut links = Vec::new();
     for (one, left) in ids.iter().zip(&side) {
         for (other, right) in ids.iter().zip(&side) {
             if left != right {
-                sim.cut.insert((*one, *other));
+                links.push((*one, *other));
             }
         }
     }
+    links
 }
 
 /// Heals everything. Returns how long it took until all follow one leader for good.
@@ -115,17 +118,17 @@ fn check(seed: u64, count: u8) -> u64 {
     }
 }
 
-fn seeds() -> impl Iterator<Item = u64> {
+/// What chaos is made of: so many seeds, unless the environment asks for one, or for more.
+pub(crate) fn seeds(count: u64) -> std::ops::Range<u64> {
     if let Ok(seed) = std::env::var("USURPER_SIM_SEED") {
         let seed = seed.parse().unwrap();
         return seed..seed + 1;
     }
-    let count = std::env::var("USURPER_SIM_SEEDS").map_or(300, |count| count.parse().unwrap());
-    0..count
+    0..std::env::var("USURPER_SIM_SEEDS").map_or(count, |count| count.parse().unwrap())
 }
 
 fn check_all(count: u8) {
-    let mut took: Vec<_> = seeds().map(|seed| check(seed, count)).collect();
+    let mut took: Vec<_> = seeds(300).map(|seed| check(seed, count)).collect();
     took.sort_unstable();
     println!(
         "{count} nodes: median {} ms, worst {} ms",

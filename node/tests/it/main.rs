@@ -15,7 +15,6 @@ mod raft_invariants;
 mod raft_process;
 mod raft_sim;
 mod raft_state_defects;
-mod raft_transcript;
 mod scenario;
 mod sim;
 mod transcript;

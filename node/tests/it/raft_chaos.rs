@@ -7,10 +7,14 @@ use usurper_history::NodeId;
 use usurper_node::protocol::SessionOp;
 
 use super::{
+    chaos::{halves, seeds},
     raft_invariants::{COUNTER, LIST},
     raft_sim::Sim,
     sim::MS,
 };
+
+/// How many seeds each test runs.
+const SEEDS: u64 = 150;
 
 /// Between two faults in chaos.
 const PAUSE_MAX_MS: u64 = 700;
@@ -126,23 +130,11 @@ fn fault(sim: &mut Sim) {
         6 => sim.resume(id),
         7 => _ = sim.cut.insert((id, other)),
         8 => sim.isolate(id),
-        9 => halves(sim),
+        9 => sim.cut.extend(halves(&sim.ids(), &mut sim.rng)),
         10 | 11 => sim.cut.clear(),
         _ => {
             let server = server(sim);
             sim.ask(server, "transfer", "", Some(json!(other)), None);
-        }
-    }
-}
-
-fn halves(sim: &mut Sim) {
-    let ids = sim.ids();
-    let side: Vec<bool> = ids.iter().map(|_| sim.rng.random_bool(0.5)).collect();
-    for (one, left) in ids.iter().zip(&side) {
-        for (other, right) in ids.iter().zip(&side) {
-            if left != right {
-                sim.cut.insert((*one, *other));
-            }
         }
     }
 }
@@ -221,17 +213,8 @@ fn check_run(sim: &mut Sim, seed: u64) -> (u64, usize, usize) {
     }
 }
 
-fn seeds() -> impl Iterator<Item = u64> {
-    if let Ok(seed) = std::env::var("USURPER_SIM_SEED") {
-        let seed = seed.parse().unwrap();
-        return seed..seed + 1;
-    }
-    let count = std::env::var("USURPER_SIM_SEEDS").map_or(150, |count| count.parse().unwrap());
-    0..count
-}
-
 fn check_all(count: u8, params: &[(&str, &str)]) {
-    let runs: Vec<_> = seeds().map(|seed| check(seed, count, params)).collect();
+    let runs: Vec<_> = seeds(SEEDS).map(|seed| check(seed, count, params)).collect();
     let mut took: Vec<_> = runs.iter().map(|run| run.0).collect();
     took.sort_unstable();
     println!(
@@ -315,19 +298,19 @@ const SNAPSHOTS: [(&str, &str); 2] = [("snapshot-after", "4"), ("snapshot-keep",
 #[test]
 fn snapshots_survive_chaos() {
     let mut installed = 0;
-    for seed in seeds() {
+    for seed in seeds(SEEDS) {
         let mut sim = Sim::new(seed, 3, &[], &SNAPSHOTS);
         check_run(&mut sim, seed);
         installed += sim.invariants.installed;
     }
     println!("{installed} snapshots installed");
-    assert!(installed > seeds().count() / 10, "only {installed} snapshots");
+    assert!(installed > seeds(SEEDS).count() / 10, "only {installed} snapshots");
 }
 
 #[test]
 fn a_changing_configuration_in_snapshots_survives_chaos() {
     let mut installed = 0;
-    for seed in seeds() {
+    for seed in seeds(SEEDS) {
         let members = ["n1", "n1,n2", "n1,n2,n3"][usize::try_from(seed % 3).unwrap()];
         let mut params = SNAPSHOTS.to_vec();
         params.push(("initial-members", members));
@@ -337,7 +320,7 @@ fn a_changing_configuration_in_snapshots_survives_chaos() {
         installed += sim.invariants.installed;
     }
     println!("{installed} snapshots installed");
-    assert!(installed > seeds().count() / 10, "only {installed} snapshots");
+    assert!(installed > seeds(SEEDS).count() / 10, "only {installed} snapshots");
 }
 
 /// The state is longer than a message may be.
@@ -366,7 +349,7 @@ fn a_long_snapshot_comes_in_pieces_in_spite_of_losses() {
 #[test]
 fn a_changing_configuration_survives_chaos() {
     let mut changes = 0;
-    for seed in seeds() {
+    for seed in seeds(SEEDS) {
         let members = ["n1", "n1,n2", "n1,n2,n3"][usize::try_from(seed % 3).unwrap()];
         let mut sim = Sim::new(seed, 5, &[], &[("initial-members", members)]);
         sim.operations = 7;
@@ -374,13 +357,13 @@ fn a_changing_configuration_survives_chaos() {
         changes += sim.invariants.configs.len();
     }
     println!("{changes} committed configurations");
-    assert!(changes > seeds().count(), "only {changes} changes");
+    assert!(changes > seeds(SEEDS).count(), "only {changes} changes");
 }
 
 /// In the middle of an upgrade, or for ever.
 #[test]
 fn nodes_with_different_settings_survive_chaos() {
-    for seed in seeds() {
+    for seed in seeds(SEEDS) {
         let mut sim = Sim::new(seed, 5, &[], &[("prevote", "false")]);
         // The bound is that of the first node's settings.
         for id in sim.ids().into_iter().skip(1) {

@@ -19,7 +19,10 @@ use usurper_node::{
     raft::{Message, Raft, Timer},
 };
 
-use super::{raft_invariants::Invariants, sim::MS};
+use super::{
+    raft_invariants::Invariants,
+    sim::{MS, setup},
+};
 
 pub(crate) struct Sim {
     pub(crate) now: u64,
@@ -66,17 +69,7 @@ impl Sim {
     pub(crate) fn new(seed: u64, count: u8, defects: &[&str], params: &[(&str, &str)]) -> Self {
         let members: Vec<_> = NodeId::all(count).collect();
         let nodes = members.iter().map(|id| {
-            let setup = Setup {
-                id: *id,
-                members: members.clone(),
-                seed,
-                inc: 0,
-                defects: defects.iter().map(|name| (*name).to_owned()).collect(),
-                params: params
-                    .iter()
-                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                    .collect(),
-            };
+            let setup = setup(*id, &members, seed, defects, params);
             let node = SimNode {
                 raft: None,
                 setup,

@@ -74,17 +74,7 @@ impl Sim {
     pub(crate) fn new(seed: u64, count: u8, defects: &[&str], params: &[(&str, &str)]) -> Self {
         let members: Vec<_> = NodeId::all(count).collect();
         let nodes = members.iter().map(|id| {
-            let setup = Setup {
-                id: *id,
-                members: members.clone(),
-                seed,
-                inc: 0,
-                defects: defects.iter().map(|name| (*name).to_owned()).collect(),
-                params: params
-                    .iter()
-                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                    .collect(),
-            };
+            let setup = setup(*id, &members, seed, defects, params);
             let node = SimNode {
                 fle: None,
                 setup,
@@ -385,5 +375,24 @@ impl Sim {
             ),
         };
         self.nodes.iter().map(describe).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// The setup of a node that was never started.
+pub(crate) fn setup(
+    id: NodeId,
+    members: &[NodeId],
+    seed: u64,
+    defects: &[&str],
+    params: &[(&str, &str)],
+) -> Setup {
+    let param = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Setup {
+        id,
+        members: members.to_vec(),
+        seed,
+        inc: 0,
+        defects: defects.iter().map(|name| (*name).to_owned()).collect(),
+        params: params.iter().map(param).collect(),
     }
 }
