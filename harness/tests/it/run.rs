@@ -1,23 +1,15 @@
 //! Runs of `usurper run` on scenarios that a test writes, and their histories.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+use std::{fs, path::Path};
 
-use assert_cmd::cargo::cargo_bin;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
-use usurper_history::Clock;
+
+use super::support::{Ended, Place, wait_for};
 
 /// A run that has ended.
 pub(crate) struct Run {
-    directory: TempDir,
+    place: Place,
     pub(crate) code: Option<i32>,
     pub(crate) stderr: String,
     /// The records of the history, in order.
@@ -30,54 +22,43 @@ pub(crate) fn run(steps: &str, more: &[&str]) -> Run {
 }
 
 pub(crate) fn run_scenario(scenario: &str, more: &[&str]) -> Run {
-    let (directory, mut command) = prepare(scenario, more);
-    let output = command.output().unwrap();
-    ended(directory, &output)
+    let (place, words) = prepare(scenario, more);
+    let ended = place.usurper(&words);
+    Run::new(place, ended)
 }
 
 /// Like [`run`], with a SIGINT once the history holds this text.
 pub(crate) fn run_interrupted(steps: &str, text: &str) -> Run {
-    let (directory, mut command) = prepare(&format!("system = \"fle\"\nnodes = 3\n{steps}"), &[]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let deadline = Clock::start();
-    while !histories(directory.path()).contains(text) {
-        assert!(deadline.now_ns() < 20_000_000_000, "`{text}` never came");
-        std::thread::yield_now();
-    }
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
-    let output = child.wait_with_output().unwrap();
-    ended(directory, &output)
+    let (place, words) = prepare(&format!("system = \"fle\"\nnodes = 3\n{steps}"), &[]);
+    let started = place.start(&words);
+    wait_for(text, || history(place.path()).contains(text).then_some(()));
+    started.signal(Signal::SIGINT);
+    Run::new(place, started.wait())
 }
 
-fn prepare(scenario: &str, more: &[&str]) -> (TempDir, Command) {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("test.toml");
+fn prepare(scenario: &str, more: &[&str]) -> (Place, String) {
+    let place = Place::new();
     let text = format!("summary = \"A test.\"\ntime = \"30s\"\nsettle = \"10ms\"\n{scenario}");
-    fs::write(&file, text).unwrap();
-    let mut command = Command::new(cargo_bin!("usurper"));
-    command
-        .args(["run", "test.toml", "--seed", "1", "--store", "store"])
-        .args(more)
-        .current_dir(directory.path());
-    (directory, command)
+    place.file("test.toml", &text);
+    (place, format!("run test.toml --seed 1 {}", more.join(" ")))
 }
 
-fn ended(directory: TempDir, output: &Output) -> Run {
-    let lines = histories(directory.path());
-    let records = lines.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    Run { directory, code: output.status.code(), stderr, records }
-}
-
-/// The history of the only run in a directory, as far as it is written.
-fn histories(directory: &Path) -> String {
-    let runs = fs::read_dir(directory.join("store/test")).into_iter().flatten();
+/// The history of the only run in a place, as far as it is written.
+fn history(place: &Path) -> String {
+    let runs = fs::read_dir(place.join("store/test")).into_iter().flatten();
     runs.map(|run| fs::read_to_string(run.unwrap().path().join("history.jsonl")))
         .map(Result::unwrap_or_default)
         .collect()
 }
 
 impl Run {
+    fn new(place: Place, ended: Ended) -> Self {
+        let text = history(place.path());
+        let lines = text.lines().skip(1);
+        let records = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+        Self { place, code: ended.code, stderr: ended.stderr, records }
+    }
+
     /// The place of the first record from `from` on that has all these fields.
     pub(crate) fn find(&self, from: usize, fields: &Value) -> Option<usize> {
         let fields = fields.as_object().unwrap();
@@ -118,21 +99,12 @@ impl Run {
     /// What a node wrote to standard error.
     pub(crate) fn said(&self, node: &str) -> String {
         let path = format!("store/latest/nodes/{node}/stderr.log");
-        fs::read_to_string(self.directory.path().join(path)).unwrap()
+        fs::read_to_string(self.place.path().join(path)).unwrap()
     }
 
     fn describe(&self) -> String {
         let told = self.records.iter().filter(|record| record["record"] != "node");
         let told: Vec<_> = told.map(Value::to_string).collect();
         format!("{}\n{}", self.stderr, told.join("\n"))
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.directory.disable_cleanup(true);
-            println!("the run is kept in {}", self.directory.path().display());
-        }
     }
 }
