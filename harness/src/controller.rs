@@ -17,7 +17,10 @@ mod steps;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use serde_json::Value;
@@ -53,6 +56,8 @@ const SETTLE_MORE: Duration = Duration::from_secs(1);
 const STOP_MAX: Duration = Duration::from_secs(2);
 /// Events that wait for the loop; a node that outruns it is slowed down, not lost.
 const QUEUE: usize = 1 << 14;
+/// The runs that this process has begun.
+static RUNS: AtomicU64 = AtomicU64::new(0);
 /// What has come in is handled together, up to so many at a time, before anything is done about it.
 const BATCH_MAX: usize = 64;
 /// How a run ended that was carried through.
@@ -60,7 +65,7 @@ const BATCH_MAX: usize = 64;
 pub(crate) enum RunEnd {
     Complete,
     Interrupted,
-    /// What it was for was found before all its steps had been done.
+    /// What it was for was found by then.
     Found(Done),
 }
 
@@ -109,6 +114,8 @@ pub(crate) struct Controller<'a> {
     pub(crate) dir: &'a RunDir,
     pub(crate) system: &'static dyn System,
     pub(crate) clock: Clock,
+    /// No other run of this process has it.
+    pub(crate) number: u64,
     writer: Writer,
     reporter: &'a mut dyn Reporter,
     interrupt: watch::Receiver<Option<&'static str>>,
@@ -172,6 +179,7 @@ impl<'a> Controller<'a> {
             dir,
             system,
             clock,
+            number: RUNS.fetch_add(1, Ordering::Relaxed),
             writer,
             reporter,
             interrupt,
@@ -215,22 +223,28 @@ impl<'a> Controller<'a> {
                 self.record_missed()?;
             }
         }
-        let found = (self.is_over() && !self.interrupted).then(|| Done {
+        let since = |c: &Self, since_ns: u64| {
+            TimeSpan::millis((c.clock.now_ns() - since_ns).div_ceil(1_000_000))
+        };
+        let mut done = Done {
             begun: self.begun.clone(),
-            rest: TimeSpan::millis((self.clock.now_ns() - self.begun_ns).div_ceil(1_000_000)),
-        });
+            rest: since(self, self.begun_ns),
+            settled: TimeSpan::default(),
+        };
         self.heal().await?;
         if !self.is_over() {
             self.phase("settle")?;
+            let healed_ns = self.clock.now_ns();
             self.settle().await?;
             // A run that stopped in the middle of an election would show nothing about its end.
             self.await_leader().await?;
+            done.settled = since(self, healed_ns);
         }
         self.end_load().await?;
-        Ok(match found {
-            _ if self.interrupted => RunEnd::Interrupted,
-            Some(done) => RunEnd::Found(done),
-            None => RunEnd::Complete,
+        Ok(match self.is_over() {
+            true if self.interrupted => RunEnd::Interrupted,
+            true => RunEnd::Found(done),
+            false => RunEnd::Complete,
         })
     }
 

@@ -78,6 +78,11 @@ impl Candidate {
     /// Without what had not begun when it failed: those runs were the same without. None if that is
     /// nothing.
     pub fn until(&self, done: &Done, nodes: &[NodeId]) -> Option<Self> {
+        if !done.settled.0.is_zero() {
+            // All steps had been waited for before it was healed.
+            let settle = part(Some(done.settled), 5).unwrap_or_default();
+            return (settle < self.settle).then(|| Self { settle, ..self.clone() });
+        }
         let steps = &self.steps;
         let later = |index: &usize| {
             let same = |other: &usize| steps[*other].track == steps[*index].track;
@@ -146,8 +151,10 @@ pub struct Failing {
 pub struct Done {
     /// The places of the steps that had begun.
     pub begun: BTreeSet<usize>,
-    /// For so long, the last step without a track had begun, or none had.
+    /// How long ago the last step without a track had begun, or the schedule, where none had.
     pub rest: TimeSpan,
+    /// How long the healed cluster had been watched; not at all, where it failed before it was healed.
+    pub settled: TimeSpan,
 }
 
 impl Done {
@@ -155,6 +162,7 @@ impl Done {
     pub fn or(mut self, other: &Self) -> Self {
         self.begun.extend(&other.begun);
         self.rest = self.rest.max(other.rest);
+        self.settled = self.settled.max(other.settled);
         self
     }
 }

@@ -369,19 +369,25 @@ fn what_had_not_begun_when_it_failed_is_left_out_without_a_question() {
     "#;
     let start: Candidate = toml::from_str(text).unwrap();
     let begun = |places: &[usize]| places.iter().copied().collect();
-    let rest = TimeSpan::millis(2_500);
-    let cut = start.until(&Done { begun: begun(&[0, 1]), rest }, &nodes()).unwrap();
+    let (rest, settled) = (TimeSpan::millis(2_500), TimeSpan::default());
+    let cut = start.until(&Done { begun: begun(&[0, 1]), rest, settled }, &nodes()).unwrap();
     let [pause, resume, wait] = cut.steps.as_slice() else { panic!("{cut:?}") };
     assert_eq!((pause, resume), (&start.steps[0], &start.steps[1]));
     assert_eq!((wait.fault, wait.after), (Fault::Wait, Some(rest)), "healed before it failed");
     assert_eq!(cut.settle, TimeSpan::millis(500));
     // What began on one track proves that what came before it there had its time.
-    let cut = start.until(&Done { begun: begun(&[3]), rest: TimeSpan::default() }, &nodes());
+    let cut =
+        start.until(&Done { begun: begun(&[3]), rest: TimeSpan::default(), settled }, &nodes());
     let steps = cut.unwrap().steps;
     assert_eq!(steps, start.steps[2..4], "nothing without a track had begun");
     // Where all had begun, only the time afterwards is too long.
-    let all = Done { begun: begun(&[0, 1, 2, 3, 4]), rest };
+    let all = Done { begun: begun(&[0, 1, 2, 3, 4]), rest, settled };
     assert_eq!(start.until(&all, &nodes()).unwrap().steps, start.steps);
+
+    // Where it failed after it was healed, every step may have mattered.
+    let late = Done { begun: begun(&[0]), rest, settled: TimeSpan::millis(800) };
+    let cut = start.until(&late, &nodes()).unwrap();
+    assert_eq!(cut, Candidate { settle: TimeSpan::millis(1_000), ..start.clone() });
 
     // The search takes it as it is.
     let mut asked = Vec::new();
@@ -389,7 +395,7 @@ fn what_had_not_begun_when_it_failed_is_left_out_without_a_question() {
         asked.push(proposals.to_vec());
         let whole = |proposal: &Proposal| proposal.candidate.steps.len() == start.steps.len();
         let index = proposals.iter().position(whole).filter(|_| asked.len() == 1);
-        let done = Some(Done { begun: begun(&[0]), rest: TimeSpan::millis(50) });
+        let done = Some(Done { begun: begun(&[0]), rest: TimeSpan::millis(50), settled });
         Ok(index.map(|index| Failing { index, done }))
     });
     let (last, before) = (shrunk.smallest(), &shrunk.trail[shrunk.trail.len() - 2].candidate);
