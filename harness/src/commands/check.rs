@@ -100,12 +100,11 @@ impl History {
 
     /// The run's directory, or the files.
     fn name(&self) -> String {
-        match (self.format, self.files.as_slice()) {
-            (Format::Usurper, [file]) => file.parent().unwrap_or(file).display().to_string(),
-            (_, files) => {
-                files.iter().map(|it| it.display().to_string()).collect::<Vec<_>>().join(", ")
-            }
-        }
+        let names = self.files.iter().map(|file| match file.parent() {
+            Some(run) if !run.as_os_str().is_empty() && file.ends_with("history.jsonl") => run,
+            _ => file,
+        });
+        names.map(|it| it.display().to_string()).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -22,7 +22,8 @@ fn a_history_that_cannot_be_read_is_an_error_with_its_line() {
     check(&corrupt.join("\n"), 2, &["line 5: not JSON"]);
     // A killed harness may tear its last line; that is told and tolerated.
     let torn = &good[..good.len() - 20];
-    check(torn, 0, &["the history was cut off", "verdict    valid"]);
+    let cut_off = "the history was cut off";
+    check(torn, 0, &[cut_off, "verdict    valid", "stored in  history.jsonl"]);
     // Out of order is what a killed harness leaves, too: it is brought into order.
     let mut late = lines.clone();
     let last = late.remove(lines.len() - 3);
