@@ -42,7 +42,8 @@ impl Writer {
         let file = File::options().append(true).create_new(true).open(path).map_err(at)?;
         let mut writer = Self { file, path: path.to_owned(), buffer: Vec::new() };
         let line = serde_json::to_string(header).map_err(|error| at(error.into()))?;
-        writer.append_lines([line.as_str()])?;
+        writer.push_line(line.as_bytes());
+        writer.flush()?;
         Ok(writer)
     }
 
@@ -80,18 +81,6 @@ impl Writer {
         // What could not be written now is not tried again: a part of it may stand there.
         self.buffer.clear();
         written.map_err(|source| WriteError { path: self.path.clone(), source })
-    }
-
-    /// Appends lines that are known to be records, byte for byte, in one `write`.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn append_lines<'a>(
-        &mut self,
-        lines: impl IntoIterator<Item = &'a str>,
-    ) -> Result<(), WriteError> {
-        lines.into_iter().for_each(|line| self.push_line(line.as_bytes()));
-        self.flush()
     }
 
     /// Flushes the file to the disk.

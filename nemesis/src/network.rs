@@ -259,7 +259,7 @@ impl Network {
     }
 
     /// Whether a knock over a link would be let in.
-    pub fn lets_in(&self, link: Link) -> bool {
+    pub(crate) fn lets_in(&self, link: Link) -> bool {
         let state = |link| self.links.get(link).map(|state| *state.subscribe().borrow());
         let (inward, outward) = (state(link), state(Link { from: link.to, to: link.from }));
         matches!((inward, outward), (Some(inward), Some(outward))

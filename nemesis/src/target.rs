@@ -259,7 +259,7 @@ impl Bindings {
     ///
     /// # Errors
     /// A sentence that says why it means none.
-    pub fn resolve_link(
+    pub(crate) fn resolve_link(
         &self,
         target: &LinkTarget,
         trigger: Option<NodeId>,

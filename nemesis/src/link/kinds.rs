@@ -53,7 +53,7 @@ impl Kinds {
     }
 
     /// Whether no kind is left out.
-    pub fn is_all(&self) -> bool {
+    pub(crate) fn is_all(&self) -> bool {
         self.0.is_none()
     }
 

@@ -65,7 +65,7 @@ impl Luck {
 
 impl Condition {
     /// Whether it can be done to bytes that are not frames.
-    pub fn fits_bytes(&self) -> bool {
+    pub(crate) fn fits_bytes(&self) -> bool {
         match self {
             Self::Blackhole | Self::Refuse | Self::Throttle { .. } => true,
             Self::Cut { kinds } | Self::Delay { kinds, .. } => kinds.is_all(),

@@ -41,7 +41,7 @@ impl Machine {
     }
 
     /// Does what a command says.
-    pub fn obey(&self, command: &Command) -> Answer {
+    pub(crate) fn obey(&self, command: &Command) -> Answer {
         match self.bend(command) {
             Ok(()) => Answer { ok: true, text: self.describe() },
             Err(reason) => Answer { ok: false, text: reason },
