@@ -190,6 +190,43 @@ impl Group {
             return Err(Failure::usage(anyhow!("neither `scenarios` nor `systems` is given"))
                 .with_hint("`systems = [\"fle\"]` runs random faults"));
         }
+        let combinations = self.combinations();
+        for source in sources {
+            for Partial { words, mut wishes } in combinations.clone() {
+                if cells.len() == CELLS_MAX {
+                    return Err(Failure::usage(anyhow!("more than {CELLS_MAX} cells")));
+                }
+                wishes.interval = self.interval;
+                wishes.time = self.time;
+                wishes.settle = self.settle;
+                wishes.checks.clone_from(&self.checks);
+                wishes.majority = match self.majority {
+                    MajorityName::Any => Majority::Any,
+                    MajorityName::Keep => Majority::Keep,
+                    MajorityName::Break => Majority::Break,
+                };
+                for (name, value) in &self.params {
+                    wishes.params.entry(name.clone()).or_insert_with(|| value.clone());
+                }
+                let (first, scenario) = match &source {
+                    Source::Random(system) => {
+                        wishes.system = Some(system.clone());
+                        (format!("{system}/random"), None)
+                    }
+                    Source::Scenario(name, scenario) => {
+                        (name.clone(), Some((name.clone(), (**scenario).clone())))
+                    }
+                };
+                let words = self.name.clone().into_iter().chain([first]).chain(words);
+                let name = words.collect::<Vec<_>>().join(" ");
+                cells.push(Cell { name, seeds: self.seeds, scenario, wishes });
+            }
+        }
+        Ok(())
+    }
+
+    /// Every combination of the axes.
+    fn combinations(&self) -> Vec<Partial> {
         let mut axes = vec![Partial::default()];
         axes = times(axes, &optional(&self.with_defect), |it, with| {
             it.wishes.with_defect = with.unwrap_or_default();
@@ -224,38 +261,7 @@ impl Group {
                 Some(format!("{param}={value}"))
             });
         }
-        for source in sources {
-            for Partial { words, mut wishes } in axes.clone() {
-                if cells.len() == CELLS_MAX {
-                    return Err(Failure::usage(anyhow!("more than {CELLS_MAX} cells")));
-                }
-                wishes.interval = self.interval;
-                wishes.time = self.time;
-                wishes.settle = self.settle;
-                wishes.checks.clone_from(&self.checks);
-                wishes.majority = match self.majority {
-                    MajorityName::Any => Majority::Any,
-                    MajorityName::Keep => Majority::Keep,
-                    MajorityName::Break => Majority::Break,
-                };
-                for (name, value) in &self.params {
-                    wishes.params.entry(name.clone()).or_insert_with(|| value.clone());
-                }
-                let (first, scenario) = match &source {
-                    Source::Random(system) => {
-                        wishes.system = Some(system.clone());
-                        (format!("{system}/random"), None)
-                    }
-                    Source::Scenario(name, scenario) => {
-                        (name.clone(), Some((name.clone(), (**scenario).clone())))
-                    }
-                };
-                let words = self.name.clone().into_iter().chain([first]).chain(words);
-                let name = words.collect::<Vec<_>>().join(" ");
-                cells.push(Cell { name, seeds: self.seeds, scenario, wishes });
-            }
-        }
-        Ok(())
+        axes
     }
 
     /// The scenarios that the names and patterns mean.

@@ -20,6 +20,7 @@ use crate::{
     ready::Ready,
     scenario::{Scenario, Source},
     system::System,
+    workload::Workload,
 };
 
 /// What the steps of a history may take beyond their waits: each leader takes its time.
@@ -54,36 +55,9 @@ pub(super) fn scenario_of(
             .extend(import.notes.iter().filter(|note| note.contains("ordered to within")).cloned());
         untold.extend(import.doubts.iter().cloned());
     }
-    let (mut params, mut node_params) = (BTreeMap::new(), BTreeMap::new());
-    let mut defects = Vec::new();
-    if same {
-        defects.clone_from(&given.defects);
-        match &given.plan {
-            Some(plan) => {
-                (params, node_params) = (plan.params.clone(), plan.node_params.clone());
-            }
-            None => node_params = given.params(system),
-        }
-    } else if given.recorded && !given.defects.is_empty() {
-        let list = given.defects.join(", ");
-        untold.push(format!("the defects of `{}` are not switched on: {list}", given.of));
-    }
-    defects.extend(args.defect.iter().cloned());
-    let mut seen = BTreeSet::new();
-    defects.retain(|defect| seen.insert(defect.clone()));
-    params.extend(args.param.iter().cloned());
-
-    let workload = given.plan.as_ref().filter(|_| same).and_then(|plan| plan.workload.clone());
-    let operations = given.records.iter().filter(|record| matches!(record.body, Body::Op(_)));
-    match (operations.count(), &workload) {
-        (0, _) => {}
-        (count, Some(_)) => untold.push(format!(
-            "{count} steps of clients' operations are not repeated one by one: clients of the same \
-             kind ask meanwhile"
-        )),
-        (count, None) => untold
-            .push(format!("{count} steps of clients' operations are left out: no client asks")),
-    }
+    let Options { defects, params, node_params } =
+        options_of(given, system, same, args, &mut untold);
+    let workload = workload_of(given, same, &mut untold);
     let checks = checks_of(given, failed, system, &mut untold);
     let expect = match defects.is_empty() {
         true => Vec::new(),
@@ -132,6 +106,57 @@ pub(super) fn scenario_of(
     let calm = watched.is_none().then_some(calm);
     scenario.story = written(given, &leaders, &story.seen, &untold);
     Ok((scenario, calm, untold))
+}
+
+/// What the nodes are started with.
+struct Options {
+    defects: Vec<String>,
+    params: BTreeMap<String, String>,
+    node_params: BTreeMap<NodeId, BTreeMap<String, String>>,
+}
+
+fn options_of(
+    given: &Given,
+    system: &'static dyn System,
+    same: bool,
+    args: &ReproduceArgs,
+    untold: &mut Vec<String>,
+) -> Options {
+    let (mut params, mut node_params) = (BTreeMap::new(), BTreeMap::new());
+    let mut defects = Vec::new();
+    if same {
+        defects.clone_from(&given.defects);
+        match &given.plan {
+            Some(plan) => {
+                (params, node_params) = (plan.params.clone(), plan.node_params.clone());
+            }
+            None => node_params = given.params(system),
+        }
+    } else if given.recorded && !given.defects.is_empty() {
+        let list = given.defects.join(", ");
+        untold.push(format!("the defects of `{}` are not switched on: {list}", given.of));
+    }
+    defects.extend(args.defect.iter().cloned());
+    let mut seen = BTreeSet::new();
+    defects.retain(|defect| seen.insert(defect.clone()));
+    params.extend(args.param.iter().cloned());
+    Options { defects, params, node_params }
+}
+
+/// What clients ask meanwhile: the same kind of things, if that is known.
+fn workload_of(given: &Given, same: bool, untold: &mut Vec<String>) -> Option<Workload> {
+    let workload = given.plan.as_ref().filter(|_| same).and_then(|plan| plan.workload.clone());
+    let operations = given.records.iter().filter(|record| matches!(record.body, Body::Op(_)));
+    match (operations.count(), &workload) {
+        (0, _) => {}
+        (count, Some(_)) => untold.push(format!(
+            "{count} steps of clients' operations are not repeated one by one: clients of the same \
+             kind ask meanwhile"
+        )),
+        (count, None) => untold
+            .push(format!("{count} steps of clients' operations are left out: no client asks")),
+    }
+    workload
 }
 
 /// The checks that failed, with the options by which they did; what the system cannot be judged by
