@@ -38,7 +38,7 @@ const SAMPLED_MIN: usize = 4;
 /// Random parts are about so large, of many units and of few; of each share, so many are tried.
 const SHARES: [[f64; 3]; 2] = [[0.25, 0.45, 0.65], [0.5, 0.65, 0.8]];
 const MANY: usize = 12;
-const SAMPLES: usize = 8;
+const SAMPLES: usize = 12;
 /// How long an event may take to come.
 const EVENT_TIME: Duration = Duration::from_secs(3);
 /// A wait that is not worth a try to halve it.
@@ -240,14 +240,17 @@ impl Search<'_, '_> {
                 break;
             }
         }
-        self.sample()?;
         loop {
             let before = self.current().clone();
+            self.sample()?;
             // Every run to come is the shorter for it.
             self.shorten_all()?;
             self.drop_units()?;
-            self.shorten_all()?;
             self.drop_steps()?;
+            if self.current().steps.len() < before.steps.len() {
+                // Fewer steps are worth more than less of each.
+                continue;
+            }
             self.narrow()?;
             self.lessen()?;
             self.shorten()?;

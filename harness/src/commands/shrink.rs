@@ -74,7 +74,7 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     let mut runs = Runs {
         again: Again { store: store.path().to_owned(), keep: false, until_failed: true, checks },
         plan,
-        jobs: args.jobs.unwrap_or_else(|| default_jobs(12)),
+        jobs: args.jobs.unwrap_or_else(|| default_jobs(16)),
         deadline_ns: began_ns.saturating_add(budget_ns / 100 * SEARCH_PERCENT),
         answers,
         stop: None,
