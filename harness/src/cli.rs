@@ -144,7 +144,8 @@ pub(crate) struct PlanArgs {
     /// With `--rate`: leave no majority, at least once.
     #[arg(long, requires = "rate")]
     pub(crate) break_majority: bool,
-    /// How long faults go on, at most [default: the scenario's, or 12s]
+    /// How long faults go on, at most [default: the scenario's; of random
+    /// faults 12s, or what a leader may take to come and two election timeouts, if that is longer]
     #[arg(long)]
     pub(crate) time: Option<TimeSpan>,
     /// How long to watch the healed cluster [default: the scenario's; of random faults, until a leader
@@ -281,7 +282,7 @@ pub(crate) struct ShrinkArgs {
     /// How often a smaller schedule is run before a step is left out for good.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..1000))]
     pub(crate) repeat: u32,
-    /// How many runs go on side by side [default: eight times the cores]
+    /// How many runs go on side by side [default: sixteen times the cores]
     #[arg(long)]
     pub(crate) jobs: Option<usize>,
     /// How long the search may take.

@@ -56,6 +56,9 @@ pub(crate) struct Plan {
     /// The faults that the machine could not do and that may be left out, each with the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) skip: BTreeMap<Fault, String>,
+    /// The run ends once one of these checks is known to be invalid: nothing else is of interest.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) until: BTreeSet<String>,
     /// What clients do meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) workload: Option<Workload>,
@@ -84,6 +87,7 @@ pub(crate) struct Wishes {
     pub(crate) workload: WorkloadArgs,
 }
 
+/// For how long random faults go on, at least.
 const DEFAULT_TIME: TimeSpan = TimeSpan::millis(12_000);
 const DEFAULT_INTERVAL: TimeSpan = TimeSpan::millis(2_000);
 /// Faults per minute and family, at most.
@@ -174,6 +178,7 @@ impl Plan {
             node_params: scenario.node_params,
             checks,
             skip: BTreeMap::new(),
+            until: BTreeSet::new(),
             workload,
             steps: scenario.steps,
         })
@@ -186,7 +191,6 @@ impl Plan {
         }
         let system = system::find(wishes.system.as_deref().unwrap_or("fle"))?;
         let nodes = wishes.nodes.unwrap_or(3);
-        let time = wishes.time.unwrap_or(DEFAULT_TIME);
         let node_ids: Vec<_> = NodeId::all(nodes).collect();
         let workload = Workload::resolve(wishes.load.clone(), &wishes.workload)?;
         // Where clients write, nodes differ without that.
@@ -196,12 +200,41 @@ impl Plan {
         let points: Vec<_> =
             system.failpoints().iter().map(|point| point.name.to_owned()).collect();
         let kinds: Vec<_> = system.messages().iter().copied().map(MessageKind).collect();
+        let mut plan = Self {
+            name: format!("{}/random", system.name()),
+            system: system.name().to_owned(),
+            scenario: None,
+            nodes,
+            seed,
+            time: DEFAULT_TIME,
+            settle: TimeSpan::default(),
+            calm: None,
+            bin: wishes.bin.clone(),
+            defects: wishes.defects.clone(),
+            expect: Vec::new(),
+            limitations: BTreeMap::new(),
+            params: wishes.params.clone(),
+            node_params: BTreeMap::new(),
+            checks: checks_of(
+                &events_of(system, nodes, workload.as_ref()),
+                workload.as_ref(),
+                &wishes.checks,
+            )?,
+            skip: BTreeMap::new(),
+            until: BTreeSet::new(),
+            workload,
+            steps: Vec::new(),
+        };
+        let timing = system.timing(&plan)?;
+        let time = wishes.time.unwrap_or_else(|| time_of(&timing));
+        plan.time = time;
         let mut steps = if wishes.rates.is_empty() {
             let mut mix = mix_of(system, wishes.faults.as_deref())?;
             mix.retain(possible);
             let interval = wishes.interval.unwrap_or(DEFAULT_INTERVAL);
             let events = system.events().iter().map(ToString::to_string).collect();
-            let options = GeneratorOptions { mix, interval, time, advance, points, kinds, events };
+            let options =
+                GeneratorOptions { mix, interval, time, timing, advance, points, kinds, events };
             generate(&node_ids, &options, seed)
         } else {
             let mut rates = rates_of(system, &wishes.rates)?;
@@ -217,34 +250,11 @@ impl Plan {
         };
         // A scenario ends with its steps; random faults, or none, go on for the time asked for.
         steps.push(Step { at: Some(time), ..Step::new(Fault::Wait, None) });
-        let mut plan = Self {
-            name: format!("{}/random", system.name()),
-            system: system.name().to_owned(),
-            scenario: None,
-            nodes,
-            seed,
-            time,
-            settle: TimeSpan::default(),
-            calm: None,
-            bin: wishes.bin.clone(),
-            defects: wishes.defects.clone(),
-            expect: Vec::new(),
-            limitations: BTreeMap::new(),
-            params: wishes.params.clone(),
-            node_params: BTreeMap::new(),
-            checks: checks_of(
-                &events_of(system, nodes, workload.as_ref()),
-                workload.as_ref(),
-                &wishes.checks,
-            )?,
-            skip: BTreeMap::new(),
-            workload,
-            steps,
-        };
+        plan.steps = steps;
         match wishes.settle {
             Some(settle) => plan.settle = settle,
             None => {
-                let (settle, calm) = settle_of(&system.timing(&plan)?);
+                let (settle, calm) = settle_of(&timing);
                 (plan.settle, plan.calm) = (settle, Some(calm));
             }
         }
@@ -322,6 +332,13 @@ pub(crate) fn settle_of(timing: &Timing) -> (TimeSpan, TimeSpan) {
     let longest = spans(3 + 20).max(timing.leader_bound_ns.saturating_add(spans(3)));
     let whole = |ns: u64| TimeSpan::millis(ns.div_ceil(1_000_000));
     (whole(longest), whole(spans(5)).max(CALM_MIN))
+}
+
+/// For how long random faults go on: what stays broken from soon after the begin on is to be broken
+/// for longer than a leader may take to come.
+fn time_of(timing: &Timing) -> TimeSpan {
+    let longest = timing.leader_bound_ns.saturating_add(timing.election_timeout_ns * 2);
+    TimeSpan::millis(longest.div_ceil(1_000_000)).max(DEFAULT_TIME)
 }
 
 /// Refuses a check that does not exist.

@@ -32,9 +32,12 @@ mod pattern;
 mod process;
 mod replay;
 mod reproduce;
+mod scene;
+mod scene_links;
 mod schedule;
 mod schedule_check;
 mod scheduler;
+mod sequence;
 pub mod shape;
 mod shrink;
 mod suggest;
@@ -65,6 +68,8 @@ pub use schedule::{Change, Schedule, Step};
 pub use schedule_check::ScheduleError;
 pub use scheduler::{Due, Missed, Resolved, Scheduler};
 pub use shape::{Cut, Shape, ShapeInfo};
-pub use shrink::{Candidate, Effort, Oracle, Proposal, Shrunk, Stopped, Trial, shrink};
+pub use shrink::{
+    Candidate, Done, Effort, Failing, Oracle, Proposal, Shrunk, Stopped, Trial, shrink,
+};
 pub use target::{Bindings, LinkTarget, Target};
 pub use time_span::{Jump, TimeSpan};
