@@ -20,7 +20,9 @@ pub(crate) use registers::Registers;
 pub(crate) use sessions::{Order, order};
 
 use crate::{
-    linearizability::{Budget, Operation, Options, PairError, Report, Verdict, Why},
+    linearizability::{
+        Budget, Operation, Options, Pace, PairError, Prefix, Report, Spent, Unknown, Verdict, Why,
+    },
     models::{FailedCas, Value},
     phrase::{counted, list},
     verdict::{Finding, Judgement},
@@ -132,7 +134,10 @@ pub(crate) fn decide(
             return Ok(judged);
         }
     };
-    let Sorted { objects, unfit, left_out } = sort(operations, told, settings);
+    let Ok(Sorted { objects, unfit, left_out }) = sort(operations, told, settings, budget) else {
+        judged.reason = Some("the time was up before any key was looked at".to_owned());
+        return Ok(judged);
+    };
     let mut reasons: Vec<String> = unfit.into_iter().collect();
     let mut observations = 0;
     let mut keys = Vec::new();
@@ -153,13 +158,10 @@ pub(crate) fn decide(
                 reasons.push(format!("{why}{key}; an order is known for the first {returns}"));
             }
             Verdict::Invalid(found) => {
-                let by_line: BTreeMap<u64, &Told> =
-                    told.iter().map(|told| (told.call.line, *told)).collect();
-                let core: Vec<&Told> = found
-                    .core
-                    .iter()
-                    .filter_map(|(place, _)| by_line.get(&checked.ops[*place].0).copied())
-                    .collect();
+                let lines: BTreeSet<u64> =
+                    found.core.iter().map(|(place, _)| checked.ops[*place].0).collect();
+                let of_core = |told: &&Told| lines.contains(&told.call.line);
+                let core: Vec<&Told> = told.iter().copied().filter(of_core).collect();
                 let key = operations.on_key(found.key);
                 let sentence = format!(
                     "{}{key} (positions are lines); an order is known for its first {}",
@@ -202,15 +204,25 @@ struct Sorted<'a> {
 /// Tells of each key what it is. A key of which no model knows anything is left out: a system's own
 /// functions do not bear on the others. One of which only a part is known cannot be judged. One that is
 /// only read is what the others are: a list that nobody has appended to yet is no register.
-fn sort<'a>(operations: &Operations, told: &'a [Told], settings: &ClientSettings) -> Sorted<'a> {
+fn sort<'a>(
+    operations: &Operations,
+    told: &'a [Told],
+    settings: &ClientSettings,
+    budget: &dyn Budget,
+) -> Result<Sorted<'a>, Spent> {
+    let mut pace = Pace::new(budget);
     let mut by_key: Vec<Vec<&Told>> = vec![Vec::new(); operations.keys()];
-    told.iter().for_each(|told| by_key[told.key as usize].push(told));
+    for told in told {
+        pace.step()?;
+        by_key[told.key as usize].push(told);
+    }
     let mut sorted = Sorted { objects: BTreeMap::new(), unfit: None, left_out: None };
     let mut others = BTreeSet::new();
     let mut count = 0;
     let mut only_read = Vec::new();
     for told in by_key {
         let Some(first) = told.first() else { continue };
+        pace.steps(told.len())?;
         if !told.iter().any(|told| told.f.is_known()) {
             count += told.len() as u64;
             others.extend(told.iter().map(|told| format!("`{}`", operations.name(told.f))));
@@ -252,7 +264,7 @@ fn sort<'a>(operations: &Operations, told: &'a [Told], settings: &ClientSettings
             if count == 1 { "is" } else { "are" }
         ));
     }
-    sorted
+    Ok(sorted)
 }
 
 /// What came of a check, before it is put into words.
@@ -264,6 +276,14 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
+    /// The time was up before the operations were in the words of a model.
+    fn out_of_time(key: u32, operations: usize) -> Self {
+        let verified = Prefix { returns: 0, next: None };
+        let verdict = Verdict::Unknown(Unknown { key, why: Why::Time, verified });
+        let report = Report { verdict, operations, keys: 1, keys_valid: 0 };
+        Self { report, ops: Vec::new(), observations: 0 }
+    }
+
     fn new<O>(report: Report, ops: &[Operation<O>], observations: usize) -> Self {
         let ops = ops.iter().map(|op| (op.call, op.ret)).collect();
         Self { report, ops, observations }

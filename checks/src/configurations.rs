@@ -66,7 +66,6 @@ struct Held {
 /// What is known of the configurations, in memory that grows with the cluster only.
 #[derive(Debug)]
 pub(crate) struct Configurations {
-    first: Voters,
     /// Somebody has told of one.
     told: bool,
     committed: Configuration,
@@ -78,14 +77,13 @@ pub(crate) struct Configurations {
 
 impl Configurations {
     pub(crate) fn new(header: &Header) -> Self {
-        let voters = Voters::of(&header.nodes, &[]);
         let committed = Configuration {
             id: EntryId::default(),
-            voters: voters.clone(),
+            voters: Voters::of(&header.nodes, &[]),
             learners: BTreeSet::new(),
         };
         let in_force = vec![committed.clone()];
-        Self { first: voters, told: false, committed, decided: 0, held: BTreeMap::new(), in_force }
+        Self { told: false, committed, decided: 0, held: BTreeMap::new(), in_force }
     }
 
     /// Takes in what a node tells; `absent` are those whom it can have heard nothing of for long.
@@ -163,9 +161,18 @@ impl Configurations {
         self.in_force.iter().any(|config| config.has(node))
     }
 
-    /// Whether the voters are still those of the first configuration.
-    pub(crate) fn is_unchanged(&self) -> bool {
-        self.in_force.iter().all(|config| config.voters == self.first)
+    /// The voters by whom a node counts, if it has told of them.
+    pub(crate) fn own(&self, node: NodeId) -> Option<&Voters> {
+        self.held.get(&node).map(|held| &held.config.voters)
+    }
+
+    /// The voters by whom a node counts; where it has told of none, those of all configurations
+    /// that may be in force.
+    pub(crate) fn counted_by(&self, node: NodeId) -> Vec<Voters> {
+        match self.own(node) {
+            Some(own) => vec![own.clone()],
+            None => self.in_force.iter().map(|config| config.voters.clone()).collect(),
+        }
     }
 
     fn start(&mut self, event: &NodeRecord, persisted: &Persisted) {
@@ -209,9 +216,6 @@ impl Configurations {
 
     fn commit(&mut self, config: Configuration) {
         self.decided = self.decided.max(config.id.index);
-        if !self.told && config.id.index == 0 {
-            self.first = config.voters.clone();
-        }
         if !self.told || config.id.index > self.committed.id.index {
             self.committed = config;
         }

@@ -34,6 +34,14 @@ impl Findings {
         self.kept.get_mut(place)
     }
 
+    /// Adds those of another, as far as there is room.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.omitted += other.omitted;
+        for finding in other.kept {
+            self.push(finding);
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }

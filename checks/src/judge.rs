@@ -10,9 +10,14 @@ use crate::{
     completeness::Completeness,
     figures::Counter,
     findings::Outcome,
+    phrase::is_of_logs,
     timeline::Timeline,
     verdict::{CheckVerdict, Judgement, NotApplied, Torn, Verdict},
 };
+
+/// The checks whose findings no line could take back that servers' logs lack. A vote in such a log is
+/// not one: the start that excuses it may be missing.
+pub(crate) const PROVEN_BY_LOGS: &[&str] = &["dual-leaders"];
 
 /// Why a history cannot be judged.
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +146,10 @@ impl Judging {
     ///
     /// That nothing has been found says little: some checks look at a history as a whole.
     pub fn has_found(&self) -> bool {
-        self.running.iter().filter_map(|run| run.check.as_ref()).any(|check| check.found())
+        let stays =
+            |run: &&Running| PROVEN_BY_LOGS.contains(&run.info.name) || !is_of_logs(&self.header);
+        let mut checks = self.running.iter().filter(stays).filter_map(|run| run.check.as_ref());
+        checks.any(|check| check.found())
     }
 
     /// The history has ended.
@@ -227,6 +235,14 @@ impl Running {
             self.check.map_or_else(Outcome::default, |it| it.finish(end.now, end.timeline));
         if let Some(error) = outcome.error.take() {
             return Err(error.into());
+        }
+        if let Some(missed) = end.completeness.missed()
+            && is_of_logs(end.header)
+            && !PROVEN_BY_LOGS.contains(&self.info.name)
+            && !outcome.findings.is_empty()
+        {
+            outcome.warnings.append(std::mem::take(&mut outcome.findings));
+            outcome.unknown = Some(missed.to_owned());
         }
         let (judgement, reason) = if needs.is_some() {
             (Judgement::Unknown, needs)

@@ -21,7 +21,7 @@ pub(crate) struct Leaders {
     established: u64,
     opened: Option<Tenure>,
     closed: Option<Tenure>,
-    /// Whether the last record changed a role, a tenure or a belief.
+    /// Whether the last record changed a role, a term, a tenure or a belief.
     changed: bool,
 }
 
@@ -39,6 +39,8 @@ pub(crate) struct Tenure {
 struct Node {
     inc: u32,
     role: Option<Role>,
+    /// The highest term of its events.
+    term: u64,
     /// Whether the envelope has shown the role of a leader in the open tenure.
     seen_leading: bool,
     tenure: Option<Tenure>,
@@ -103,7 +105,16 @@ impl Leaders {
         self.nodes.get(&node)?.known
     }
 
-    /// Whether the last record changed anybody's role, tenure or belief.
+    /// Whether the node's running incarnation believes in this leader, and is in its term, as far as
+    /// it tells of terms: one that knows it from an earlier term may never have heard of this one.
+    pub(crate) fn follows(&self, node: NodeId, leader: NodeId, term: u64) -> bool {
+        self.nodes.get(&node).is_some_and(|state| {
+            let in_term = |known: Known| known.term == 0 || known.term.max(state.term) >= term;
+            state.known.is_some_and(|known| known.leader == leader && in_term(known))
+        })
+    }
+
+    /// Whether the last record changed anybody's role, term, tenure or belief.
     pub(crate) fn changed(&self) -> bool {
         self.changed
     }
@@ -148,6 +159,10 @@ impl Leaders {
         let state = self.nodes.entry(record.node).or_default();
         if record.inc < state.inc {
             return;
+        }
+        if record.term > state.term {
+            self.changed = true;
+            state.term = record.term;
         }
         if !self.tells_roles || state.role.is_none() {
             self.changed |= state.role != Some(record.role);

@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use usurper_history::Header;
+
 /// `n1, n2 and n3`.
 pub(crate) fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
@@ -48,6 +50,13 @@ pub fn term_word(system: &str) -> &'static str {
 /// do: a process that ended may then have forgotten what it told, without a fault of its own.
 pub(crate) fn tells_before_storing(system: &str) -> bool {
     system == "etcd"
+}
+
+/// Whether a history was read from the logs of servers, of which nobody knows how fast they were set to
+/// be: what they lack may take back what is there, but for two leaders of one term.
+pub(crate) fn is_of_logs(header: &Header) -> bool {
+    let timing = &header.timing;
+    matches!(header.system.as_str(), "etcd" | "zookeeper") && timing.election_timeout_ns == 0
 }
 
 /// Whether a node that comes back takes nobody's word for who leads but that of a majority, the leader

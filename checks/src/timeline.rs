@@ -72,9 +72,12 @@ struct Process {
     ready: bool,
     /// A fault may have ended the process.
     in_doubt: bool,
-    frozen: bool,
-    /// The aspects in which it works worse than it should.
-    degraded: BTreeSet<String>,
+    /// Its end was seen.
+    ended: bool,
+    /// When it was stopped; 0 where nobody tells.
+    frozen: Option<u64>,
+    /// The aspects in which it works worse than it should, and since when.
+    degraded: BTreeMap<String, u64>,
 }
 
 /// A fault between its begin and its end.
@@ -192,7 +195,10 @@ impl Timeline {
     pub(crate) fn is_usable(&self, node: NodeId) -> bool {
         let impaired = |pending: &Pending| pending.impairs_nodes() && pending.nodes.contains(&node);
         self.nodes.get(&node).is_some_and(|process| {
-            process.ready && !process.in_doubt && !process.frozen && process.degraded.is_empty()
+            process.ready
+                && !process.in_doubt
+                && process.frozen.is_none()
+                && process.degraded.is_empty()
         }) && !self.pending.values().any(impaired)
     }
 
@@ -209,7 +215,7 @@ impl Timeline {
     pub(crate) fn is_severed(&self, one: NodeId, other: NodeId) -> bool {
         let process = self.nodes.get(&other);
         let (there, back) = (Link { from: one, to: other }, Link { from: other, to: one });
-        process.is_some_and(|it| it.frozen || !it.ready)
+        process.is_some_and(|it| it.frozen.is_some() || !it.ready)
             || self.cut.contains_key(&there)
             || self.cut.contains_key(&back)
     }
@@ -288,7 +294,7 @@ impl Timeline {
             }
             HarnessEvent::Ready { node, inc } => {
                 let process = self.nodes.entry(*node).or_default();
-                if *inc < process.inc {
+                if *inc < process.inc || *inc == process.inc && process.ended {
                     return;
                 }
                 process.inc = *inc;
@@ -300,8 +306,9 @@ impl Timeline {
                 if *inc < process.inc {
                     return;
                 }
+                process.ended = true;
                 process.ready = false;
-                process.frozen = false;
+                process.frozen = None;
             }
             _ => return,
         }
@@ -356,35 +363,38 @@ impl Timeline {
         if installed {
             self.note_repair(fault, nodes, &links);
         }
-        let aspect = fault.aspect.as_deref();
+        let (aspect, acted) = (fault.aspect.as_deref(), fault.acted);
         match fault.effect {
             Effect::Down => self.take_down(nodes, pending.as_ref(), installed),
-            Effect::Frozen => self.each(nodes, |process| process.frozen = true),
+            Effect::Frozen => self.each(nodes, |process| {
+                process.frozen = process.frozen.max(Some(acted.unwrap_or_default()));
+            }),
             Effect::Degraded if !links_named => {
                 let aspect = aspect.unwrap_or_default();
                 self.each(nodes, |process| {
-                    process.degraded.insert(aspect.to_owned());
+                    let at = process.degraded.entry(aspect.to_owned()).or_default();
+                    *at = acted.unwrap_or_default().max(*at);
                 });
             }
-            Effect::Degraded => hit(&mut self.degraded_links, &links, fault.acted),
-            Effect::Cut => hit(&mut self.cut, &links, fault.acted),
+            Effect::Degraded => hit(&mut self.degraded_links, &links, acted),
+            Effect::Cut => hit(&mut self.cut, &links, acted),
             Effect::Up if installed => self.each(nodes, |process| process.in_doubt = false),
-            Effect::Thawed if installed => self.each(nodes, |process| process.frozen = false),
+            Effect::Thawed if installed => self.each(nodes, |process| {
+                process.frozen = process.frozen.filter(|at| is_since(*at, acted));
+            }),
             Effect::Healed if installed => {
                 // A healed link is a clean link: what slowed it is gone, too.
-                heal(&mut self.cut, &links, fault.acted);
-                heal(&mut self.degraded_links, &links, fault.acted);
+                heal(&mut self.cut, &links, acted);
+                heal(&mut self.degraded_links, &links, acted);
             }
             Effect::Restored if installed => {
                 if links.is_empty() {
-                    self.each(nodes, |process| match aspect {
-                        Some(aspect) => drop(process.degraded.remove(aspect)),
-                        None => process.degraded.clear(),
+                    let of_it = |it: &str| aspect.is_none_or(|aspect| aspect == it);
+                    self.each(nodes, |process| {
+                        process.degraded.retain(|it, at| is_since(*at, acted) || !of_it(it));
                     });
                 }
-                links.iter().for_each(|link| {
-                    self.degraded_links.remove(link);
-                });
+                heal(&mut self.degraded_links, &links, acted);
             }
             Effect::Up | Effect::Thawed | Effect::Healed | Effect::Restored | Effect::None => {}
         }
@@ -410,10 +420,10 @@ impl Timeline {
                 && (pending.effect == Effect::Degraded
                     || (repair == Effect::Healed && pending.effect == Effect::Cut));
             if of_nodes {
-                pending.repaired_nodes.extend(nodes.iter().map(|node| (*node, acted)));
+                self::repair(&mut pending.repaired_nodes, nodes, acted);
             }
             if of_links {
-                pending.repaired_links.extend(links.iter().map(|link| (*link, acted)));
+                self::repair(&mut pending.repaired_links, links, acted);
             }
         }
     }
@@ -471,8 +481,22 @@ impl Timeline {
         };
         self.nodes.get(&node).is_some_and(|process| {
             let degraded = !process.degraded.is_empty() || self.pending.values().any(degrading);
-            process.ready && !process.frozen && degraded
+            process.ready && process.frozen.is_none() && degraded
         })
+    }
+}
+
+/// The nodes whose disks a record tells to have been wiped.
+pub(crate) fn wiped(record: &Record) -> &[NodeId] {
+    match &record.body {
+        Body::Fault(fault)
+            if fault.fault == "wipe"
+                && fault.phase == Phase::End
+                && fault.outcome != Some(Outcome::Skipped) =>
+        {
+            &fault.nodes
+        }
+        _ => &[],
     }
 }
 
@@ -486,8 +510,20 @@ fn hit(done: &mut BTreeMap<Link, u64>, links: &[Link], acted: Option<u64>) {
 
 /// Takes it away, but where it was done after the heal.
 fn heal(done: &mut BTreeMap<Link, u64>, links: &[Link], acted: Option<u64>) {
-    let since = |at: u64| acted.is_some_and(|healed| at > healed);
-    done.retain(|link, at| since(*at) || !links.contains(link));
+    done.retain(|link, at| is_since(*at, acted) || !links.contains(link));
+}
+
+/// Whether something was done after a repair, of which nobody may tell when it was.
+fn is_since(at: u64, repaired: Option<u64>) -> bool {
+    repaired.is_some_and(|repaired| at > repaired)
+}
+
+/// Notes a repair, unless a later one is known.
+fn repair<K: Ord + Copy>(repaired: &mut BTreeMap<K, u64>, of: &[K], acted: u64) {
+    for it in of {
+        let at = repaired.entry(*it).or_default();
+        *at = acted.max(*at);
+    }
 }
 
 impl Pending {

@@ -10,7 +10,7 @@ use super::{
     operations::{Function, Told},
 };
 use crate::{
-    linearizability::{Budget, Model, Operation, check},
+    linearizability::{Budget, Model, Operation, Pace, check},
     models::{
         Counter, CounterOp, List, ListOp, Lock, LockOp, Queue, QueueOp, Register, RegisterOp, Set,
         SetOp, Text, TextOp, Value,
@@ -52,10 +52,12 @@ const PAIR: &str = "a list of two values";
 const LIST: &str = "a list";
 const TOKEN: &str = "a token, which is an integer from 0";
 
-/// Which functions are used, and whether a `read` answered a list.
+/// Which functions are used, whether a `read` answered a list, and whether something was added that
+/// nobody can count.
 struct Used {
     functions: BTreeSet<Function>,
     reads_lists: bool,
+    adds_elements: bool,
 }
 
 impl Object {
@@ -69,10 +71,13 @@ impl Object {
         told: impl IntoIterator<Item = &'a Told>,
         given: Option<Self>,
     ) -> Result<Self, (Self, Function)> {
-        let mut used = Used { functions: BTreeSet::new(), reads_lists: false };
+        let mut used =
+            Used { functions: BTreeSet::new(), reads_lists: false, adds_elements: false };
         for told in told {
             used.functions.insert(told.f);
             used.reads_lists |= told.f == Function::Read && told.answered.is_array();
+            used.adds_elements |=
+                told.f == Function::Add && !(told.asked.is_i64() || told.asked.is_null());
         }
         let has = |f: Function| used.functions.contains(&f);
         let object = if let Some(given) = given {
@@ -85,7 +90,9 @@ impl Object {
             Self::Queue
         } else if has(Function::Acquire) || has(Function::Release) {
             Self::Lock
-        } else if has(Function::Remove) || has(Function::Add) && used.reads_lists {
+        } else if has(Function::Remove)
+            || has(Function::Add) && (used.reads_lists || used.adds_elements)
+        {
             Self::Set
         } else if has(Function::Add) {
             Self::Counter
@@ -158,7 +165,13 @@ fn run<M: Model>(
 ) -> Result<Checked, ClientError> {
     let mut ops = Vec::with_capacity(told.len());
     let mut observations = 0;
+    // Values are copied, and some are long.
+    let mut pace = Pace::new(budget);
     for told in told {
+        let words = [&told.asked, &told.answered].map(|it| it.as_array().map_or(1, Vec::len));
+        if pace.steps(words[0] + words[1]).is_err() {
+            return Ok(Checked::out_of_time(told.key, ops.len()));
+        }
         let (op, ret) = match put(told)? {
             Put::Nothing => continue,
             Put::Pending(op) => (op, None),

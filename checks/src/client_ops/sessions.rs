@@ -117,9 +117,16 @@ fn sessions<'a>(registers: &Registers<'a>) -> BTreeMap<Session, Vec<Met<'a>>> {
     for met in all {
         sessions.entry(session(met.told)).or_default().push(met);
     }
-    // A session that has several operations open at once promises no order among them.
-    sessions
-        .retain(|_, met| met.windows(2).all(|pair| pair[0].told.ret() < pair[1].told.call.line));
+    // Operations that a session has open at once have no order; as many as can be do have one.
+    for met in sessions.values_mut() {
+        met.sort_by_key(|met| met.told.ret());
+        let mut last = 0;
+        met.retain(|met| {
+            let follows = met.told.call.line > last;
+            last = if follows { met.told.ret() } else { last };
+            follows
+        });
+    }
     sessions
 }
 

@@ -14,8 +14,8 @@ type Line = (u32, OpType, &'static str, Json);
 
 use OpType::{Fail, Info, Invoke, Ok as Done};
 
-fn judge(lines: &[Line], settings: &ClientSettings) -> Result<ClientJudgement, ClientError> {
-    let record = |(process, op_type, f, value): &Line| OpRecord {
+fn of_line((process, op_type, f, value): &Line) -> OpRecord {
+    OpRecord {
         process: *process,
         op_type: *op_type,
         f: (*f).to_owned(),
@@ -25,8 +25,11 @@ fn judge(lines: &[Line], settings: &ClientSettings) -> Result<ClientJudgement, C
         session: None,
         serial: None,
         error: None,
-    };
-    let records: Vec<OpRecord> = lines.iter().map(record).collect();
+    }
+}
+
+fn judge(lines: &[Line], settings: &ClientSettings) -> Result<ClientJudgement, ClientError> {
+    let records: Vec<OpRecord> = lines.iter().map(of_line).collect();
     let records: Vec<ClientRecord<'_>> =
         (2..).zip(&records).map(|(line, op)| ClientRecord { line, t: line * 1_000, op }).collect();
     linearizable(&records, settings, &Unlimited)
@@ -171,4 +174,53 @@ fn records_that_no_client_can_have_made_are_named() {
     let cas = [(0, Invoke, "cas", json!(1)), (0, Done, "cas", json!(1))];
     let error = judge(&cas, &ClientSettings::default()).unwrap_err().to_string();
     assert_eq!(error, "line 3: value `1`, expected a list of two values");
+}
+
+#[test]
+fn elements_that_nobody_can_count_are_of_a_set_although_it_was_never_read() {
+    let lines = [
+        (0, Invoke, "add", json!("a")),
+        (0, Done, "add", json!("a")),
+        (1, Invoke, "read", Json::Null),
+        (1, Info, "read", Json::Null),
+    ];
+    let judged = judge(&lines, &ClientSettings::default()).unwrap();
+    assert_eq!((judged.judgement, judged.objects[0].object), (Judgement::Unknown, Object::Set));
+}
+
+#[test]
+fn a_string_is_not_taken_for_what_it_looks_like() {
+    let read = |wrote: Json, read: Json| {
+        judgement(&[
+            (0, Invoke, "write", wrote.clone()),
+            (0, Done, "write", wrote),
+            (1, Invoke, "read", Json::Null),
+            (1, Done, "read", read),
+        ])
+    };
+    assert_eq!(read(json!("\u{0}true"), json!(true)), Judgement::Invalid);
+    assert_eq!(read(json!("\u{0}true"), json!("\u{0}true")), Judgement::Valid);
+    assert_eq!(read(json!(true), json!(true)), Judgement::Valid);
+    assert_eq!(read(json!("1"), json!(1)), Judgement::Invalid);
+}
+
+#[test]
+fn a_deadline_before_anything_was_decided_leaves_it_open() {
+    let write = |at: i64, op_type| (0, op_type, "write", json!(at));
+    let lines: Vec<Line> =
+        (0..20_000).flat_map(|at| [write(at, Invoke), write(at, Done)]).collect();
+    let reason = |looks_max: u32| {
+        let looks = std::sync::atomic::AtomicU32::new(0);
+        let budget = || looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= looks_max;
+        let records: Vec<OpRecord> = lines.iter().map(of_line).collect();
+        let records: Vec<ClientRecord<'_>> =
+            (2..).zip(&records).map(|(line, op)| ClientRecord { line, t: line, op }).collect();
+        let judged = linearizable(&records, &ClientSettings::default(), &budget).unwrap();
+        assert_eq!(judged.judgement, Judgement::Unknown);
+        (judged.reason.unwrap(), looks.into_inner())
+    };
+    let early = "the time was up before any key was looked at".to_owned();
+    assert_eq!(reason(0), (early, 1));
+    let later = "the time was up on key `x`; an order is known for the first 0 returns".to_owned();
+    assert_eq!(reason(12), (later, 13));
 }

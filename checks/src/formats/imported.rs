@@ -17,15 +17,14 @@ use super::{
 };
 use crate::{
     check::{CHECKS, Means},
-    judge::{JudgeError, judge_records},
-    phrase::duration,
+    judge::{JudgeError, PROVEN_BY_LOGS, judge_records},
+    phrase::{duration, is_of_logs},
     verdict::{CheckVerdict, Finding, Import, Judgement, NotApplied, Suspicion, Verdict},
 };
 
 /// The checks whose findings are proven by the lines that are there, so that no line that is not
-/// could take them back. A vote in a server's log is not one: the start that excuses it may be missing.
+/// could take them back.
 const PROVEN_BY_PRESENCE: &[&str] = &["dual-leaders", "double-vote"];
-const PROVEN_IN_THE_FIELD: &[&str] = &["dual-leaders"];
 /// The checks that servers' logs can decide.
 const OF_ETCD: &[&str] = &["double-vote", "dual-leaders", "term-rollback"];
 const OF_ZOOKEEPER: &[&str] = &["dual-leaders", "term-rollback"];
@@ -367,8 +366,7 @@ impl Imported {
     fn doubt(&self, verdict: &mut Verdict) {
         let doubts = self.lacks();
         let incomplete = self.skipped.count > 0 || self.has_gaps;
-        let field = self.format.is_of_many_files();
-        let proven = if field { PROVEN_IN_THE_FIELD } else { PROVEN_BY_PRESENCE };
+        let proven = if is_of_logs(&self.header) { PROVEN_BY_LOGS } else { PROVEN_BY_PRESENCE };
         for check in &mut verdict.checks {
             let taken_back = incomplete && !proven.contains(&check.check.as_str());
             if check.judgement == Judgement::Invalid && taken_back {

@@ -238,14 +238,14 @@ fn one<M: Model>(
     if means.budget.is_spent() {
         return Done::Unknown(untouched(key));
     }
+    let begin = || beginning(model, ops, key, places, means);
     let classified = of_one_key(ops, places, &mut Pace::new(means.budget));
-    let Ok((classes, timed)) = classified else { return Done::Unknown(untouched(key)) };
-    let Ok(mut decider) = Decider::new(model, &classes, means) else {
-        return Done::Unknown(untouched(key));
-    };
+    let Ok((classes, timed)) = classified else { return begin() };
+    let Ok(mut decider) = Decider::new(model, &classes, means) else { return begin() };
     let whole = |place: usize| places[place] as usize;
     match decider.decide(&timed) {
         Decision::Valid => Done::Valid,
+        Decision::Unknown { why: Why::Time, reached: None } => begin(),
         Decision::Unknown { why, reached } => Done::Unknown(Unknown {
             key,
             why,
@@ -293,6 +293,51 @@ fn of_one_key<O: Clone + Eq + std::hash::Hash>(
         timed.push(Timed { class, call, ret: ret.unwrap_or(NEVER) });
     }
     Ok((classes, timed))
+}
+
+/// With so many first operations of a key it is tried, once the time is up, to say something about it.
+const BEGINNINGS: [usize; 3] = [4096, 512, 64];
+/// And it is given up after so many looks at the budget, about a millisecond apart at most.
+const BEGINNING_LOOKS: usize = 8;
+
+/// How far a key is known to be right for whose whole there was no time: the few milliseconds that
+/// this takes are within what a deadline may be overshot by.
+fn beginning<M: Model>(
+    model: &M,
+    ops: &[Operation<M::Op>],
+    key: u32,
+    places: &[u32],
+    means: Means<'_>,
+) -> Done {
+    let ret = |place: &u32| ops[*place as usize].ret;
+    for size in BEGINNINGS {
+        let (first, rest) = places.split_at(size.min(places.len()));
+        // What is called later comes after all that has returned before.
+        let end = rest.iter().map(|place| ops[*place as usize].call).min().unwrap_or(NEVER);
+        let looks = AtomicUsize::new(0);
+        let budget = || looks.fetch_add(1, Ordering::Relaxed) >= BEGINNING_LOOKS;
+        let Ok((classes, mut timed)) = of_one_key(ops, first, &mut Pace::new(&budget)) else {
+            continue;
+        };
+        timed.iter_mut().filter(|op| op.ret >= end).for_each(|op| op.ret = NEVER);
+        let Ok(mut decider) = Decider::new(model, &classes, Means { budget: &budget, ..means })
+        else {
+            continue;
+        };
+        let end = match decider.decide(&timed) {
+            Decision::Valid if rest.is_empty() => return Done::Valid,
+            Decision::Valid => end,
+            Decision::Unknown { reached: Some(place), .. } => timed[place].ret,
+            Decision::Unknown { .. } | Decision::Invalid { .. } => continue,
+        };
+        let is_before = |place: &&u32| ret(place).is_some_and(|ret| ret < end);
+        let returns = places.iter().filter(is_before).count();
+        let others = places.iter().filter(|place| ret(place).is_some() && !is_before(place));
+        let next = others.min_by_key(|place| ret(place)).map(|place| *place as usize);
+        let verified = Prefix { returns, next };
+        return Done::Unknown(Unknown { key, why: Why::Time, verified });
+    }
+    Done::Unknown(untouched(key))
 }
 
 /// A key for which there was no time.

@@ -29,7 +29,8 @@ impl From<&serde_json::Value> for Value {
     fn from(value: &serde_json::Value) -> Self {
         match value {
             serde_json::Value::Null => Self::Nil,
-            serde_json::Value::String(text) => Self::text(text),
+            // One that looks like something else as JSON is taken as JSON itself.
+            serde_json::Value::String(text) if !text.starts_with('\0') => Self::text(text),
             other => match other.as_i64() {
                 Some(int) => Self::Int(int),
                 // Not a string in JSON, so it never equals one that looks like it.

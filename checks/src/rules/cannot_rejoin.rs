@@ -1,7 +1,8 @@
 //! `cannot-rejoin` (L3): a node that can reach the leader follows it within the bound.
 //!
 //! Rule: while an established leader works with a connected majority, a node of that majority does not
-//! go without knowing it as its leader for longer than `bound-ns`, in one topology without a change.
+//! go without knowing it as its leader, in its term, for longer than `bound-ns`, in one topology without a
+//! change.
 //! Restarted, healed or late: what a node was before does not matter.
 //!
 //! Where a node joins by the word of a majority (`fle`, ZooKeeper), it is judged only while it reaches a
@@ -119,8 +120,8 @@ impl CannotRejoin {
         let leader = timeline.leader()?;
         let term = timeline.leaders.tenure(leader)?.term;
         let meshed = timeline.connected_majority().contains(&node);
-        let knows = timeline.leaders.known(node).is_some_and(|known| known.leader == leader);
-        let lacks = meshed && node != leader && !knows && timeline.is_connected(node, leader);
+        let follows = timeline.leaders.follows(node, leader, term);
+        let lacks = meshed && node != leader && !follows && timeline.is_connected(node, leader);
         (lacks && self.can_be_told(node, timeline)).then_some((leader, term))
     }
 

@@ -15,9 +15,16 @@
 //! two are equal, accepts another leader of that term). So all that
 //! are counted lie outside `Q`, and what is outside a quorum is no majority. That holds for any time
 //! after `t`, therefore the count needs no window, and a minority that was paused or cut off may go
-//! on accepting its old leader for as long as it likes. Who votes must be fixed: those of the first
-//! configuration that is told count (the header's nodes, if none is), and from the first
-//! change of the voters on, S2 is not judged and the verdict says so.
+//! on accepting its old leader for as long as it likes.
+//!
+//! Who votes may change. `Q` is a quorum of the configuration by which the leader of `e2` counted
+//! when it was established: that of its own log, else all that may be in force (see
+//! [`crate::configurations`]), so what is counted may be no quorum of that one. Nor may it be one of the
+//! configuration in the log of `L`. For let `e` be the lowest term above `e1` in which a leader was
+//! established: between `e1` and `e` only `L` can have changed the voters, and it can be ahead of the
+//! leader of `e` by one change that is not committed, at most; one change leaves quorums that meet (Ongaro
+//! 2014, §4.1). And who is elected in `e2` by voters that are further away has got them from a leader
+//! of `e` or later, so that `e` was established before `t`.
 //!
 //! Two live nodes that hold established tenures at once are only a warning: a deposed leader keeps
 //! its role until it hears.
@@ -31,6 +38,7 @@ use usurper_history::{Body, Event, Header, NodeId, NodeRecord, Record};
 
 use crate::{
     check::{Check, CheckInfo, Options},
+    configurations::Voters,
     findings::{Findings, Outcome, lines, nodes},
     phrase::{duration, has_ballots, list, term_word},
     timeline::{Mark, Timeline},
@@ -59,15 +67,15 @@ struct DualLeaders {
     established: BTreeMap<(u64, Option<NodeId>), Established>,
     followings: BTreeMap<(u64, NodeId), Following>,
     overlaps: BTreeMap<(NodeId, NodeId), Overlap>,
-    /// Where the membership changed.
-    membership: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Established {
     leader: NodeId,
     term: u64,
     mark: Mark,
+    /// It has a quorum of each of these.
+    voters: Vec<Voters>,
 }
 
 /// Who follows one old leader after a later one was established.
@@ -98,7 +106,6 @@ fn make(header: &Header, _options: &Options) -> Box<dyn Check> {
         established: BTreeMap::new(),
         followings: BTreeMap::new(),
         overlaps: BTreeMap::new(),
-        membership: None,
     })
 }
 
@@ -107,16 +114,13 @@ impl Check for DualLeaders {
         let now = Mark { t: record.t, line };
         self.overlap(now, timeline);
         let Body::Node(node) = &record.body else { return };
-        if self.membership.is_none() && !timeline.configurations.is_unchanged() {
-            self.membership = Some(line);
-        }
         match &node.event {
             Event::LeaderElected { in_term, established: true, .. } => {
-                self.one_leader_per_term(now, node, *in_term);
+                self.one_leader_per_term(now, node, *in_term, timeline);
             }
             Event::Heartbeat { dir, peer: _, msg_term, leader, .. } => {
                 let follows = dir == "accepted" || dir == "sent" && node.node == *leader;
-                if follows && self.membership.is_none() {
+                if follows {
                     self.follow(now, node.node, *leader, *msg_term, timeline);
                 }
             }
@@ -132,26 +136,25 @@ impl Check for DualLeaders {
         for (pair, overlap) in std::mem::take(&mut self.overlaps) {
             self.warn(pair, &overlap, timeline.last());
         }
-        let note = if !self.tells_heartbeats {
-            Some("judged by elections only: this system tells of no heartbeats".to_owned())
-        } else {
-            let judged = |line| {
-                format!("heartbeats were judged up to line {line}, where the membership changes")
-            };
-            self.membership.map(judged)
-        };
+        let note = (!self.tells_heartbeats)
+            .then(|| "judged by elections only: this system tells of no heartbeats".to_owned());
         Outcome { findings: self.findings, warnings: self.warnings, note, ..Outcome::default() }
     }
 }
 
 impl DualLeaders {
-    fn one_leader_per_term(&mut self, now: Mark, node: &NodeRecord, term: u64) {
+    fn one_leader_per_term(
+        &mut self,
+        now: Mark,
+        node: &NodeRecord,
+        term: u64,
+        timeline: &Timeline,
+    ) {
         let leader = node.node;
         let proposer = self.ballots.then_some(leader);
-        let first = *self.established.entry((term, proposer)).or_insert(Established {
-            leader,
-            term,
-            mark: now,
+        let first = self.established.entry((term, proposer)).or_insert_with(|| {
+            let voters = timeline.configurations.counted_by(leader);
+            Established { leader, term, mark: now, voters }
         });
         if first.leader == leader {
             return;
@@ -176,11 +179,12 @@ impl DualLeaders {
         if !self.followings.contains_key(&(term, leader)) {
             // The first that was established: it leaves the least time to the old leader.
             let from = if self.ballots { term.saturating_add(1) } else { term };
-            let newer = self.established.range((from, None)..).map(|(_, it)| *it);
+            let newer = self.established.range((from, None)..).map(|(_, it)| it);
             let Some(newer) = newer.filter(|it| it.leader != leader).min_by_key(|it| it.mark.line)
             else {
                 return;
             };
+            let newer = newer.clone();
             let following =
                 Following { newer, followers: BTreeMap::new(), found: None, done: false };
             self.followings.insert((term, leader), following);
@@ -202,11 +206,14 @@ impl DualLeaders {
             following.followers.entry(leader).or_insert(tenure.since);
         }
         let followers = following.followers.keys().copied().collect();
-        if !timeline.configurations.is_quorum(&followers) {
+        let newer = &following.newer;
+        let own = timeline.configurations.own(leader);
+        if !newer.voters.iter().all(|voters| voters.is_quorum(&followers))
+            && !own.is_some_and(|voters| voters.is_quorum(&followers))
+        {
             return;
         }
         following.done = true;
-        let newer = following.newer;
         let others = following.followers.keys().filter(|it| **it != leader);
         let (word, new, newest) = (self.word, newer.leader, newer.term);
         let followers = list(others);

@@ -130,10 +130,12 @@ fn make(header: &Header, options: &Options) -> Box<dyn Check> {
 
 impl Check for ElectionLoop {
     fn advance(&mut self, now: u64, timeline: &Timeline) {
-        if timeline.is_disturbance_pending()
-            || !timeline.is_judged()
-            || timeline.connected_majority().is_empty()
-        {
+        if timeline.is_disturbance_pending() || !timeline.is_judged() {
+            return;
+        }
+        if timeline.connected_majority().is_empty() {
+            // A change of voters can take the majority away without any fault.
+            self.unrest_since(Mark { t: now.max(self.restless.t), line: timeline.last().line });
             return;
         }
         let reign = timeline.leader().and_then(|node| timeline.leaders.tenure(node));
@@ -272,6 +274,11 @@ impl ElectionLoop {
     /// What ran until now has come to its end.
     fn settle(&mut self, now: Mark) {
         self.close(now);
+        self.unrest_since(now);
+    }
+
+    fn unrest_since(&mut self, since: Mark) {
+        self.restless = since;
         self.starts = 0;
         self.start_lines.clear();
     }

@@ -98,7 +98,9 @@ impl<'a> Key<'a> {
     fn judge(&self, operations: &Operations, findings: &mut Findings) -> bool {
         let fits = |fs: &[Function]| self.told.iter().all(|told| fs.contains(&told.f));
         let of_elements = |it: &&Told| {
-            matches!(it.f, Function::Append | Function::Remove) || it.answered.is_array()
+            matches!(it.f, Function::Append | Function::Remove)
+                || it.answered.is_array()
+                || it.f == Function::Add && !it.asked.is_i64()
         };
         let has_elements = self.told.iter().any(of_elements);
         if fits(&[Function::Read, Function::Write, Function::Cas]) {

@@ -138,7 +138,11 @@ impl Check for PersistBeforeAck {
                 self.found_less(now, event, timeline);
             }
             Event::Persist { ok: true, .. } => node.persist(now, &event.event),
-            Event::Truncate { first, .. } => node.truncate(*first),
+            Event::Truncate { first, .. } => {
+                let log = timeline.logs.node(name).map(|node| &node.memory);
+                let below = log.and_then(|log| log.id_at(first.index.saturating_sub(1)));
+                node.truncate(*first, below);
+            }
             Event::Ack { to, kind, in_term, id, durable_up_to } => {
                 self.ack(now, event, (kind, *to, *in_term), (*id, *durable_up_to), timeline);
             }
@@ -313,8 +317,12 @@ impl Node {
         }
     }
 
-    fn truncate(&mut self, first: EntryId) {
-        self.acked = self.acked.filter(|(acked, _)| acked.index < first.index);
+    /// From `first` on; what comes before it is `left`, as far as that is known.
+    fn truncate(&mut self, first: EntryId, left: Option<EntryId>) {
+        // Who acknowledged an entry acknowledged those before it, too.
+        self.acked = self.acked.and_then(|(acked, mark)| {
+            if acked.index < first.index { Some((acked, mark)) } else { Some((left?, mark)) }
+        });
         let below = EntryId { term: first.term, index: first.index.saturating_sub(1) };
         self.synced = self.synced.map(|synced| synced.min(below));
     }

@@ -4,8 +4,8 @@
 //!
 //! 1. its term is not below the highest term that the acceptor had: in the envelope of its events,
 //!    in a heartbeat that it accepted or in its `leader-known`, all within one incarnation, and over
-//!    all incarnations what it persisted (`persist` of `hard-state`, `current-epoch`, `term` or
-//!    `promise`, and what `node-start` says it found);
+//!    all incarnations what it persisted (`persist` of `hard-state`, `current-epoch`, `term`, `vote`
+//!    or `promise`, and what `node-start` says it found), until a fault wipes its disk;
 //! 2. its sender is the leader that it names;
 //! 3. that leader is the one that the acceptor knows for this term, the one from whom it accepted
 //!    heartbeats of this term before, and the one that was established in this term, as far as any
@@ -29,7 +29,7 @@ use crate::{
     check::{Check, CheckInfo, Options},
     findings::{Findings, Outcome, lines, nodes},
     phrase::{counted, has_ballots, term_word},
-    timeline::{Mark, Timeline},
+    timeline::{Mark, Timeline, wiped},
     verdict::Finding,
 };
 
@@ -93,6 +93,11 @@ fn make(header: &Header, _options: &Options) -> Box<dyn Check> {
 
 impl Check for StaleLeaderHeartbeat {
     fn observe(&mut self, line: u64, record: &Record, timeline: &Timeline) {
+        for node in wiped(record) {
+            if let Some(acceptor) = self.acceptors.get_mut(node) {
+                acceptor.durable = Floor::default();
+            }
+        }
         let Body::Node(node) = &record.body else { return };
         let now = Mark { t: record.t, line };
         let acceptor = self.acceptors.entry(node.node).or_default();
@@ -111,7 +116,10 @@ impl Check for StaleLeaderHeartbeat {
                 terms.into_iter().flatten().for_each(|term| acceptor.durable.raise(term, now));
             }
             Event::Persist { what, value: Some(term), ok: true, .. }
-                if matches!(what.as_str(), "hard-state" | "current-epoch" | "promise") =>
+                if matches!(
+                    what.as_str(),
+                    "hard-state" | "current-epoch" | "term" | "vote" | "promise"
+                ) =>
             {
                 acceptor.durable.raise(*term, now);
             }

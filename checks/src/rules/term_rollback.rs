@@ -15,13 +15,13 @@
 
 use std::collections::BTreeMap;
 
-use usurper_history::{Body, Event, Header, NodeId, Outcome::Skipped, Phase, Record};
+use usurper_history::{Body, Event, Header, NodeId, Record};
 
 use crate::{
     check::{Check, CheckInfo, Options},
     findings::{Findings, Outcome, lines},
     phrase::tells_before_storing,
-    timeline::{Mark, Timeline},
+    timeline::{Mark, Timeline, wiped},
     verdict::Finding,
 };
 
@@ -59,13 +59,10 @@ fn make(header: &Header, _options: &Options) -> Box<dyn Check> {
 
 impl Check for TermRollback {
     fn observe(&mut self, line: u64, record: &Record, _timeline: &Timeline) {
-        if let Body::Fault(fault) = &record.body
-            && fault.fault == "wipe"
-            && fault.phase == Phase::End
-            && fault.outcome != Some(Skipped)
-        {
-            // Whose disk was taken away has not forgotten anything by itself.
-            self.highest.retain(|(node, _), _| !fault.nodes.contains(node));
+        // Whose disk was taken away has not forgotten anything by itself.
+        let wiped = wiped(record);
+        if !wiped.is_empty() {
+            self.highest.retain(|(node, _), _| !wiped.contains(node));
         }
         let Body::Node(event) = &record.body else { return };
         let (now, node) = (Mark { t: record.t, line }, event.node);
@@ -118,7 +115,7 @@ impl Check for TermRollback {
 
 fn kind(name: &str) -> Option<&'static str> {
     match name {
-        "term" | "hard-state" => Some(TERM),
+        "term" | "hard-state" | "vote" => Some(TERM),
         "accepted-epoch" => Some(ACCEPTED),
         "current-epoch" => Some(CURRENT),
         _ => None,

@@ -67,8 +67,8 @@ struct WriteOutage {
     unanswered: Option<(Mark, Mark)>,
     /// The last acknowledgement, or change of what could stand in the way.
     since: Mark,
-    /// Who could have answered, once that took too long.
-    overdue: Option<Vec<NodeId>>,
+    /// Since when who could have answered, once that took too long.
+    overdue: Option<(Mark, Vec<NodeId>)>,
     acknowledged: u64,
     asked: u64,
 }
@@ -112,7 +112,7 @@ impl Check for WriteOutage {
             && now - first.t > self.bound_ns
             && (open.is_some() || self.unanswered.is_some_and(asked_lately))
         {
-            self.overdue = Some(majority.iter().copied().collect());
+            self.overdue = Some((first, majority.iter().copied().collect()));
         }
     }
 
@@ -121,7 +121,7 @@ impl Check for WriteOutage {
         let changed = timeline.topology_changed();
         let stands = timeline.is_judged() && !self.majority(timeline).is_empty();
         if !stands || changed.line > self.since.line {
-            self.begin_anew(now, timeline);
+            self.begin_anew(now);
         }
         let Body::Op(op) = &record.body else { return };
         if !client_ops::changes(&op.f) {
@@ -142,7 +142,7 @@ impl Check for WriteOutage {
 
     fn finish(mut self: Box<Self>, now: u64, timeline: &Timeline) -> Outcome {
         self.advance(now, timeline);
-        self.begin_anew(timeline.last(), timeline);
+        self.begin_anew(timeline.last());
         let unknown = if self.asked == 0 {
             Some("needs: operations (no client wrote anything)".to_owned())
         } else if self.acknowledged == 0 {
@@ -160,7 +160,7 @@ impl WriteOutage {
         let answered = op.op_type == OpType::Ok || op.op_type == OpType::Fail && op.error.is_none();
         if answered {
             self.acknowledged += u64::from(op.op_type == OpType::Ok);
-            self.begin_anew(now, timeline);
+            self.begin_anew(now);
             return;
         }
         let by_leader = ask.server.is_some() && ask.server == timeline.leader();
@@ -194,10 +194,8 @@ impl WriteOutage {
     }
 
     /// Reports a wait that was too long, and starts the clock anew.
-    fn begin_anew(&mut self, now: Mark, timeline: &Timeline) {
-        if let Some(nodes) = self.overdue.take()
-            && let Some(first) = self.waiting(timeline)
-        {
+    fn begin_anew(&mut self, now: Mark) {
+        if let Some((first, nodes)) = self.overdue.take() {
             let lasted = now.t.saturating_sub(first.t);
             self.findings.push(Finding {
                 sentence: format!(

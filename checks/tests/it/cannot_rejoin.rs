@@ -113,3 +113,30 @@ fn a_node_that_was_removed_is_not_judged() {
         &rejected("7.5"),
     );
 }
+
+#[test]
+fn one_that_knows_the_leader_from_an_earlier_term_does_not_follow_it() {
+    let led_again = |more: &str| {
+        format!(
+            "0 boot
+             100 n3 elected 1
+             110 n1 knows n3 1
+             110 n2 knows n3 1
+             1000 n3 role follower
+             1100 n1 elected 2
+             1200 n1 role follower
+             1300 n3 elected 3
+             1310 n1 knows n3 3
+             {more}
+             9000 phase stop"
+        )
+    };
+    let expected = "invalid
+         - n2 did not come to follow n3 for 7.7 s although it could reach it (at most 5 s are allowed)";
+    check_raft("cannot-rejoin", &led_again(""), expected);
+    check_raft("cannot-rejoin", &led_again("1320 n2 knows n3 3"), "valid");
+    // Its belief has not changed, and so it need not tell of it again.
+    check_raft("cannot-rejoin", &led_again("1320 n2 term 3"), "valid");
+    // Some logs tell whom a node follows, and not in which term.
+    check_raft("cannot-rejoin", &led_again("1320 n2 knows n3 0"), "valid");
+}

@@ -192,7 +192,7 @@ fn an_overlap_of_roles_is_a_warning_only() {
 }
 
 #[test]
-fn a_changed_membership_ends_the_rule_on_heartbeats_and_the_verdict_says_so() {
+fn a_leader_without_a_quorum_of_the_configuration_in_force_is_rejected() {
     check(
         "dual-leaders",
         "0 boot
@@ -202,7 +202,8 @@ fn a_changed_membership_ends_the_rule_on_heartbeats_and_the_verdict_says_so() {
          940 n2 accepted n1 1
          999 n1 role follower
          999 phase end",
-        "valid (heartbeats were judged up to line 13, where the membership changes)
+        "invalid
+         - n1 went on leading epoch 1, followed by n2, after n3 had been established as leader of epoch 2: each had a quorum
          ~ n1 (epoch 1) and n3 (epoch 2) both held the role of leader for 199 ms; legal as long as the older one achieves nothing",
     );
 }
@@ -266,4 +267,58 @@ fn without_role_changes_the_envelope_tells_who_leads() {
         "valid
          ~ n1 (epoch 1) and n3 (epoch 2) both held the role of leader for 100 ms; legal as long as the older one achieves nothing",
     );
+}
+
+/// n1 led by three voters and goes on after n3 was elected by others.
+#[track_caller]
+fn reconfigured(old: &str, new: &str, accepting: &[&str], expected: &str) {
+    let accepts: String =
+        accepting.iter().map(|node| format!("910 {node} accepted n1 1\n")).collect();
+    let text = format!(
+        "0 boot
+         100 n1 elected 1
+         110 n1 config append 1.1 n1 n2 n3
+         120 n1 config append 1.2 {old}
+         130 n3 config append 1.2 {new}
+         700 n1 role follower
+         800 n3 elected 2
+         900 n1 sent n1 1
+         {accepts}
+         999 phase end"
+    );
+    check_transcript("dual-leaders", Transcript::of("raft", 5, &text), expected);
+}
+
+#[test]
+fn after_a_change_of_the_voters_the_configurations_of_both_leaders_count() {
+    let five = "n1 n2 n3 n4 n5";
+    let wrong = |followers: &str| {
+        format!(
+            "invalid
+             - n1 went on leading term 1, followed by {followers}, after n3 had been established as \
+             leader of term 2: each had a quorum"
+        )
+    };
+    // Two of five are none, and three are.
+    reconfigured(five, five, &["n2"], "valid");
+    reconfigured(five, five, &["n2", "n4"], &wrong("n2 and n4"));
+    // The old leader takes two of three for a quorum, because two changes were made at once.
+    reconfigured("n1 n2 n3", five, &["n2"], &wrong("n2"));
+    reconfigured("n1 n2 n3", five, &[], "valid");
+    // Two who were removed and have not heard of it.
+    reconfigured(five, "n3 n4 n5", &["n2"], "valid");
+    reconfigured(five, "n3 n4 n5", &["n4", "n5"], &wrong("n4 and n5"));
+    // Learners do not count.
+    reconfigured("n1 n3 n4 learn n2 n5", "n1 n3 n4 learn n2 n5", &["n2", "n5"], "valid");
+}
+
+#[test]
+fn of_a_joint_configuration_both_majorities_count() {
+    let joint = "n1 n4 n5 out n1 n2 n3";
+    let wrong = "invalid
+        - n1 went on leading term 1, followed by n2 and n4, after n3 had been established as leader of \
+        term 2: each had a quorum";
+    reconfigured(joint, joint, &["n2", "n4"], wrong);
+    reconfigured(joint, joint, &["n2"], "valid");
+    reconfigured(joint, joint, &["n4", "n5"], "valid");
 }

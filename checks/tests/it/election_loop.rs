@@ -227,3 +227,35 @@ fn the_first_leader_after_a_disturbance_is_free() {
          - n3 was elected 5 times in 3.2 s (epochs 3 to 7) although n2 and n3 were up and connected all the time",
     );
 }
+
+#[test]
+fn a_majority_that_a_change_of_voters_takes_away_is_no_loop() {
+    let text = |voters: &str| {
+        Transcript::of(
+            "raft",
+            5,
+            &format!(
+                "0 boot
+                 100 n1 elected 1
+                 110 n1 config commit 1.1 n1 n2 n3
+                 1000 exit n4 ok
+                 1000 exit n5 ok
+                 4000 n1 role follower
+                 4001 n2 config append 1.2 {voters}
+                 6000 n2 role candidate
+                 7000 n2 role candidate
+                 30000 n2 config revert 1.1 n1 n2 n3
+                 30100 n2 role candidate
+                 30200 phase stop"
+            ),
+        )
+    };
+    check_transcript("election-loop", text("n1 n4 n5"), "valid");
+    check_transcript(
+        "election-loop",
+        text("n1 n2 n3 n4"),
+        "invalid
+         - for 26 s no leader lasted 2.5 s although n1, n2 and n3 were up and connected all the time, \
+         while nodes kept running for leader (3 events)",
+    );
+}

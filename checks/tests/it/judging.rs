@@ -293,3 +293,37 @@ fn figures_count_faults_leaders_and_what_it_took_to_replace_them() {
     let heartbeats = figures.heartbeats;
     assert_eq!((heartbeats.sent, heartbeats.accepted, heartbeats.rejected), (1, 1, 1));
 }
+
+/// As `usurper export` writes what it has read of servers' logs.
+#[test]
+fn what_logs_of_servers_lack_may_take_back_what_they_tell_but_for_two_leaders() {
+    let of_logs = |missed: &str, timeout_ns: u64| {
+        let text = format!(
+            "0 boot
+             100 n1 elected 1
+             200 n2 persist hard-state 2 for n1
+             300 n2 persist hard-state 2 for n3
+             400 n1 role follower
+             500 n3 elected 1
+             600 {missed}
+             900 phase end"
+        );
+        let mut transcript = Transcript::of("etcd", 3, &text);
+        transcript.header.timing.election_timeout_ns = timeout_ns;
+        transcript
+    };
+    let voted = "n2 voted for n1 and then n3 as leader of term 2";
+    let invalid = format!("invalid\n- {voted}");
+    check_transcript("double-vote", of_logs("n1 term 2", 0), &invalid);
+    check_transcript(
+        "double-vote",
+        of_logs("step-missed rest", 0),
+        &format!("unknown (rest never ran (line 18))\n~ {voted}"),
+    );
+    // A run tells everything, and a step that never ran takes nothing back.
+    check_transcript("double-vote", of_logs("step-missed rest", 1), &invalid);
+    for missed in ["n1 term 2", "step-missed rest"] {
+        let led = "invalid\n- n1 and n3 were both established as leader of term 1";
+        check_transcript("dual-leaders", of_logs(missed, 0), led);
+    }
+}

@@ -131,3 +131,22 @@ fn without_a_final_read_nothing_is_known() {
         "unknown (needs: operations)",
     );
 }
+
+#[test]
+fn a_set_of_texts_that_is_found_empty_has_lost_what_was_added() {
+    let text = |last: &str| {
+        format!(
+            "10 c1 invoke add x \"a\"
+             20 c1 ok add x \"a\"
+             50 c2 invoke read x
+             60 c2 ok read x {last}"
+        )
+    };
+    check(&text("[\"a\"]"), "valid");
+    check(
+        &text("null"),
+        "invalid
+         - add \"a\" on key `x` (process 1, 2 to 3) was acknowledged, and no final read shows it; the \
+         last is read nil (process 2, 4 to 5)",
+    );
+}

@@ -413,3 +413,76 @@ fn the_last_words_of_an_ended_incarnation_do_not_make_a_leader() {
         "invalid\n- nobody led for 8 s although n1, n2 and n3 were up and connected (at most 5 s are allowed)"
     );
 }
+
+/// n3 is gone, so that n1 and n2 are needed, and nobody leads.
+#[track_caller]
+fn two_left(events: &str, expected: &str) {
+    booted(&format!("900 exit n3 ok\n1000 n1 role looking\n{events}\n9000 phase stop"), expected);
+}
+
+fn nobody_led(seconds: &str) -> String {
+    format!(
+        "invalid
+         - nobody led for {seconds} s although n1 and n2 were up and connected (at most 5 s are allowed)"
+    )
+}
+
+#[test]
+fn what_is_done_to_a_node_while_its_repair_is_looked_at_is_done() {
+    for (hurts, heals) in
+        [("pause frozen", "resume thawed"), ("disk-stall degraded", "disk-restore restored")]
+    {
+        let again = |acted: u64| {
+            format!(
+                "1100 begin 1 {hurts} n2
+                 1101 end 1 {hurts} n2 acted=1100
+                 1200 begin 2 {heals} n2
+                 1202 begin 3 {hurts} n2
+                 1203 end 3 {hurts} n2 acted={acted}
+                 1205 end 2 {heals} n2 acted=1201"
+            )
+        };
+        two_left(&again(1202), "valid");
+        two_left(&again(1200), &nobody_led("7.7"));
+    }
+}
+
+#[test]
+fn a_link_that_is_slowed_while_it_is_restored_is_slow() {
+    let again = |acted: u64| {
+        format!(
+            "1100 begin 1 delay degraded n1>n2
+             1101 end 1 delay degraded n1>n2 acted=1100
+             1200 begin 2 release restored n1>n2
+             1202 begin 3 delay degraded n1>n2
+             1203 end 3 delay degraded n1>n2 acted={acted}
+             1205 end 2 release restored n1>n2 acted=1201"
+        )
+    };
+    two_left(&again(1202), "valid");
+    two_left(&again(1200), &nobody_led("7.7"));
+}
+
+#[test]
+fn of_two_repairs_the_later_one_counts_in_whichever_order_they_end() {
+    let repaired = |first: u64, second: u64| {
+        format!(
+            "1100 begin 1 pause frozen n2
+             1101 begin 2 resume thawed n2
+             1102 begin 3 resume thawed n2
+             1300 end 2 resume thawed n2 acted={first}
+             1301 end 3 resume thawed n2 acted={second}
+             1302 end 1 pause frozen n2 acted=1200"
+        )
+    };
+    for (first, second) in [(1250, 1150), (1150, 1250)] {
+        two_left(&repaired(first, second), &nobody_led("7.6"));
+    }
+    two_left(&repaired(1150, 1160), "valid");
+}
+
+#[test]
+fn a_process_whose_end_was_seen_does_not_become_ready() {
+    two_left("1100 exit n2 ok\n1100 ready n2", "valid");
+    two_left("1100 exit n2 ok\n1100 spawn n2\n1100 n2 start 1\n1101 ready n2", &nobody_led("7.8"));
+}

@@ -238,3 +238,25 @@ fn an_ack_of_an_unknown_kind_is_not_silently_right() {
         "unknown (n2 does not say what its ack of kind `append` promises (line 13))",
     );
 }
+
+#[test]
+fn what_was_acknowledged_before_a_removed_entry_is_still_found() {
+    let restarted = |last: &str| {
+        format!(
+            "20 n2 append 1.1:a 1.2:b 1.3:c
+             25 n2 persist log 1.3
+             30 n2 ack append n1 0 1.3
+             40 n2 truncate 1.3 1.3
+             50 exit n2 ok
+             60 spawn n2
+             60 n2 found last {last}"
+        )
+    };
+    raft(&restarted("1.2"), "valid");
+    raft(&restarted("1.3"), "valid");
+    raft(
+        &restarted("1.1"),
+        "invalid
+         - n2 acknowledged (1, 2), and found its log to end at (1, 1) when it started again",
+    );
+}

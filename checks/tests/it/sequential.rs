@@ -189,3 +189,31 @@ fn what_cannot_be_told_is_unknown() {
         "unknown (needs: operations)",
     );
 }
+
+#[test]
+fn a_session_is_held_to_the_order_of_what_it_had_not_open_at_once() {
+    let text = |last: u64| {
+        format!(
+            "10 c1 invoke write x 1
+             20 c1 ok write x 1
+             21 c1 invoke write x 2
+             22 c1 ok write x 2
+             30 c2 invoke read x session 7
+             31 c3 invoke read x session 7
+             40 c2 ok read x 1 session 7
+             41 c3 ok read x 2 session 7
+             50 c2 invoke read x session 7
+             60 c2 ok read x 2 session 7
+             70 c2 invoke read x session 7
+             80 c2 ok read x {last} session 7"
+        )
+    };
+    check(&text(2), "valid");
+    check(
+        &text(1),
+        "invalid
+         - no order holds write 1 on key `x` (process 1, 2 to 3), write 2 on key `x` (process 1, 4 to \
+         5), read 1 on key `x` (process 2, 6 to 8), read 2 on key `x` (process 2, 10 to 11) and read 1 on \
+         key `x` (process 2, 12 to 13): a session went back, or the writes took effect in two orders",
+    );
+}

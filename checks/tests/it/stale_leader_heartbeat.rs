@@ -163,6 +163,8 @@ fn every_sign_of_a_higher_term_counts() {
         "200 n2 accepted n3 2",
         "200 n2 persist hard-state 2",
         "200 n2 persist promise 2",
+        "200 n2 persist term 2",
+        "200 n2 persist vote 2 for n2",
         // What a node found on its disk counts for the incarnations after it, too.
         "200 exit n2 ok
          210 spawn n2
@@ -187,5 +189,31 @@ fn every_sign_of_a_higher_term_counts() {
          300 n2 accepted n1 1
          900 phase end",
         "valid",
+    );
+}
+
+#[test]
+fn whose_disk_was_taken_away_is_not_held_to_what_was_on_it() {
+    let wiped = |outcome: &str| {
+        format!(
+            "0 boot
+             100 n1 elected 1
+             200 n2 persist hard-state 5
+             210 exit n2 ok
+             220 begin 1 wipe none n2
+             220 end 1 wipe none n2 {outcome}
+             230 spawn n2
+             230 n2 start 0
+             240 ready n2
+             300 n2 accepted n1 1
+             900 phase end"
+        )
+    };
+    check("stale-leader-heartbeat", &wiped(""), "valid");
+    check(
+        "stale-leader-heartbeat",
+        &wiped("skipped"),
+        "invalid
+         - n2 accepted 1 heartbeat of n1 for epoch 1 although it had been in epoch 5",
     );
 }

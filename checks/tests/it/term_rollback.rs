@@ -42,6 +42,11 @@ fn what_was_in_memory_alone_is_rightly_gone_with_the_node() {
         "invalid
          - n1 started with current epoch 3 although it had been at 4",
     );
+    led(
+        &format!("200 n1 term 4\n{restarted}\n400 n1 term 5\n500 n1 term 4"),
+        "invalid
+         - n1 went to current epoch 4 although it had been at 5",
+    );
     // What it knew before is still what counts.
     led(
         &format!("150 n1 persist current-epoch 4\n200 n1 term 5\n{restarted}"),
@@ -86,18 +91,14 @@ fn going_back_in_memory_or_on_the_disk_is_rejected() {
 }
 
 #[test]
-fn what_was_in_memory_only_may_be_lost_with_the_process() {
-    led("200 n1 term 4\n300 spawn n1\n300 n1 start 3", "valid");
-    led(
-        "200 n1 term 4\n210 n1 persist current-epoch 4\n300 spawn n1\n300 n1 start 3",
-        "invalid
-         - n1 started with current epoch 3 although it had been at 4",
-    );
-    led(
-        "200 n1 term 4\n300 spawn n1\n300 n1 start 3\n400 n1 term 5\n500 n1 term 4",
-        "invalid
-         - n1 went to current epoch 4 although it had been at 5",
-    );
+fn the_term_of_a_stored_vote_is_stored() {
+    let stored = |what: &str| format!("200 n1 persist {what} 4\n300 spawn n1\n300 n1 found term 3");
+    for what in ["vote", "term", "hard-state"] {
+        let expected = "invalid
+             - n1 started with term 3 although it had been at 4";
+        led(&stored(what), expected);
+        led(&stored(what).replace('3', "4").replace("400", "300"), "valid");
+    }
 }
 
 #[test]

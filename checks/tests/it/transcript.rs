@@ -544,6 +544,8 @@ fn assert_found_in_time(text: &str, verdict: &Verdict) {
         }
         let invalid = check.judgement == Judgement::Invalid;
         let whole = WHOLE.contains(&check.check.as_str())
+            // What the logs of servers lack, and may take it back, is told at their end.
+            || reader.header().timing.election_timeout_ns == 0
             // Who was not started by the harness is known only once nothing more can be told.
             || check.findings.iter().all(|it| it.sentence.contains("has ended unseen"));
         assert!(found == invalid || (invalid && whole), "{} found {found}: {check:?}", check.check);

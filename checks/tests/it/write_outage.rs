@@ -126,3 +126,23 @@ fn without_writes_or_acknowledgements_nothing_is_known() {
         "unknown (needs: operations)",
     );
 }
+
+#[test]
+fn an_outage_is_told_however_it_ends() {
+    let lasted = |seconds: u64| {
+        format!(
+            "invalid
+             - no write was acknowledged for {seconds} s although n1, n2 and n3 were up and connected \
+             and clients asked (at most 10 s are allowed)"
+        )
+    };
+    // The only write that was asked for is acknowledged after all.
+    let asked = "1000 c2 invoke write x 2 at n1\n";
+    check(&format!("{asked}10900 c2 ok write x 2 at n1"), "valid");
+    check(&format!("{asked}21000 c2 ok write x 2 at n1"), &lasted(20));
+    // Nobody could answer it any more.
+    let killed =
+        |at: u64| format!("{asked}{at} begin 1 kill down n1 n2\n{at} end 1 kill down n1 n2");
+    check(&killed(10_900), "valid");
+    check(&killed(13_000), &lasted(12));
+}

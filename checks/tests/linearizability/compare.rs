@@ -117,7 +117,7 @@ fn proves<M: Model>(
         (0..).map_while(with_start).any(|model| has_order(&model, &ops))
     };
     assert!(!ordered(&core), "{found:#?} proves nothing of {ops:#?}");
-    assert!(found.minimal);
+    assert!(found.minimal, "{found:#?} of {ops:#?}");
     for at in 0..core.len() {
         let mut less = core.clone();
         less.remove(at);

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use usurper_checks::{
     linearizability::{
-        Model, OPEN_MAX, Operation, Options, Report, Strategy, Unlimited, Verdict, Why, check,
+        Model, OPEN_MAX, Operation, Options, Report, Strategy, Unknown, Unlimited, Verdict, Why,
+        check,
     },
     models::{FailedCas, Queue, QueueOp, Register, RegisterOp, Value},
 };
@@ -341,5 +342,50 @@ fn little_work_lies_between_two_looks_and_after_the_last_in_histories_of_any_sha
             let after = work().get();
             assert!(after <= WORK_MAX, "{name}: {after} after {end} looks");
         }
+    }
+}
+
+/// Writes and reads of one client after the other, of values that differ.
+fn one_by_one(count: u64) -> Vec<Operation<RegisterOp>> {
+    let op = |at: u64| {
+        let value = Value::Int(i64::try_from(at / 2).expect("small"));
+        let op =
+            if at.is_multiple_of(2) { RegisterOp::Write(value) } else { RegisterOp::Read(value) };
+        Operation { process: 0, key: 0, call: 2 * at + 1, ret: Some(2 * at + 2), op }
+    };
+    (0..count).map(op).collect()
+}
+
+/// However far a shortcut, or what comes before it, got.
+#[test]
+fn a_deadline_within_a_shortcut_leaves_a_verified_prefix() {
+    let ops = one_by_one(60_000);
+    let looks = |end: u32| {
+        let looks = AtomicU32::new(0);
+        let budget = || looks.fetch_add(1, Ordering::Relaxed) >= end;
+        let report = check(&REGISTER, &ops, Options::default(), &budget);
+        (report, looks.into_inner())
+    };
+    let (report, all) = looks(u32::MAX);
+    assert_eq!(report.verdict, Verdict::Valid);
+    // The first quarter of them divides the history into keys.
+    for end in (all / 3..all).step_by(all as usize / 40) {
+        let (report, looked) = looks(end);
+        let Verdict::Unknown(Unknown { why: Why::Time, verified, .. }) = report.verdict else {
+            panic!("after {end} of {all} looks: {:?}", report.verdict)
+        };
+        assert!(verified.returns >= 500, "after {end} of {all} looks: {verified:?}");
+        assert_eq!(verified.next, Some(verified.returns), "one is done after the other");
+        assert_eq!(looked, end + 1, "it goes on after {end} of {all} looks");
+    }
+    // One that has no order from the first operation on has no verified prefix.
+    let mut wrong = one_by_one(60_000);
+    wrong[1].op = RegisterOp::Read(Value::Nil);
+    let looks = AtomicU32::new(0);
+    let budget = || looks.fetch_add(1, Ordering::Relaxed) >= all / 2;
+    let options = Options { counterexample: false, ..Options::default() };
+    match check(&REGISTER, &wrong, options, &budget).verdict {
+        Verdict::Unknown(Unknown { verified, .. }) => assert_eq!(verified.returns, 0),
+        verdict => panic!("{verdict:?}"),
     }
 }

@@ -4,6 +4,7 @@ mod agree;
 mod compare;
 mod exhaustive;
 mod kinds;
+mod late;
 mod limits;
 mod near;
 mod nearly;
