@@ -384,15 +384,12 @@ impl Aim<'_> {
         if keys.contains(&"count") && random.random_bool(0.3) {
             fault.count = Some(random.random_range(1..4));
         }
-        let undos = match mix {
-            // It is over when it is done.
-            Mix::Reset => {
-                fault.name = None;
-                Vec::new()
-            }
-            // Other faults may be in force.
-            _ => vec![Step { links: fault.links.clone(), ..Step::new(Fault::Heal, None) }],
-        };
+        if mix == Mix::Reset {
+            fault.name = None;
+        }
+        // A reset is over when it is done. But its links count as bad until they are healed, and nothing
+        // is judged that needs them. Other faults may be in force: only these links are healed.
+        let undos = vec![Step { links: fault.links.clone(), ..Step::new(Fault::Heal, None) }];
         Strike { fault, undos }
     }
 }
