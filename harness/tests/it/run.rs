@@ -4,6 +4,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use assert_cmd::cargo::cargo_bin;
@@ -42,7 +43,7 @@ pub(crate) fn run_interrupted(steps: &str, text: &str) -> Run {
     let deadline = Clock::start();
     while !histories(directory.path()).contains(text) {
         assert!(deadline.now_ns() < 20_000_000_000, "`{text}` never came");
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(5));
     }
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     let output = child.wait_with_output().unwrap();
