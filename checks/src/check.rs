@@ -17,6 +17,12 @@ pub(crate) trait Check {
     /// One more record; the timeline shows what holds from it on.
     fn observe(&mut self, line: u64, record: &Record, timeline: &Timeline);
 
+    /// Whether there is a finding by now, whatever is still to come. A check that looks at a history
+    /// as a whole knows only at its end.
+    fn found(&self) -> bool {
+        false
+    }
+
     /// The history has ended, at `now`.
     fn finish(self: Box<Self>, now: u64, timeline: &Timeline) -> Outcome;
 }

@@ -1,6 +1,6 @@
 //! One pass over a history.
 
-use std::io::BufRead;
+use std::{fmt, io::BufRead};
 
 use usurper_history::{Header, ReadError, Reader, Record};
 
@@ -80,47 +80,103 @@ pub(crate) fn judge_records(
     records: impl Iterator<Item = Result<(u64, Record), ReadError>>,
     means: &Means,
 ) -> Result<Verdict, JudgeError> {
-    let mut running = start(&header, means)?;
-    let mut timeline = Timeline::new(&header);
-    let mut completeness = Completeness::default();
-    let mut counter = Counter::default();
-    let (mut now, mut lines) = (0, 1);
+    let mut judging = Judging::begin(header, means)?;
     for next in records {
         let (line, record) = next?;
-        if record.t < now {
-            return Err(JudgeError::Order { line, t: record.t, above: now });
-        }
-        for check in running.iter_mut().filter_map(|run| run.check.as_mut()) {
-            check.advance(record.t, &timeline);
-        }
-        (now, lines) = (record.t, line);
-        timeline.apply(line, &record);
-        completeness.observe(line, &record);
-        counter.observe(&record, &timeline);
-        for check in running.iter_mut().filter_map(|run| run.check.as_mut()) {
-            check.observe(line, &record, &timeline);
-        }
+        judging.observe(line, &record)?;
     }
-    if let Some(error) = timeline.operations.error() {
-        return Err(error.clone().into());
+    judging.finish()
+}
+
+/// A judgement under way: of a history that is still being written, say.
+pub struct Judging {
+    header: Header,
+    running: Vec<Running>,
+    timeline: Timeline,
+    completeness: Completeness,
+    counter: Counter,
+    now: u64,
+    lines: u64,
+}
+
+impl Judging {
+    /// Begins to judge by the checks that a header names.
+    ///
+    /// # Errors
+    /// When it names an unknown check or option.
+    pub fn begin(header: Header, means: &Means) -> Result<Self, JudgeError> {
+        Ok(Self {
+            running: start(&header, means)?,
+            timeline: Timeline::new(&header),
+            completeness: Completeness::default(),
+            counter: Counter::default(),
+            now: 0,
+            lines: 1,
+            header,
+        })
     }
-    let end = End { now, timeline: &timeline, completeness: &completeness, header: &header };
-    let finished = running.into_iter().map(|run| run.finish(&end));
-    let checks = finished.collect::<Result<Vec<CheckVerdict>, JudgeError>>()?;
-    Ok(Verdict {
-        judgement: Judgement::of_all(checks.iter().map(|check| check.judgement)),
-        checks,
-        not_applied: not_applied(&header),
-        figures: counter.finish(now, completeness.events()),
-        truncated: !completeness.ended(),
-        torn: None,
-        lost: completeness.lost().to_vec(),
-        lines,
-        run: header.run,
-        system: header.system,
-        scenario: header.scenario,
-        imported: None,
-    })
+
+    /// Takes in the record of a line.
+    ///
+    /// # Errors
+    /// When it is of an earlier time than the one before it.
+    pub fn observe(&mut self, line: u64, record: &Record) -> Result<(), JudgeError> {
+        if record.t < self.now {
+            return Err(JudgeError::Order { line, t: record.t, above: self.now });
+        }
+        for check in self.running.iter_mut().filter_map(|run| run.check.as_mut()) {
+            check.advance(record.t, &self.timeline);
+        }
+        (self.now, self.lines) = (record.t, line);
+        self.timeline.apply(line, record);
+        self.completeness.observe(line, record);
+        self.counter.observe(record, &self.timeline);
+        for check in self.running.iter_mut().filter_map(|run| run.check.as_mut()) {
+            check.observe(line, record, &self.timeline);
+        }
+        Ok(())
+    }
+
+    /// Whether some check has found by now what makes it invalid, whatever is still to come.
+    ///
+    /// That nothing has been found says little: some checks look at a history as a whole.
+    pub fn has_found(&self) -> bool {
+        self.running.iter().filter_map(|run| run.check.as_ref()).any(|check| check.found())
+    }
+
+    /// The history has ended.
+    ///
+    /// # Errors
+    /// When its client operations are none that a client can have made.
+    pub fn finish(self) -> Result<Verdict, JudgeError> {
+        let Self { header, running, timeline, completeness, counter, now, lines } = self;
+        if let Some(error) = timeline.operations.error() {
+            return Err(error.clone().into());
+        }
+        let end = End { now, timeline: &timeline, completeness: &completeness, header: &header };
+        let finished = running.into_iter().map(|run| run.finish(&end));
+        let checks = finished.collect::<Result<Vec<CheckVerdict>, JudgeError>>()?;
+        Ok(Verdict {
+            judgement: Judgement::of_all(checks.iter().map(|check| check.judgement)),
+            checks,
+            not_applied: not_applied(&header),
+            figures: counter.finish(now, completeness.events()),
+            truncated: !completeness.ended(),
+            torn: None,
+            lost: completeness.lost().to_vec(),
+            lines,
+            run: header.run,
+            system: header.system,
+            scenario: header.scenario,
+            imported: None,
+        })
+    }
+}
+
+impl fmt::Debug for Judging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Judging").field("now", &self.now).finish_non_exhaustive()
+    }
 }
 
 /// A requested check, with its state unless its events are missing.

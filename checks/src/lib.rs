@@ -25,7 +25,7 @@ mod timeline;
 mod verdict;
 
 pub use check::{CHECKS, CheckInfo, Means, RequestError};
-pub use judge::{JudgeError, judge, judge_with};
+pub use judge::{JudgeError, Judging, judge, judge_with};
 pub use phrase::term_word;
 pub use verdict::{
     CheckVerdict, FaultCounts, Figures, Finding, HeartbeatCounts, Import, Interval, Judgement,

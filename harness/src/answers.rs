@@ -9,12 +9,12 @@ use std::{
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use usurper_nemesis::{Candidate, Trial};
+use usurper_nemesis::{Candidate, Done, Trial};
 
 use crate::failure::Failure;
 
 /// The version of the file.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What the answers depend on; a search with another basis starts anew.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,9 @@ pub(crate) struct Known {
     pub(crate) trial: Trial,
     /// How often each check failed.
     pub(crate) checks: BTreeMap<String, u32>,
+    /// How far it had come each time that it failed, if it had not come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) done: Option<Done>,
 }
 
 /// The file, and what it says.
@@ -152,7 +155,7 @@ mod tests {
         };
         let candidate = |ms| Candidate { settle: TimeSpan::millis(ms), steps: vec![] };
         let trial = Trial { failed: 3, ..Trial::new(3, 4) };
-        let known = Known { trial, checks: [("crash".to_owned(), 3)].into() };
+        let known = Known { trial, checks: [("crash".to_owned(), 3)].into(), done: None };
         let guess = Asked::Fails { need: 3, of: 4, guess: true };
         let mut answers = open("a");
         answers

@@ -281,7 +281,7 @@ pub(crate) struct ShrinkArgs {
     /// How often a smaller schedule is run before a step is left out for good.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..1000))]
     pub(crate) repeat: u32,
-    /// How many runs go on side by side [default: eight times the cores]
+    /// How many runs go on side by side [default: sixteen times the cores]
     #[arg(long)]
     pub(crate) jobs: Option<usize>,
     /// How long the search may take.

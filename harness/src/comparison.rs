@@ -171,7 +171,7 @@ mod tests {
 
     fn seen(failed: &[&str], unknown: bool) -> Seen {
         let failed = failed.iter().map(|check| (*check).to_owned()).collect();
-        Seen { failed, unknown, failover_ns: None, kept: None }
+        Seen { failed, unknown, failover_ns: None, done: None, kept: None }
     }
 
     /// So many hits of so many runs on each side.

@@ -16,7 +16,13 @@ mod healing;
 mod nodes;
 mod steps;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use serde_json::Value;
 use tokio::{
@@ -26,7 +32,7 @@ use tokio::{
 use usurper_history::{
     Body, Clock, FORMAT_VERSION, HarnessEvent, Header, NodeId, Record, Writer, sort_file,
 };
-use usurper_nemesis::{Network, NetworkOptions, Output, Scheduler};
+use usurper_nemesis::{Done, Network, NetworkOptions, Output, Scheduler, TimeSpan};
 
 use self::deadline::Deadline;
 pub(crate) use self::nodes::NodeState;
@@ -34,6 +40,7 @@ use crate::{
     act::Ended,
     failure::Failure,
     following::Following,
+    judged::Judged,
     machine::Machine,
     plan::{Plan, events_of},
     reporter::Reporter,
@@ -53,13 +60,17 @@ const LAST_LOOK: Duration = Duration::from_millis(100);
 const STOP_MAX: Duration = Duration::from_secs(2);
 /// Events that wait for the loop; a node that outruns it is slowed down, not lost.
 const QUEUE: usize = 1 << 14;
+/// The runs that this process has begun.
+static RUNS: AtomicU64 = AtomicU64::new(0);
 /// What has come in is handled together, up to so many at a time, before anything is done about it.
 const BATCH_MAX: usize = 64;
 /// How a run ended that was carried through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum RunEnd {
     Complete,
     Interrupted,
+    /// What it was for was found by then.
+    Found(Done),
 }
 
 /// What the loop is woken by.
@@ -107,6 +118,8 @@ pub(crate) struct Controller<'a> {
     pub(crate) dir: &'a RunDir,
     pub(crate) system: &'static dyn System,
     pub(crate) clock: Clock,
+    /// No other run of this process has it.
+    pub(crate) number: u64,
     writer: Writer,
     reporter: &'a mut dyn Reporter,
     interrupt: watch::Receiver<Option<&'static str>>,
@@ -116,8 +129,14 @@ pub(crate) struct Controller<'a> {
     pub(crate) machines: BTreeMap<NodeId, Machine>,
     scheduler: Scheduler,
     following: Following,
+    /// The verdict so far, where the run ends with the first finding.
+    judged: Option<Judged>,
     load: Option<Load>,
     steps_begun: u64,
+    /// The places of the plan's steps that have begun.
+    begun: BTreeSet<usize>,
+    /// When the last of those without a track did, or the schedule.
+    begun_ns: u64,
     steps_open: usize,
     pub(crate) operations: u32,
     sender: mpsc::Sender<Incoming>,
@@ -154,6 +173,7 @@ impl<'a> Controller<'a> {
             extra: plan.workload.iter().map(clients::in_header).collect(),
         };
         let writer = Writer::create(&dir.history(), &header).map_err(Failure::harness)?;
+        let judged = (!plan.until.is_empty()).then(|| Judged::begin(&header, &plan.until));
         let hint = plan.seed ^ u64::from(std::process::id()).wrapping_mul(0x9e37_79b9);
         let options = NetworkOptions { hint, seed: plan.seed, wire: system.wire() };
         let network = Network::open_with(&node_ids, options).await.map_err(Failure::harness)?;
@@ -163,6 +183,7 @@ impl<'a> Controller<'a> {
             dir,
             system,
             clock,
+            number: RUNS.fetch_add(1, Ordering::Relaxed),
             writer,
             reporter,
             interrupt,
@@ -172,8 +193,11 @@ impl<'a> Controller<'a> {
             machines: BTreeMap::new(),
             scheduler: Scheduler::new(plan.steps.clone(), &node_ids, plan.seed),
             following: Following::new(&node_ids, system.events().contains(&"leader-known")),
+            judged: judged.transpose()?,
             load: None,
             steps_begun: 0,
+            begun: BTreeSet::new(),
+            begun_ns: 0,
             steps_open: 0,
             operations: 0,
             sender,
@@ -195,33 +219,50 @@ impl<'a> Controller<'a> {
         if !self.interrupted {
             self.phase("run")?;
             self.start_load();
-            self.scheduler.begin(self.clock.now_ns());
-            let done = |c: &Self| c.interrupted || c.scheduler.all_ended();
+            self.begun_ns = self.clock.now_ns();
+            self.scheduler.begin(self.begun_ns);
+            let done = |c: &Self| c.is_over() || c.scheduler.all_ended();
             self.until(done, self.plan.time.0).await?;
-            self.record_missed()?;
+            if !self.is_over() {
+                self.record_missed()?;
+            }
         }
+        let since = |c: &Self, since_ns: u64| {
+            TimeSpan::millis((c.clock.now_ns() - since_ns).div_ceil(1_000_000))
+        };
+        let mut done = Done {
+            begun: self.begun.clone(),
+            rest: since(self, self.begun_ns),
+            settled: TimeSpan::default(),
+        };
         self.heal().await?;
-        if !self.interrupted {
+        if !self.is_over() {
             self.phase("settle")?;
+            let healed_ns = self.clock.now_ns();
             self.settle().await?;
             // A run that stopped in the middle of an election would show nothing about its end.
             self.await_leader().await?;
+            done.settled = since(self, healed_ns);
         }
         if self.load.is_some() {
             self.end_load().await?;
             // The last reads took a while, and what happened at their end has yet to be told.
-            self.until(|c| c.interrupted, LAST_LOOK).await?;
-            if !self.interrupted {
+            self.until(|c| c.is_over(), LAST_LOOK).await?;
+            if !self.is_over() {
                 self.await_leader().await?;
             }
         }
-        Ok(if self.interrupted { RunEnd::Interrupted } else { RunEnd::Complete })
+        Ok(match self.is_over() {
+            true if self.interrupted => RunEnd::Interrupted,
+            true => RunEnd::Found(done),
+            false => RunEnd::Complete,
+        })
     }
 
     /// Watches the healed cluster, until it is calm if the plan says so.
     async fn settle(&mut self) -> Result<(), Failure> {
         let Some(calm) = self.plan.calm else {
-            self.until(|c| c.interrupted, self.plan.settle.0).await?;
+            self.until(|c| c.is_over(), self.plan.settle.0).await?;
             return Ok(());
         };
         let end_ns = self.clock.now_ns().saturating_add(self.plan.settle.as_nanos());
@@ -230,11 +271,11 @@ impl<'a> Controller<'a> {
             let since_ns = self.following.calm_since_ns();
             let now_ns = self.clock.now_ns();
             let calm_ns = since_ns.map(|since| since.saturating_add(calm.as_nanos()));
-            if self.interrupted || now_ns >= end_ns || calm_ns.is_some_and(|calm| now_ns >= calm) {
+            if self.is_over() || now_ns >= end_ns || calm_ns.is_some_and(|calm| now_ns >= calm) {
                 return Ok(());
             }
             let until_ns = calm_ns.unwrap_or(end_ns).min(end_ns);
-            let changed = |c: &Self| c.interrupted || c.following.calm_since_ns() != since_ns;
+            let changed = |c: &Self| c.is_over() || c.following.calm_since_ns() != since_ns;
             self.until(changed, Duration::from_nanos(until_ns - now_ns)).await?;
         }
     }
@@ -255,7 +296,7 @@ impl<'a> Controller<'a> {
         let done = |c: &Self| {
             // Nobody can lead where most nodes have ended by themselves.
             let running = c.nodes.values().filter(|state| state.process.is_some()).count();
-            c.interrupted || c.scheduler.bindings().somebody_leads() || running * 2 <= c.nodes.len()
+            c.is_over() || c.scheduler.bindings().somebody_leads() || running * 2 <= c.nodes.len()
         };
         self.until(done, bound + SETTLE_MORE).await?;
         Ok(())
@@ -323,6 +364,14 @@ impl<'a> Controller<'a> {
         self.scheduler.observe(record);
         self.following.observe(record);
         self.reporter.record(record);
+        if let Some(judged) = &mut self.judged {
+            judged.observe(record);
+        }
+    }
+
+    /// Nothing more is to be done: somebody asked the run to stop, or what it was for has been found.
+    fn is_over(&self) -> bool {
+        self.interrupted || self.judged.as_ref().is_some_and(Judged::has_found)
     }
 
     /// Records something that the harness itself did or saw, now.

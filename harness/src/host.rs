@@ -55,7 +55,7 @@ impl Host for Controller<'_> {
         self.machines.entry(node).or_default().bend(command, inc.is_some());
         match inc {
             Some(inc) => {
-                let name = control_name(self.clock.origin_ns(), node, inc);
+                let name = control_name(self.number, node, inc);
                 self.system.control(name, command.clone())
             }
             None => Box::pin(std::future::ready(Ok("is down, and will start so".to_owned()))),

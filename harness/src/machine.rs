@@ -143,8 +143,8 @@ impl Machine {
 }
 
 /// The name of a node's control socket: of this process, this run and this incarnation alone.
-pub(crate) fn control_name(origin_ns: u64, node: usurper_history::NodeId, inc: u32) -> String {
-    format!("usurper/{}/{origin_ns}/{node}/{inc}", std::process::id())
+pub(crate) fn control_name(run: u64, node: usurper_history::NodeId, inc: u32) -> String {
+    format!("usurper/{}/{run}/{node}/{inc}", std::process::id())
 }
 
 #[cfg(test)]

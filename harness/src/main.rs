@@ -13,6 +13,7 @@ mod failure;
 mod following;
 mod host;
 mod index;
+mod judged;
 mod machine;
 mod oracle;
 mod output;

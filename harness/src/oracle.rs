@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::watch;
-use usurper_nemesis::{Candidate, Effort, Proposal, Stopped, Trial};
+use usurper_nemesis::{Candidate, Done, Effort, Failing, Proposal, Stopped, Trial};
 
 use crate::{
     again::{Again, Outcome},
@@ -75,7 +75,7 @@ impl Runs {
                     known
                 }
             };
-            let Known { trial, checks } = known;
+            let Known { trial, checks, .. } = known;
             counted.push((Rate { hits: trial.failed, runs: trial.failed + trial.passed }, checks));
         }
         Ok(counted)
@@ -83,12 +83,7 @@ impl Runs {
 
     /// What becomes of a candidate without the run's defects.
     pub(crate) fn without_defects(&self, candidate: &Candidate) -> Outcome {
-        let plan = Plan {
-            defects: Vec::new(),
-            settle: candidate.settle,
-            steps: candidate.steps.clone(),
-            ..self.plan.clone()
-        };
+        let plan = Plan { defects: Vec::new(), ..with(&self.plan, candidate) };
         let (_never, cancel) = watch::channel(false);
         Again { checks: BTreeSet::new(), ..self.again.clone() }.run(&plan, cancel)
     }
@@ -103,17 +98,18 @@ impl Runs {
         proposals: &[Proposal],
         trial: Trial,
         effort: Effort,
-    ) -> Result<Option<(usize, Trial)>, Stopped> {
+    ) -> Result<Option<(Failing, Trial)>, Stopped> {
         let until = Until::OneFails(effort);
         let guess = effort == Effort::Guess;
         let asked = Asked::Fails { need: trial.need, of: trial.of, guess };
-        let known = |runs: &Self, index: usize| -> Option<Trial> {
-            let found = runs.answers.find(&proposals[index].candidate, asked)?.trial;
+        let known = |runs: &Self, index: usize| -> Option<(Failing, Trial)> {
+            let Known { trial: found, done, .. } =
+                runs.answers.find(&proposals[index].candidate, asked)?;
             let trial = Trial { failed: found.failed, passed: found.passed, ..trial };
-            until.decided(trial).then_some(trial)
+            until.decided(trial).then(|| (Failing { index, done: done.clone() }, trial))
         };
         let fails = |runs: &Self| {
-            let all = (0..proposals.len()).filter_map(|i| Some((i, known(runs, i)?)));
+            let all = (0..proposals.len()).filter_map(|index| known(runs, index));
             all.into_iter().find(|(_, trial)| trial.answer() == Some(true))
         };
         if let Some(found) = fails(self) {
@@ -137,10 +133,7 @@ impl Runs {
     }
 
     fn run_batch(&mut self, candidates: Vec<&Candidate>, trial: Trial, until: Until) -> Vec<Known> {
-        let trials = candidates
-            .iter()
-            .map(|_| Tried { trial, checks: BTreeMap::new(), open: Vec::new() })
-            .collect();
+        let trials = candidates.iter().map(|_| Tried::new(trial)).collect();
         let batch = Batch {
             trials,
             until,
@@ -152,12 +145,21 @@ impl Runs {
         let (plan, again) = (&self.plan, &self.again);
         let batch = side_by_side(self.jobs, batch, |job: &Job| {
             let candidate = candidates[job.index];
-            let (settle, steps) = (candidate.settle, candidate.steps.clone());
-            again.run(&Plan { settle, steps, ..plan.clone() }, job.cancel.clone())
+            again.run(&with(plan, candidate), job.cancel.clone())
         });
         self.stop = batch.stop;
         self.done += batch.done;
         batch.trials.into_iter().map(Tried::known).collect()
+    }
+}
+
+/// The plan of a candidate. It has no more time than its steps need: what waits in vain does not fail.
+fn with(plan: &Plan, candidate: &Candidate) -> Plan {
+    Plan {
+        time: plan.time.min(candidate.time()),
+        settle: candidate.settle,
+        steps: candidate.steps.clone(),
+        ..plan.clone()
     }
 }
 
@@ -197,6 +199,8 @@ struct Tried {
     trial: Trial,
     /// How often each check failed.
     checks: BTreeMap<String, u32>,
+    /// How far each failure had come.
+    done: Option<Done>,
     /// The runs under way, each with the way to end it.
     open: Vec<(u64, watch::Sender<bool>)>,
 }
@@ -208,8 +212,25 @@ struct Job {
 }
 
 impl Tried {
+    fn new(trial: Trial) -> Self {
+        Self { trial, checks: BTreeMap::new(), done: None, open: Vec::new() }
+    }
+
     fn known(self) -> Known {
-        Known { trial: self.trial, checks: self.checks }
+        Known { trial: self.trial, checks: self.checks, done: self.done }
+    }
+
+    fn failed(&mut self, checks: BTreeSet<String>, done: Option<Done>) {
+        self.done = match (self.done.take(), done) {
+            (Some(before), Some(done)) => Some(before.or(&done)),
+            (None, done) if self.trial.failed == 0 => done,
+            // One was carried through.
+            _ => None,
+        };
+        self.trial.failed += 1;
+        for check in checks {
+            *self.checks.entry(check).or_default() += 1;
+        }
     }
 
     fn begun(&self) -> u32 {
@@ -289,12 +310,7 @@ impl Work for Batch {
         }
         match outcome {
             Outcome::Interrupted => return self.end(Stop::Interrupted),
-            Outcome::Failed(checks) => {
-                tried.trial.failed += 1;
-                for check in checks {
-                    *tried.checks.entry(check).or_default() += 1;
-                }
-            }
+            Outcome::Failed { checks, done } => tried.failed(checks, done),
             // A run that says nothing is no failure: to delete a step wrongly is worse than to keep it.
             Outcome::Passed | Outcome::Unknown => tried.trial.passed += 1,
             Outcome::Broken(error) => {
@@ -314,8 +330,6 @@ impl Work for Batch {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use usurper_nemesis::{Effort, Trial};
 
     use super::{Batch, Job, Tried, Until};
@@ -326,9 +340,8 @@ mod tests {
 
     /// Runs a batch one job at a time, and says how often each candidate was run, and failed.
     fn run(until: Until, trial: Trial, fails: &[&[bool]]) -> Vec<(u32, u32)> {
-        let tried = || Tried { trial, checks: BTreeMap::new(), open: Vec::new() };
         let mut batch = Batch {
-            trials: fails.iter().map(|_| tried()).collect(),
+            trials: fails.iter().map(|_| Tried::new(trial)).collect(),
             until,
             deadline_ns: u64::MAX,
             stop: None,
@@ -341,7 +354,7 @@ mod tests {
             let failed = fails[index][runs[index] % fails[index].len()];
             runs[index] += 1;
             let outcome = match failed {
-                true => Outcome::Failed(["crash".to_owned()].into()),
+                true => Outcome::Failed { checks: ["crash".to_owned()].into(), done: None },
                 false => Outcome::Passed,
             };
             batch.done(job, outcome);

@@ -56,6 +56,9 @@ pub(crate) struct Plan {
     /// The faults that the machine could not do and that may be left out, each with the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) skip: BTreeMap<Fault, String>,
+    /// The run ends once one of these checks is known to be invalid: nothing else is of interest.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) until: BTreeSet<String>,
     /// What clients do meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) workload: Option<Workload>,
@@ -174,6 +177,7 @@ impl Plan {
             node_params: scenario.node_params,
             checks,
             skip: BTreeMap::new(),
+            until: BTreeSet::new(),
             workload,
             steps: scenario.steps,
         })
@@ -238,6 +242,7 @@ impl Plan {
                 &wishes.checks,
             )?,
             skip: BTreeMap::new(),
+            until: BTreeSet::new(),
             workload,
             steps,
         };

@@ -6,8 +6,8 @@
 //! because one without the other is rarely what failed. Each question names several candidates at
 //! once, the smallest first, so that they can be tried side by side. And before the halving starts,
 //! guesses are made, each of which costs a single run if it is wrong: nothing at all, one fault alone, only
-//! the last faults, everything in less time, then any two faults, then any three. What is wrong because of
-//! many faults is rare; what fails with few is mostly found by a guess, in short runs.
+//! the last faults, everything in less time; then parts by chance. What is wrong because of many faults is
+//! rare, and of few a part by chance has all rather often, while a half in order has them rarely.
 //!
 //! Replay is not exact, so an answer may be wrong; the search only ever moves to a candidate that
 //! was said to fail, and ends where none of its smaller neighbours was.
@@ -16,11 +16,13 @@ mod parts;
 
 use std::{collections::BTreeSet, time::Duration};
 
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use usurper_history::NodeId;
 
-use self::parts::{lesser, name_of, part, remove, sets_of, units};
+use self::parts::{Waits, lesser, name_of, part, units, without};
 use crate::{
+    fault::Fault,
     pattern::Pattern,
     schedule::{Schedule, Step},
     target::Target,
@@ -31,10 +33,18 @@ use crate::{
 const GUESSES: usize = 4;
 /// So many of the last faults alone are a guess, at most.
 const LAST_MAX: usize = 5;
-/// So many sets of two faults, or of three, are guessed at most: those nearest to the end.
-const SETS_MAX: usize = 60;
+/// So few units are not sampled: trying each is as quick.
+const SAMPLED_MIN: usize = 4;
+/// Random parts are about so large, of many units and of few; of each share, so many are tried.
+const SHARES: [[f64; 3]; 2] = [[0.25, 0.45, 0.65], [0.5, 0.65, 0.8]];
+const MANY: usize = 12;
+const SAMPLES: usize = 12;
+/// How long an event may take to come.
+const EVENT_TIME: Duration = Duration::from_secs(3);
 /// A wait that is not worth a try to halve it.
 const WAIT_SHORT: Duration = Duration::from_millis(100);
+/// How long a cluster is watched after what failed before it was healed.
+const SETTLE_CUT: TimeSpan = TimeSpan::millis(500);
 /// The shortest time to watch the healed cluster.
 const SETTLE_MIN: TimeSpan = TimeSpan::millis(200);
 
@@ -64,6 +74,48 @@ impl Candidate {
     }
 }
 
+impl Candidate {
+    /// Without what had not begun when it failed: those runs were the same without. None if that is
+    /// nothing.
+    pub fn until(&self, done: &Done, nodes: &[NodeId]) -> Option<Self> {
+        if !done.settled.0.is_zero() {
+            // All steps had been waited for before it was healed.
+            let settle = part(Some(done.settled), 5).unwrap_or_default();
+            return (settle < self.settle).then(|| Self { settle, ..self.clone() });
+        }
+        let steps = &self.steps;
+        let later = |index: &usize| {
+            let same = |other: &usize| steps[*other].track == steps[*index].track;
+            !(*index..steps.len()).filter(same).any(|other| done.begun.contains(&other))
+        };
+        let removed: BTreeSet<_> = (0..steps.len()).filter(later).collect();
+        let mut left = without(steps, removed, Waits::Kept, nodes);
+        if done.rest.0 >= WAIT_SHORT && left.len() < steps.len() {
+            // Nothing may be healed before that.
+            let mut wait = Step::new(Fault::Wait, None);
+            wait.after = Some(done.rest);
+            left.push(wait);
+        }
+        let until = Self { settle: self.settle.min(SETTLE_CUT), steps: left };
+        let fits = until != *self && Step::validate_all(&until.steps, nodes).is_ok();
+        fits.then_some(until)
+    }
+
+    /// How long its steps may take: their waits twice, and some time for each event. A run ends with its
+    /// last step, whatever time it is given.
+    pub fn time(&self) -> TimeSpan {
+        let wait = |step: &Step| {
+            let again = step.every.unwrap_or_default().0 * step.times.unwrap_or(1);
+            step.after.unwrap_or_default().0 + again
+        };
+        let waits: Duration = self.steps.iter().map(wait).sum();
+        let at = self.steps.iter().filter_map(|step| step.at).max().unwrap_or_default().0;
+        let events = self.steps.iter().filter(|step| step.on.is_some()).count();
+        let events = u32::try_from(events).unwrap_or(u32::MAX).saturating_add(2);
+        TimeSpan::millis(1_000 * (((waits + at) * 2 + EVENT_TIME * events).as_secs() + 1))
+    }
+}
+
 /// A candidate, and how it differs from what is known to fail.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proposal {
@@ -84,8 +136,39 @@ pub enum Effort {
     Sure,
 }
 
-/// Says which of some proposals still fails, by its index; of several the one named first, if it can.
-pub type Oracle<'a> = dyn FnMut(&[Proposal], Effort) -> Result<Option<usize>, Stopped> + 'a;
+/// A proposal that still fails.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failing {
+    /// Its place among those that were asked about.
+    pub index: usize,
+    /// What had been done by then each time that it failed, if it failed before all was done.
+    pub done: Option<Done>,
+}
+
+/// How far a schedule had come when it was known to have failed. What comes later cannot matter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Done {
+    /// The places of the steps that had begun.
+    pub begun: BTreeSet<usize>,
+    /// How long ago the last step without a track had begun, or the schedule, where none had.
+    pub rest: TimeSpan,
+    /// How long the healed cluster had been watched; not at all, where it failed before it was healed.
+    pub settled: TimeSpan,
+}
+
+impl Done {
+    /// What had been done in one of two runs.
+    pub fn or(mut self, other: &Self) -> Self {
+        self.begun.extend(&other.begun);
+        self.rest = self.rest.max(other.rest);
+        self.settled = self.settled.max(other.settled);
+        self
+    }
+}
+
+/// Says which of some proposals still fails; of several the one named first, if it can.
+pub type Oracle<'a> = dyn FnMut(&[Proposal], Effort) -> Result<Option<Failing>, Stopped> + 'a;
 
 /// What a search came to.
 #[derive(Clone, Debug)]
@@ -157,19 +240,17 @@ impl Search<'_, '_> {
                 break;
             }
         }
-        for size in [2, 3] {
-            if self.guess_sets(size)? {
-                self.guess()?;
-                break;
-            }
-        }
         loop {
             let before = self.current().clone();
+            self.sample()?;
             // Every run to come is the shorter for it.
             self.shorten_all()?;
             self.drop_units()?;
-            self.shorten_all()?;
             self.drop_steps()?;
+            if self.current().steps.len() < before.steps.len() {
+                // Fewer steps are worth more than less of each.
+                continue;
+            }
             self.narrow()?;
             self.lessen()?;
             self.shorten()?;
@@ -201,8 +282,13 @@ impl Search<'_, '_> {
             return Ok(false);
         }
         match (self.oracle)(&asked, effort)? {
-            Some(index) => {
-                self.trail.push(asked.swap_remove(index));
+            Some(Failing { index, done }) => {
+                let failing = asked.swap_remove(index);
+                let cut = done.and_then(|done| failing.candidate.until(&done, self.nodes));
+                self.trail.push(failing);
+                if let Some(candidate) = cut {
+                    self.trail.push(Proposal { what: "until it failed".to_owned(), candidate });
+                }
                 Ok(true)
             }
             None => Ok(false),
@@ -227,37 +313,55 @@ impl Search<'_, '_> {
         self.ask(proposals, Effort::Guess)
     }
 
-    /// Any so many units alone; those nearest to the end first, because what failed did so there.
-    fn guess_sets(&mut self, size: usize) -> Result<bool, Stopped> {
-        let steps = &self.current().steps;
-        let units = units(steps);
-        // Fewer have been guessed, one by one or all but one, or will be.
-        if units.len() < size + 2 {
-            return Ok(false);
-        }
-        let mut sets = sets_of(units.len(), size);
-        sets.sort_by_key(|set| set.iter().map(|place| units.len() - place).sum::<usize>());
-        let guesses = sets.into_iter().take(SETS_MAX).map(|set| {
-            let set: Vec<_> = set.into_iter().map(|place| &units[place]).collect();
-            let kept: Vec<_> = set.iter().copied().flatten().copied().collect();
-            (format!("only {}", name_of(steps, &kept)), self.all_but(&set))
-        });
-        let guesses = guesses.collect();
-        let proposals = self.both_ways(guesses);
-        self.ask(proposals, Effort::Guess)
-    }
-
     /// The places of all steps but those of some units.
     fn all_but(&self, kept: &[&Vec<usize>]) -> BTreeSet<usize> {
         let kept: BTreeSet<_> = kept.iter().copied().flatten().copied().collect();
         (0..self.current().steps.len()).filter(|index| !kept.contains(index)).collect()
     }
 
-    /// Without some steps: all of it without the waits of what goes first, then with them.
+    /// Without some steps: all of it without the waits of what goes first, then with those between.
     fn both_ways(&self, guesses: Vec<(String, BTreeSet<usize>)>) -> Vec<Proposal> {
-        let ways = [false, true].into_iter();
-        let each = ways.flat_map(|keep_waits| guesses.iter().map(move |guess| (guess, keep_waits)));
-        each.map(|((what, removed), keep)| self.without(what.clone(), removed, keep)).collect()
+        let ways = [Waits::Gone, Waits::Between].into_iter();
+        let each = ways.flat_map(|waits| guesses.iter().map(move |guess| (guess, waits)));
+        each.map(|((what, removed), waits)| self.without(what.clone(), removed, waits)).collect()
+    }
+
+    /// Random parts of the units, the smallest first, as long as one of them still fails.
+    ///
+    /// Of few faults that matter among many, a half by chance has all rather often, however far they are
+    /// apart; and where several are tried side by side, one of them nearly always.
+    fn sample(&mut self) -> Result<(), Stopped> {
+        loop {
+            let steps = &self.current().steps;
+            let units = units(steps);
+            if units.len() <= SAMPLED_MIN {
+                return Ok(());
+            }
+            let mut random = StdRng::seed_from_u64(self.trail.len() as u64);
+            let mut parts = BTreeSet::new();
+            for share in SHARES[usize::from(units.len() <= MANY)] {
+                for _ in 0..SAMPLES {
+                    let kept: Vec<usize> = (0..units.len())
+                        // What happened last is the likeliest to matter.
+                        .filter(|place| {
+                            let late = (*place as f64 + 0.5) / units.len() as f64;
+                            random.random::<f64>() < share * (0.5 + late)
+                        })
+                        .collect();
+                    parts.insert((kept.len(), kept));
+                }
+            }
+            let guesses = parts.into_iter().filter(|(count, _)| *count < units.len());
+            let guesses = guesses.map(|(count, kept)| {
+                let kept: Vec<_> = kept.into_iter().map(|place| &units[place]).collect();
+                let what = format!("only some {count} of {}", units.len());
+                self.without(what, &self.all_but(&kept), Waits::Between)
+            });
+            let guesses = guesses.collect();
+            if !self.ask(guesses, Effort::Guess)? {
+                return Ok(());
+            }
+        }
     }
 
     /// Deletes faults together with what undoes them, in ever smaller groups.
@@ -297,12 +401,12 @@ impl Search<'_, '_> {
     /// is the likeliest to have come after the failure.
     fn drop_any(&mut self, sets: &[BTreeSet<usize>]) -> Result<bool, Stopped> {
         let mut proposals = Vec::new();
-        for keep_waits in [false, true] {
+        for waits in [Waits::Gone, Waits::Between, Waits::Kept] {
             for removed in sets.iter().rev() {
                 let steps = &self.current().steps;
                 let list: Vec<_> = removed.iter().copied().collect();
                 let what = format!("without {}", name_of(steps, &list));
-                proposals.push(self.without(what, removed, keep_waits));
+                proposals.push(self.without(what, removed, waits));
             }
         }
         self.try_all(proposals)
@@ -435,20 +539,8 @@ impl Search<'_, '_> {
         Proposal { what, candidate }
     }
 
-    fn without(&self, what: String, removed: &BTreeSet<usize>, keep_waits: bool) -> Proposal {
-        let mut removed = removed.clone();
-        loop {
-            let (left, steps) = remove(&self.current().steps, &removed, keep_waits);
-            match Step::validate_all(&steps, self.nodes) {
-                Ok(()) => {
-                    let candidate = Candidate { settle: self.current().settle, steps };
-                    return Proposal { what, candidate };
-                }
-                // What leans on a deleted step goes with it.
-                Err(error) => {
-                    removed.insert(left[error.number - 1]);
-                }
-            }
-        }
+    fn without(&self, what: String, removed: &BTreeSet<usize>, waits: Waits) -> Proposal {
+        let steps = without(&self.current().steps, removed.clone(), waits, self.nodes);
+        Proposal { what, candidate: Candidate { settle: self.current().settle, steps } }
     }
 }

@@ -123,6 +123,10 @@ impl Check for Agreement {
         }
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(self: Box<Self>, _now: u64, _timeline: &Timeline) -> Outcome {
         let unknown = if self.acceptances == 0 {
             Some("no acceptance was told with its value".to_owned())

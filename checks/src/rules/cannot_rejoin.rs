@@ -97,6 +97,10 @@ impl Check for CannotRejoin {
         }
     }
 
+    fn found(&self) -> bool {
+        self.outside.values().any(|it| it.overdue) || !self.findings.is_empty()
+    }
+
     fn finish(mut self: Box<Self>, now: u64, timeline: &Timeline) -> Outcome {
         self.advance(now, timeline);
         for node in timeline.members() {

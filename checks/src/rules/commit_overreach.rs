@@ -59,6 +59,10 @@ impl Check for CommitOverreach {
         });
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(self: Box<Self>, _now: u64, timeline: &Timeline) -> Outcome {
         let unknown = timeline
             .logs

@@ -202,6 +202,10 @@ impl Check for ConfigSafety {
         }
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(self: Box<Self>, _now: u64, _timeline: &Timeline) -> Outcome {
         let unknown = if self.large {
             Some(format!("a change of more than {SPLIT_NODES_MAX} nodes was not tried"))

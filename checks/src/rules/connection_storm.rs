@@ -120,6 +120,10 @@ impl Check for ConnectionStorm {
         }
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(self: Box<Self>, _now: u64, _timeline: &Timeline) -> Outcome {
         Outcome { findings: self.findings, ..Outcome::default() }
     }

@@ -90,6 +90,10 @@ impl Check for Crash {
         }
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(mut self: Box<Self>, _now: u64, _timeline: &Timeline) -> Outcome {
         for ((node, inc), mark) in self.unannounced {
             self.findings.push(Finding {

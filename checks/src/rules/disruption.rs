@@ -130,6 +130,10 @@ impl Check for Disruption {
         }
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(self: Box<Self>, _now: u64, _timeline: &Timeline) -> Outcome {
         Outcome { findings: self.findings, ..Outcome::default() }
     }

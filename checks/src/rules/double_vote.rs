@@ -111,6 +111,10 @@ impl Check for DoubleVote {
         }
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(self: Box<Self>, _now: u64, _timeline: &Timeline) -> Outcome {
         let nothing = self.given.is_empty() && self.counted.is_empty() && !self.ballots;
         let unknown = nothing.then(|| {

@@ -124,6 +124,10 @@ impl Check for DualLeaders {
         }
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(mut self: Box<Self>, _now: u64, timeline: &Timeline) -> Outcome {
         for (pair, overlap) in std::mem::take(&mut self.overlaps) {
             self.warn(pair, &overlap, timeline.last());

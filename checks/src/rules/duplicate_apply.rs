@@ -94,6 +94,10 @@ impl Check for DuplicateApply {
         });
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(self: Box<Self>, _now: u64, _timeline: &Timeline) -> Outcome {
         let unknown = self
             .commands

@@ -181,6 +181,10 @@ impl Check for ElectionLoop {
         }
     }
 
+    fn found(&self) -> bool {
+        self.episode.is_some() || !self.findings.is_empty()
+    }
+
     fn finish(mut self: Box<Self>, now: u64, timeline: &Timeline) -> Outcome {
         self.advance(now, timeline);
         self.close(timeline.last());

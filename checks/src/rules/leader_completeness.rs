@@ -84,6 +84,10 @@ impl Check for LeaderCompleteness {
         });
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(self: Box<Self>, _now: u64, timeline: &Timeline) -> Outcome {
         // A run with one election is no worse for it, but its reader should know.
         let note = (self.judged == 0)

@@ -62,6 +62,10 @@ impl Check for LogDivergence {
         }
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(self: Box<Self>, _now: u64, timeline: &Timeline) -> Outcome {
         let unknown = timeline.logs.open().or_else(|| {
             (self.appended == 0).then(|| "nothing was appended, so no logs could differ".to_owned())

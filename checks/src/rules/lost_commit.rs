@@ -118,6 +118,10 @@ impl Check for LostCommit {
         }
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(self: Box<Self>, _now: u64, timeline: &Timeline) -> Outcome {
         let unknown = timeline.logs.open().or_else(|| {
             (self.commits == 0)

@@ -125,6 +125,10 @@ impl Check for MutualFollow {
         over.iter().for_each(|open| self.close(open, now));
     }
 
+    fn found(&self) -> bool {
+        !self.open.is_empty() || !self.findings.is_empty()
+    }
+
     fn finish(mut self: Box<Self>, now: u64, timeline: &Timeline) -> Outcome {
         self.advance(now, timeline);
         for open in std::mem::take(&mut self.open) {

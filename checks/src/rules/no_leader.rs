@@ -82,6 +82,10 @@ impl Check for NoLeader {
         }
     }
 
+    fn found(&self) -> bool {
+        self.overdue.is_some() || !self.findings.is_empty()
+    }
+
     fn finish(mut self: Box<Self>, now: u64, timeline: &Timeline) -> Outcome {
         self.advance(now, timeline);
         let last = timeline.last();

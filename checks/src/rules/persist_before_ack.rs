@@ -165,6 +165,10 @@ impl Check for PersistBeforeAck {
         }
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(self: Box<Self>, _now: u64, timeline: &Timeline) -> Outcome {
         let replayed = timeline.logs.is_active().then(|| timeline.logs.open()).flatten();
         let unknown = self.open.or(replayed).or_else(|| {

@@ -131,6 +131,10 @@ impl Check for StaleLeaderHeartbeat {
         }
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(mut self: Box<Self>, _now: u64, _timeline: &Timeline) -> Outcome {
         for ((acceptor, _, leader, term), group) in &self.groups {
             if let Some(finding) = group.place.and_then(|place| self.findings.get_mut(place)) {

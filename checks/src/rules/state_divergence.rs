@@ -117,6 +117,10 @@ impl Check for StateDivergence {
         }
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(self: Box<Self>, _now: u64, _timeline: &Timeline) -> Outcome {
         let unknown = self.unfit.or_else(|| {
             self.applied

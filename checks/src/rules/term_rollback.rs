@@ -107,6 +107,10 @@ impl Check for TermRollback {
         }
     }
 
+    fn found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     fn finish(self: Box<Self>, _now: u64, _timeline: &Timeline) -> Outcome {
         Outcome { findings: self.findings, ..Outcome::default() }
     }

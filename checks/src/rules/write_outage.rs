@@ -136,6 +136,10 @@ impl Check for WriteOutage {
         }
     }
 
+    fn found(&self) -> bool {
+        self.overdue.is_some() || !self.findings.is_empty()
+    }
+
     fn finish(mut self: Box<Self>, now: u64, timeline: &Timeline) -> Outcome {
         self.advance(now, timeline);
         self.begin_anew(timeline.last(), timeline);

@@ -92,6 +92,10 @@ impl Check for ZombieLeader {
         }
     }
 
+    fn found(&self) -> bool {
+        self.lonely.values().any(|it| it.overdue) || !self.findings.is_empty()
+    }
+
     fn finish(mut self: Box<Self>, now: u64, timeline: &Timeline) -> Outcome {
         self.advance(now, timeline);
         for leader in timeline.members() {

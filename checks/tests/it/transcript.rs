@@ -51,7 +51,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use usurper_checks::{CheckInfo, CheckVerdict, JudgeError, Verdict, judge};
+use usurper_checks::{
+    CheckInfo, CheckVerdict, JudgeError, Judgement, Judging, Means, Verdict, judge,
+};
 use usurper_history::{FORMAT_VERSION, Header, NodeId, OPERATIONS, Reader, Timing};
 
 pub(crate) const MS: u64 = 1_000_000;
@@ -518,7 +520,34 @@ fn zxid(text: &str) -> Value {
 }
 
 pub(crate) fn judge_text(text: &str) -> Result<Verdict, JudgeError> {
-    judge(&mut Reader::new(text.as_bytes())?)
+    let verdict = judge(&mut Reader::new(text.as_bytes())?)?;
+    assert_found_in_time(text, &verdict);
+    Ok(verdict)
+}
+
+/// What a check finds it has found when the last record has been judged, before it hears that the
+/// history has ended; unless it looks at the history as a whole. And what it has not, it has not.
+fn assert_found_in_time(text: &str, verdict: &Verdict) {
+    const WHOLE: [&str; 4] =
+        ["linearizable", "sequential", "stale-read", "lost-acknowledged-write"];
+    for check in &verdict.checks {
+        let mut reader = Reader::new(text.as_bytes()).unwrap();
+        let mut header = reader.header().clone();
+        header.checks.retain(|name, _| *name == check.check);
+        let mut judging = Judging::begin(header, &Means::default()).unwrap();
+        let mut found = false;
+        for record in reader.by_ref() {
+            let (line, record) = record.unwrap();
+            judging.observe(line, &record).unwrap();
+            assert!(!found || judging.has_found(), "{} takes back what it found", check.check);
+            found = judging.has_found();
+        }
+        let invalid = check.judgement == Judgement::Invalid;
+        let whole = WHOLE.contains(&check.check.as_str())
+            // Who was not started by the harness is known only once nothing more can be told.
+            || check.findings.iter().all(|it| it.sentence.contains("has ended unseen"));
+        assert!(found == invalid || (invalid && whole), "{} found {found}: {check:?}", check.check);
+    }
 }
 
 /// A verdict as a person would note it down: the judgement and its reason, then the sentences.

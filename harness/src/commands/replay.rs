@@ -40,7 +40,8 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Status, Failure> {
         plan.steps.len(),
         plan.seed
     ));
-    let again = Again { store: args.common.store.clone(), keep: args.keep, checks };
+    let again =
+        Again { store: args.common.store.clone(), keep: args.keep, until_failed: false, checks };
     let (_never, cancel) = watch::channel(false);
     let jobs = args.jobs.unwrap_or_else(|| default_jobs(2));
     let replays =
@@ -98,7 +99,7 @@ impl Work for Replays {
                 self.interrupted = true;
                 return;
             }
-            Outcome::Failed(checks) => {
+            Outcome::Failed { checks, .. } => {
                 self.failed += 1;
                 let list: Vec<_> = checks.iter().cloned().collect();
                 for check in checks {

@@ -7,7 +7,8 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use usurper_nemesis::{
-    Candidate, Effort, Form, Proposal, Shrunk, Step, Stopped, TimeSpan, Trial, shrink as search,
+    Candidate, Effort, Failing, Form, Proposal, Shrunk, Step, Stopped, TimeSpan, Trial,
+    shrink as search,
 };
 
 use crate::{
@@ -71,9 +72,9 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     let starts = starts_of(&stored, &plan, &checks)?;
     let budget_ns = args.budget.as_nanos();
     let mut runs = Runs {
-        again: Again { store: store.path().to_owned(), keep: false, checks },
+        again: Again { store: store.path().to_owned(), keep: false, until_failed: true, checks },
         plan,
-        jobs: args.jobs.unwrap_or_else(|| default_jobs(8)),
+        jobs: args.jobs.unwrap_or_else(|| default_jobs(16)),
         deadline_ns: began_ns.saturating_add(budget_ns / 100 * SEARCH_PERCENT),
         answers,
         stop: None,
@@ -159,12 +160,15 @@ fn begin(
         let steps = start.candidate.steps.len();
         tell(began_ns, &format!("{}: fails {rate}, {steps} steps", start.what));
     };
-    match runs.first_failing(&starts, sure, Effort::Guess) {
-        Ok(Some((index, tried))) => {
+    match runs.first_failing(&starts, sure, Effort::Sure) {
+        Ok(Some((Failing { index, done }, tried))) => {
             told(&starts[index], Rate { hits: tried.failed, runs: tried.failed + tried.passed });
             // Each of these runs failed.
             let rate = Rate { hits: repeat, runs: repeat };
-            return Ok(Some((starts[index].candidate.clone(), rate)));
+            let start = &starts[index].candidate;
+            let nodes = runs.plan.node_ids();
+            let until = done.and_then(|done| start.until(&done, &nodes));
+            return Ok(Some((until.unwrap_or_else(|| start.clone()), rate)));
         }
         Ok(None) => {}
         Err(Stopped) => return Ok(None),
@@ -210,12 +214,12 @@ fn run_search(runs: &mut Runs, start: Candidate, trial: Trial, began_ns: u64) ->
         let fewer = proposals.iter().any(|proposal| proposal.candidate.steps.len() < steps);
         let need = if fewer { trial.need } else { trial.need + 1 };
         let found = runs.first_failing(proposals, Trial::new(need, trial.of), effort)?;
-        let Some((index, tried)) = found else {
+        let Some((failing, tried)) = found else {
             let count = proposals.len();
             tell(began_ns, &format!("kept as it is: none of {count} changes still fails"));
             return Ok(None);
         };
-        let Proposal { what, candidate } = &proposals[index];
+        let Proposal { what, candidate } = &proposals[failing.index];
         let mut rate = Rate { hits: tried.failed, runs: tried.failed + tried.passed };
         if trial.need < surest(trial.of) {
             // What fails more often than it did shall not become rare again.
@@ -225,7 +229,7 @@ fn run_search(runs: &mut Runs, start: Candidate, trial: Trial, began_ns: u64) ->
         steps = candidate.steps.len();
         let waits = waits_of(candidate);
         tell(began_ns, &format!("{what}: fails {rate}, {steps} steps and {waits} of waits left"));
-        Ok(Some(index))
+        Ok(Some(failing))
     })
 }
 
@@ -355,10 +359,6 @@ fn scenario_text(runs: &Runs, args: &ShrinkArgs, confirmed: &Confirmed) -> Resul
     let plan = &runs.plan;
     let Confirmed { smallest, rate, checks, needs_defects } = confirmed;
     let checks: Vec<_> = checks.iter().cloned().collect();
-    let triggers = u32::try_from(smallest.steps.iter().filter(|step| step.on.is_some()).count());
-    let triggers = triggers.unwrap_or(u32::MAX).saturating_add(2);
-    // Each event may take its time; a run ends with its last step, whatever time it is given.
-    let time = waits_of(smallest).0 * 2 + std::time::Duration::from_secs(3) * triggers;
     let options = plan.checks.iter().filter_map(|(check, options)| {
         let options: BTreeMap<String, toml::Value> = serde_json::from_value(options.clone())
             .ok()
@@ -376,7 +376,7 @@ fn scenario_text(runs: &Runs, args: &ShrinkArgs, confirmed: &Confirmed) -> Resul
         ),
         system: plan.system.clone(),
         nodes: plan.nodes,
-        time: TimeSpan(std::time::Duration::from_secs(time.as_secs() + 1)),
+        time: smallest.time(),
         settle: smallest.settle,
         defects: plan.defects.clone(),
         expect: if plan.defects.is_empty() { Vec::new() } else { checks },

@@ -55,7 +55,7 @@ impl Controller<'_> {
             clock: self.clock,
             run: &self.dir.name(),
             data: &self.dir.data(node),
-            control: &control_name(self.clock.origin_ns(), node, inc),
+            control: &control_name(self.number, node, inc),
             conditions: &conditions,
             after_power: machine.power_lost,
         })?;

@@ -17,6 +17,10 @@ impl Controller<'_> {
     pub(super) fn begin_due(&mut self) -> Result<(), Failure> {
         for due in self.scheduler.due(self.clock.now_ns()) {
             let Due { index, step, trigger, resolved } = due;
+            self.begun.insert(index);
+            if step.track.is_none() {
+                self.begun_ns = self.clock.now_ns();
+            }
             self.begin(Some(index), &step, trigger, resolved)?;
         }
         Ok(())

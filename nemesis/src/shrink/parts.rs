@@ -1,6 +1,8 @@
 //! What a schedule is made of, and how it becomes less.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
+
+use usurper_history::NodeId;
 
 use super::WAIT_SHORT;
 use crate::{
@@ -9,18 +11,6 @@ use crate::{
     target::Target,
     time_span::TimeSpan,
 };
-
-/// The sets of so many of the numbers below `count`, each in order.
-pub(super) fn sets_of(count: usize, size: usize) -> Vec<Vec<usize>> {
-    if size == 0 {
-        return vec![Vec::new()];
-    }
-    let with_last = |last: usize| {
-        let smaller = sets_of(last, size - 1).into_iter();
-        smaller.map(move |set| [set, vec![last]].concat())
-    };
-    (size - 1..count).flat_map(with_last).collect()
-}
 
 /// Steps that do the same less often, with what that is; the least first.
 pub(super) fn lesser(step: &Step) -> Vec<(String, Step)> {
@@ -58,38 +48,75 @@ pub(super) fn part(wait: Option<TimeSpan>, quarters: u32) -> Option<TimeSpan> {
     Some(TimeSpan::millis(u64::try_from(part.as_millis()).unwrap_or(u64::MAX)))
 }
 
+/// What becomes of the waits of steps that go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// They go, too.
+    Gone,
+    /// What is left is as far apart as it was, but begins at once.
+    Between,
+    /// What is left happens when it did.
+    Kept,
+}
+
+/// The steps without some of them, and without what leans on those.
+pub(super) fn without(
+    steps: &[Step],
+    mut removed: BTreeSet<usize>,
+    waits: Waits,
+    nodes: &[NodeId],
+) -> Schedule {
+    loop {
+        let (left, kept) = remove(steps, &removed, waits);
+        match Step::validate_all(&kept, nodes) {
+            Ok(()) => return kept,
+            Err(error) => {
+                removed.insert(left[error.number - 1]);
+            }
+        }
+    }
+}
+
 /// The steps that are left, with their old places.
 ///
 /// The first step that is left after some that go takes over what they waited for first, unless it
-/// waits for something itself; with `keep_waits`, their waits, too.
-pub(super) fn remove(
-    steps: &[Step],
-    removed: &BTreeSet<usize>,
-    keep_waits: bool,
-) -> (Vec<usize>, Schedule) {
+/// waits for something itself; and their waits, if they are kept.
+fn remove(steps: &[Step], removed: &BTreeSet<usize>, waits: Waits) -> (Vec<usize>, Schedule) {
     let mut left = Vec::new();
     let mut kept = Schedule::new();
+    // The first steps of their tracks that are left, with the waits of those before them.
+    let mut leading: Vec<(usize, Duration)> = Vec::new();
     for (index, step) in steps.iter().enumerate() {
         if removed.contains(&index) {
             continue;
         }
         let mut step = step.clone();
         if step.on.is_none() && step.at.is_none() {
-            let before = (0..index).rev().filter(|before| steps[*before].track == step.track);
-            let gone = before.take_while(|before| removed.contains(before));
-            for gone in gone.map(|before| &steps[before]) {
-                if keep_waits {
-                    let sum = step.after.unwrap_or_default().0 + gone.after.unwrap_or_default().0;
-                    step.after = Some(TimeSpan(sum)).filter(|after| !after.0.is_zero());
-                }
-                if gone.on.is_some() {
-                    (step.on, step.within) = (gone.on.clone(), gone.within);
-                    step.anyway = gone.anyway;
-                }
+            let before: Vec<_> =
+                (0..index).rev().filter(|before| steps[*before].track == step.track).collect();
+            let gone = before.iter().take_while(|before| removed.contains(before));
+            let gone: Vec<_> = gone.map(|before| &steps[*before]).collect();
+            let wait: Duration = gone.iter().map(|gone| gone.after.unwrap_or_default().0).sum();
+            if waits != Waits::Gone && !wait.is_zero() {
+                step.after = Some(TimeSpan(step.after.unwrap_or_default().0 + wait));
+            }
+            if gone.len() == before.len() {
+                leading.push((kept.len(), wait));
+            }
+            for gone in gone.iter().filter(|gone| gone.on.is_some()) {
+                (step.on, step.within) = (gone.on.clone(), gone.within);
+                step.anyway = gone.anyway;
             }
         }
         left.push(index);
         kept.push(step);
+    }
+    if waits == Waits::Between {
+        let earlier = leading.iter().map(|(_, wait)| *wait).min().unwrap_or_default();
+        for (place, _) in leading {
+            let after = kept[place].after.unwrap_or_default().0.saturating_sub(earlier);
+            kept[place].after = Some(TimeSpan(after)).filter(|after| !after.0.is_zero());
+        }
     }
     (left, kept)
 }
@@ -135,5 +162,34 @@ pub(super) fn name_of(steps: &[Step], places: &[usize]) -> String {
             rest.iter().fold(name(first), |text, index| format!("{text}, {}", name(index)))
         }
         [first, ..] => format!("{} and {} more", name(first), places.len() - 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{Waits, remove};
+    use crate::{fault::Fault, schedule::Step, time_span::TimeSpan};
+
+    #[test]
+    fn what_is_left_happens_when_it_did_or_as_far_apart_or_at_once() {
+        let wait = |(track, ms): (Option<&str>, u64)| {
+            let mut step = Step::new(Fault::Wait, None);
+            step.track = track.map(str::to_owned);
+            step.after = Some(TimeSpan::millis(ms));
+            step
+        };
+        // The other track begins 2 s later than what is left of this one.
+        let steps =
+            [(None, 1_000), (None, 100), (None, 30), (None, 4), (Some("a"), 3_000), (Some("a"), 7)];
+        let steps: Vec<Step> = steps.into_iter().map(wait).collect();
+        let left = |waits| {
+            let kept = remove(&steps, &BTreeSet::from([0, 2, 4]), waits).1;
+            kept.iter().map(|step| step.after.unwrap().0.as_millis()).collect::<Vec<_>>()
+        };
+        assert_eq!(left(Waits::Kept), [1_100, 34, 3_007]);
+        assert_eq!(left(Waits::Between), [100, 34, 2_007]);
+        assert_eq!(left(Waits::Gone), [100, 4, 7]);
     }
 }

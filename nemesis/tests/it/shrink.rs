@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use usurper_history::NodeId;
 use usurper_nemesis::{
-    Candidate, Effort, Fault, GeneratorOptions, Mix, Proposal, Step, Stopped, Target, TimeSpan,
-    Trial, generate, shrink,
+    Candidate, Done, Effort, Failing, Fault, GeneratorOptions, Mix, Proposal, Step, Stopped,
+    Target, TimeSpan, Trial, generate, shrink,
 };
 
 fn nodes() -> Vec<NodeId> {
@@ -46,8 +46,9 @@ fn has_in_order(candidate: &Candidate, needed: &[(Fault, Option<Target>)]) -> bo
     left.peek().is_none()
 }
 
-fn first_failing(proposals: &[Proposal], fails: impl Fn(&Candidate) -> bool) -> Option<usize> {
-    proposals.iter().position(|proposal| fails(&proposal.candidate))
+fn first_failing(proposals: &[Proposal], fails: impl Fn(&Candidate) -> bool) -> Option<Failing> {
+    let index = proposals.iter().position(|proposal| fails(&proposal.candidate))?;
+    Some(Failing { index, done: None })
 }
 
 /// Whether a step is a fault that needs no other step before it.
@@ -121,7 +122,7 @@ proptest! {
             random.random_bool(if has_in_order(c, &needed) { 0.9 } else { 0.02 })
         };
         let shrunk = shrink(start, &nodes(), &mut |proposals, _| {
-            Ok(proposals.iter().position(|proposal| {
+            let fails = |proposal: &Proposal| {
                 let mut trial = Trial::new(5, 7);
                 loop {
                     match trial.answer() {
@@ -130,7 +131,8 @@ proptest! {
                         None => trial.passed += 1,
                     }
                 }
-            }))
+            };
+            Ok(proposals.iter().position(fails).map(|index| Failing { index, done: None }))
         });
         prop_assert!(has_in_order(shrunk.smallest(), &needed));
         prop_assert!(shrunk.smallest().steps.len() <= needed.len() + 1);
@@ -150,7 +152,7 @@ proptest! {
                 return Err(Stopped);
             }
             answers.push(answer(proposals));
-            Ok(answers[answers.len() - 1])
+            Ok(answers[answers.len() - 1].clone())
         });
         prop_assert!(part.complete || answers.len() == stop);
         prop_assert!(whole.trail.starts_with(&part.trail), "it has come as far");
@@ -249,7 +251,7 @@ fn times_and_counts_become_less_and_a_defect_is_not_waited_for() {
 }
 
 #[test]
-fn a_failure_of_few_faults_is_guessed_in_one_question_for_each_number_of_them() {
+fn a_failure_of_few_faults_is_mostly_guessed() {
     let start = start(7);
     let faults: Vec<_> =
         (0..start.steps.len()).filter(|i| stands_alone(&start.steps[*i])).collect();
@@ -259,7 +261,10 @@ fn a_failure_of_few_faults_is_guessed_in_one_question_for_each_number_of_them() 
         let (mut guesses, mut sure) = (0, 0);
         let shrunk = shrink(start.clone(), &nodes(), &mut |proposals, effort| {
             let found = first_failing(proposals, |c| has_in_order(c, &needed));
-            if found.is_none_or(|i| proposals[i].candidate.steps.len() > 2 * needed.len()) {
+            if found
+                .as_ref()
+                .is_none_or(|it| proposals[it.index].candidate.steps.len() > 2 * needed.len())
+            {
                 *if effort == Effort::Guess { &mut guesses } else { &mut sure } += 1;
             }
             Ok(found)
@@ -332,4 +337,96 @@ fn a_hurried_schedule_waits_for_a_part_of_the_time_and_for_the_same_events() {
     assert_eq!(start.hurried(0).steps[1].at, Some(TimeSpan::default()));
     assert_eq!(start.hurried(4), start);
     assert_eq!(start.hurried(8).steps[2].after, Some(TimeSpan::millis(120)));
+}
+
+#[test]
+fn what_had_not_begun_when_it_failed_is_left_out_without_a_question() {
+    let text = r#"
+        settle = "2s"
+        [[steps]]
+        name = "f1"
+        after = "500ms"
+        do = "pause"
+        target = "n1"
+        [[steps]]
+        after = "1s"
+        do = "resume"
+        target = "step:f1"
+        [[steps]]
+        track = "a"
+        after = "7s"
+        do = "kill"
+        target = "n2"
+        [[steps]]
+        track = "a"
+        after = "1s"
+        do = "restart"
+        target = "n2"
+        [[steps]]
+        after = "9s"
+        do = "pause"
+        target = "n3"
+    "#;
+    let start: Candidate = toml::from_str(text).unwrap();
+    let begun = |places: &[usize]| places.iter().copied().collect();
+    let (rest, settled) = (TimeSpan::millis(2_500), TimeSpan::default());
+    let cut = start.until(&Done { begun: begun(&[0, 1]), rest, settled }, &nodes()).unwrap();
+    let [pause, resume, wait] = cut.steps.as_slice() else { panic!("{cut:?}") };
+    assert_eq!((pause, resume), (&start.steps[0], &start.steps[1]));
+    assert_eq!((wait.fault, wait.after), (Fault::Wait, Some(rest)), "healed before it failed");
+    assert_eq!(cut.settle, TimeSpan::millis(500));
+    // What began on one track proves that what came before it there had its time.
+    let cut =
+        start.until(&Done { begun: begun(&[3]), rest: TimeSpan::default(), settled }, &nodes());
+    let steps = cut.unwrap().steps;
+    assert_eq!(steps, start.steps[2..4], "nothing without a track had begun");
+    // Where all had begun, only the time afterwards is too long.
+    let all = Done { begun: begun(&[0, 1, 2, 3, 4]), rest, settled };
+    assert_eq!(start.until(&all, &nodes()).unwrap().steps, start.steps);
+
+    // Where it failed after it was healed, every step may have mattered.
+    let late = Done { begun: begun(&[0]), rest, settled: TimeSpan::millis(800) };
+    let cut = start.until(&late, &nodes()).unwrap();
+    assert_eq!(cut, Candidate { settle: TimeSpan::millis(1_000), ..start.clone() });
+
+    // The search takes it as it is.
+    let mut asked = Vec::new();
+    let shrunk = shrink(start.clone(), &nodes(), &mut |proposals, _| {
+        asked.push(proposals.to_vec());
+        let whole = |proposal: &Proposal| proposal.candidate.steps.len() == start.steps.len();
+        let index = proposals.iter().position(whole).filter(|_| asked.len() == 1);
+        let done = Some(Done { begun: begun(&[0]), rest: TimeSpan::millis(50), settled });
+        Ok(index.map(|index| Failing { index, done }))
+    });
+    let (last, before) = (shrunk.smallest(), &shrunk.trail[shrunk.trail.len() - 2].candidate);
+    assert_eq!((last.steps.len(), before.steps.len()), (1, 5));
+    assert!(!asked.iter().flatten().any(|proposal| proposal.candidate == *last));
+}
+
+#[test]
+fn of_many_faults_a_part_by_chance_has_the_few_that_matter() {
+    let target = |number: u8| Some(Target::Node(nodes()[usize::from(number - 1)]));
+    let fault = |place: u8| {
+        let mut step = Step::new(Fault::Pause, target(1 + place % 5));
+        step.name = Some(format!("f{place}"));
+        step.after = Some(TimeSpan::millis(500));
+        step
+    };
+    let start = Candidate { settle: TimeSpan::millis(500), steps: (0..30).map(fault).collect() };
+    // Four that no window near the end has, and that fail together alone, with their waits.
+    let needed = ["f5", "f11", "f19", "f24"];
+    let has = |c: &Candidate| {
+        let has = |name: &&str| c.steps.iter().any(|step| step.name.as_deref() == Some(*name));
+        needed.iter().all(has) && c.steps.iter().all(|step| step.after.is_some())
+    };
+    let mut questions = 0;
+    let shrunk = shrink(start, &nodes(), &mut |proposals, _| {
+        questions += 1;
+        // A search that may ask only so often.
+        if questions > 15 {
+            return Err(Stopped);
+        }
+        Ok(first_failing(proposals, has))
+    });
+    assert!(shrunk.smallest().steps.len() <= 6, "{} steps", shrunk.smallest().steps.len());
 }
