@@ -36,9 +36,11 @@ const LAST_MAX: usize = 5;
 /// So few units are not sampled: trying each is as quick.
 const SAMPLED_MIN: usize = 4;
 /// Random parts are about so large, of many units and of few; of each share, so many are tried.
-const SHARES: [[f64; 3]; 2] = [[0.25, 0.45, 0.65], [0.5, 0.65, 0.8]];
+const SHARES: [[f64; 4]; 2] = [[0.3, 0.5, 0.7, 0.85], [0.5, 0.65, 0.8, 0.9]];
 const MANY: usize = 12;
-const SAMPLES: usize = 12;
+const SAMPLES: usize = 6;
+/// And all but a half, a third and a quarter, in order: what matters may be close together.
+const SLICES: [usize; 3] = [2, 3, 4];
 /// How long an event may take to come.
 const EVENT_TIME: Duration = Duration::from_secs(3);
 /// A wait that is not worth a try to halve it.
@@ -72,9 +74,7 @@ impl Candidate {
         }
         hurried
     }
-}
 
-impl Candidate {
     /// Without what had not begun when it failed: those runs were the same without. None if that is
     /// nothing.
     pub fn until(&self, done: &Done, nodes: &[NodeId]) -> Option<Self> {
@@ -339,6 +339,14 @@ impl Search<'_, '_> {
             }
             let mut random = StdRng::seed_from_u64(self.trail.len() as u64);
             let mut parts = BTreeSet::new();
+            let all: Vec<usize> = (0..units.len()).collect();
+            for slices in SLICES {
+                for slice in all.chunks(units.len().div_ceil(slices)) {
+                    let kept = all.iter().copied().filter(|place| !slice.contains(place));
+                    let kept: Vec<usize> = kept.collect();
+                    parts.insert((kept.len(), kept));
+                }
+            }
             for share in SHARES[usize::from(units.len() <= MANY)] {
                 for _ in 0..SAMPLES {
                     let kept: Vec<usize> = (0..units.len())
