@@ -144,7 +144,8 @@ pub(crate) struct PlanArgs {
     /// With `--rate`: leave no majority, at least once.
     #[arg(long, requires = "rate")]
     pub(crate) break_majority: bool,
-    /// How long faults go on, at most [default: the scenario's, or 12s]
+    /// How long faults go on, at most [default: the scenario's; of random
+    /// faults 12s, or what a leader may take to come and two election timeouts, if that is longer]
     #[arg(long)]
     pub(crate) time: Option<TimeSpan>,
     /// How long to watch the healed cluster [default: the scenario's; of random faults, until a leader

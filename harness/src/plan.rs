@@ -87,6 +87,7 @@ pub(crate) struct Wishes {
     pub(crate) workload: WorkloadArgs,
 }
 
+/// For how long random faults go on, at least.
 const DEFAULT_TIME: TimeSpan = TimeSpan::millis(12_000);
 const DEFAULT_INTERVAL: TimeSpan = TimeSpan::millis(2_000);
 /// Faults per minute and family, at most.
@@ -190,7 +191,6 @@ impl Plan {
         }
         let system = system::find(wishes.system.as_deref().unwrap_or("fle"))?;
         let nodes = wishes.nodes.unwrap_or(3);
-        let time = wishes.time.unwrap_or(DEFAULT_TIME);
         let node_ids: Vec<_> = NodeId::all(nodes).collect();
         let workload = Workload::resolve(wishes.load.clone(), &wishes.workload)?;
         // Where clients write, nodes differ without that.
@@ -200,34 +200,13 @@ impl Plan {
         let points: Vec<_> =
             system.failpoints().iter().map(|point| point.name.to_owned()).collect();
         let kinds: Vec<_> = system.messages().iter().copied().map(MessageKind).collect();
-        let mut steps = if wishes.rates.is_empty() {
-            let mut mix = mix_of(system, wishes.faults.as_deref())?;
-            mix.retain(possible);
-            let interval = wishes.interval.unwrap_or(DEFAULT_INTERVAL);
-            let events = system.events().iter().map(ToString::to_string).collect();
-            let options = GeneratorOptions { mix, interval, time, advance, points, kinds, events };
-            generate(&node_ids, &options, seed)
-        } else {
-            let mut rates = rates_of(system, &wishes.rates)?;
-            rates.retain(|family, _| possible(family));
-            let majority = wishes.majority;
-            if majority == Majority::Break && !rates.keys().any(|family| family.takes_away()) {
-                let error = anyhow!("none of these faults can leave no majority");
-                let hint = "add one that takes nodes away, for example `--rate kill=5`";
-                return Err(Failure::usage(error).with_hint(hint));
-            }
-            let options = RateOptions { rates, majority, time, advance, points, kinds };
-            generate_rates(&node_ids, &options, seed)
-        };
-        // A scenario ends with its steps; random faults, or none, go on for the time asked for.
-        steps.push(Step { at: Some(time), ..Step::new(Fault::Wait, None) });
         let mut plan = Self {
             name: format!("{}/random", system.name()),
             system: system.name().to_owned(),
             scenario: None,
             nodes,
             seed,
-            time,
+            time: DEFAULT_TIME,
             settle: TimeSpan::default(),
             calm: None,
             bin: wishes.bin.clone(),
@@ -244,12 +223,38 @@ impl Plan {
             skip: BTreeMap::new(),
             until: BTreeSet::new(),
             workload,
-            steps,
+            steps: Vec::new(),
         };
+        let timing = system.timing(&plan)?;
+        let time = wishes.time.unwrap_or_else(|| time_of(&timing));
+        plan.time = time;
+        let mut steps = if wishes.rates.is_empty() {
+            let mut mix = mix_of(system, wishes.faults.as_deref())?;
+            mix.retain(possible);
+            let interval = wishes.interval.unwrap_or(DEFAULT_INTERVAL);
+            let events = system.events().iter().map(ToString::to_string).collect();
+            let options =
+                GeneratorOptions { mix, interval, time, timing, advance, points, kinds, events };
+            generate(&node_ids, &options, seed)
+        } else {
+            let mut rates = rates_of(system, &wishes.rates)?;
+            rates.retain(|family, _| possible(family));
+            let majority = wishes.majority;
+            if majority == Majority::Break && !rates.keys().any(|family| family.takes_away()) {
+                let error = anyhow!("none of these faults can leave no majority");
+                let hint = "add one that takes nodes away, for example `--rate kill=5`";
+                return Err(Failure::usage(error).with_hint(hint));
+            }
+            let options = RateOptions { rates, majority, time, advance, points, kinds };
+            generate_rates(&node_ids, &options, seed)
+        };
+        // A scenario ends with its steps; random faults, or none, go on for the time asked for.
+        steps.push(Step { at: Some(time), ..Step::new(Fault::Wait, None) });
+        plan.steps = steps;
         match wishes.settle {
             Some(settle) => plan.settle = settle,
             None => {
-                let (settle, calm) = settle_of(&system.timing(&plan)?);
+                let (settle, calm) = settle_of(&timing);
                 (plan.settle, plan.calm) = (settle, Some(calm));
             }
         }
@@ -327,6 +332,13 @@ pub(crate) fn settle_of(timing: &Timing) -> (TimeSpan, TimeSpan) {
     let longest = spans(3 + 20).max(timing.leader_bound_ns.saturating_add(spans(3)));
     let whole = |ns: u64| TimeSpan::millis(ns.div_ceil(1_000_000));
     (whole(longest), whole(spans(5)).max(CALM_MIN))
+}
+
+/// For how long random faults go on: what stays broken from soon after the begin on is to be broken
+/// for longer than a leader may take to come.
+fn time_of(timing: &Timing) -> TimeSpan {
+    let longest = timing.leader_bound_ns.saturating_add(timing.election_timeout_ns * 2);
+    TimeSpan::millis(longest.div_ceil(1_000_000)).max(DEFAULT_TIME)
 }
 
 /// Refuses a check that does not exist.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What a leader says all the time.
-const HEARTBEAT: MessageKind = MessageKind(Kind::Heartbeat);
+pub(crate) const HEARTBEAT: MessageKind = MessageKind(Kind::Heartbeat);
 /// How close to each other two faults of one episode come, at the closest.
 const GAP_MIN: Duration = Duration::from_millis(5);
 
@@ -41,18 +41,19 @@ impl Span {
 
 /// A schedule in the making.
 pub(crate) struct Episodes<'a> {
-    nodes: &'a [NodeId],
-    options: &'a GeneratorOptions,
+    pub(crate) nodes: &'a [NodeId],
+    pub(crate) options: &'a GeneratorOptions,
     /// Those of this seed.
     families: Vec<Mix>,
     /// Hit more often than the other nodes.
     favourite: NodeId,
     /// Of the kinds of messages, those that faults of this seed single out.
-    kinds: Vec<MessageKind>,
+    pub(crate) kinds: Vec<MessageKind>,
     pub(crate) random: StdRng,
     strikes: u32,
+    steps_max: usize,
     /// Steps that belong together. The first of each has a time.
-    blocks: Vec<Vec<Step>>,
+    pub(crate) blocks: Vec<Vec<Step>>,
 }
 
 impl<'a> Episodes<'a> {
@@ -60,6 +61,7 @@ impl<'a> Episodes<'a> {
         nodes: &'a [NodeId],
         options: &'a GeneratorOptions,
         families: Vec<Mix>,
+        steps_max: usize,
         mut random: StdRng,
     ) -> Self {
         let favourite = nodes[random.random_range(0..nodes.len())];
@@ -69,7 +71,7 @@ impl<'a> Episodes<'a> {
             kinds.swap_remove(random.random_range(0..kinds.len()));
         }
         let (strikes, blocks) = (0, Vec::new());
-        Self { nodes, options, families, favourite, kinds, random, strikes, blocks }
+        Self { nodes, options, families, favourite, kinds, random, strikes, steps_max, blocks }
     }
 
     /// All steps, a fault before what undoes it.
@@ -288,14 +290,28 @@ impl<'a> Episodes<'a> {
     }
 
     /// A family that takes a node away for a while, from all that were asked for.
-    fn taker(&mut self) -> Option<Mix> {
+    pub(crate) fn taker(&mut self) -> Option<Mix> {
+        let takers = self.takers();
+        (!takers.is_empty()).then(|| Mix::draw(&takers, &mut self.random))
+    }
+
+    pub(crate) fn takers(&self) -> Vec<Mix> {
         let asked = &self.options.mix;
         let gentle = |mix: &Mix| mix.takes_away() && mix.beyond().is_none();
-        let takers: Vec<_> = asked.iter().copied().filter(gentle).collect();
+        let mut takers: Vec<_> = asked.iter().copied().filter(gentle).collect();
         // What bites in elections needs them, whether or not it was asked for.
-        match takers.len() {
-            0 => asked.iter().any(|mix| mix.bites_in_elections()).then_some(Mix::Kill),
-            _ => Some(Mix::draw(&takers, &mut self.random)),
+        if takers.is_empty() && asked.iter().any(|mix| mix.bites_in_elections()) {
+            takers.push(Mix::Kill);
+        }
+        takers
+    }
+
+    /// Adds something, unless that were too many steps.
+    pub(crate) fn if_room(&mut self, add: impl FnOnce(&mut Self)) {
+        let before = self.blocks.len();
+        add(self);
+        if self.blocks.iter().map(Vec::len).sum::<usize>() > self.steps_max {
+            self.blocks.truncate(before);
         }
     }
 
@@ -377,13 +393,17 @@ impl<'a> Episodes<'a> {
 
     /// What a family does to somebody; a partition has many shapes.
     fn aimed(&mut self, mix: Mix, name: String, victim: Target) -> Strike {
-        let (nodes, points, kinds) = (self.nodes, &self.options.points, &self.kinds);
-        let aim = Aim { name, victim, nodes, points, kinds };
-        let mut strike = aim.strike(mix, &mut self.random);
-        if mix == Mix::Partition && nodes.len() > 2 && self.random.random_bool(0.5) {
+        let mut strike = self.plain(mix, name, victim);
+        if mix == Mix::Partition && self.nodes.len() > 2 && self.random.random_bool(0.5) {
             self.reshape(&mut strike);
         }
         strike
+    }
+
+    /// What a family does to somebody; a partition cuts them off.
+    pub(crate) fn plain(&mut self, mix: Mix, name: String, victim: Target) -> Strike {
+        let (nodes, points, kinds) = (self.nodes, &self.options.points, &self.kinds);
+        Aim { name, victim, nodes, points, kinds }.strike(mix, &mut self.random)
     }
 
     /// Another shape than one node that is cut off.
@@ -446,11 +466,11 @@ impl<'a> Episodes<'a> {
         Cue::draw(&self.options.events, name, self.favourite, &mut self.random)
     }
 
-    fn any_node(&mut self) -> NodeId {
+    pub(crate) fn any_node(&mut self) -> NodeId {
         self.nodes[self.random.random_range(0..self.nodes.len())]
     }
 
-    fn shuffled(&mut self) -> Vec<NodeId> {
+    pub(crate) fn shuffled(&mut self) -> Vec<NodeId> {
         let mut rest = self.nodes.to_vec();
         let mut order = Vec::new();
         while !rest.is_empty() {
@@ -459,7 +479,7 @@ impl<'a> Episodes<'a> {
         order
     }
 
-    fn next_name(&mut self) -> String {
+    pub(crate) fn next_name(&mut self) -> String {
         self.strikes += 1;
         format!("f{}", self.strikes)
     }

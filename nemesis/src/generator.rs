@@ -2,7 +2,7 @@
 //!
 //! Most failures of elections are coincidences: two faults that must meet in the same election, at the
 //! same node or link. Uniformly random faults rarely meet, so a schedule is drawn from a seed in ways
-//! that make them:
+//! that make them. Most seeds play [scenes](crate::scene), the others episodes:
 //!
 //! - *Swarms* (Groce and others, "Swarm Testing", ISSTA 2012): each seed has few families, and more
 //!   faults of each.
@@ -15,12 +15,13 @@
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use usurper_history::NodeId;
+use usurper_history::{NodeId, Timing};
 
 use crate::{
     episode::{Episodes, Span},
     link::MessageKind,
-    mix::Mix,
+    mix::{Mix, MixKind},
+    scene::Scene,
     schedule::{Schedule, Step},
     time_span::TimeSpan,
 };
@@ -29,6 +30,9 @@ use crate::{
 pub(crate) const ADVANCES: f64 = 0.7;
 /// More families than this are a swarm's worth: each seed takes some of them.
 const FAMILIES_MAX: usize = 4;
+/// More steps in twelve seconds find no more, and are long to shrink.
+const STEPS_MAX: usize = 24;
+const STEPS_TIME: Duration = Duration::from_secs(12);
 
 /// What to generate.
 #[derive(Clone, Debug)]
@@ -38,6 +42,8 @@ pub struct GeneratorOptions {
     pub interval: TimeSpan,
     /// When the last fault has been undone, at the latest.
     pub time: TimeSpan,
+    /// How long the system takes: an election timeout matters more than a second.
+    pub timing: Timing,
     /// Also let clients log transactions on random nodes, so that the nodes differ; of some seeds.
     pub advance: bool,
     /// The moments at which a node of the system can be made to crash.
@@ -59,13 +65,87 @@ pub fn generate(nodes: &[NodeId], options: &GeneratorOptions, seed: u64) -> Sche
     }
     let families = swarm(&options.mix, &mut random);
     let advance = options.advance && random.random_bool(ADVANCES);
+    let times = (time.as_secs() / STEPS_TIME.as_secs()).max(1);
+    let crowd = nodes.len().saturating_sub(5) * 4;
+    let steps_max = STEPS_MAX * usize::try_from(times).unwrap_or(usize::MAX) + crowd;
+    let mut episodes = Episodes::new(nodes, options, families, steps_max, random);
+    // Seeds that follow each other begin with different scenes.
+    let scenes = episodes.scenes();
+    let changes = options.mix.iter().any(|mix| mix.kind() == MixKind::Members);
+    let others = if changes { scenes.len() } else { scenes.len() / 4 } + 1;
+    let turn = seed % u64::try_from(scenes.len() + others).unwrap_or(u64::MAX);
+    match usize::try_from(turn).ok().and_then(|turn| scenes.get(turn)) {
+        Some(first) => play_scenes(&mut episodes, (*first, &scenes), time, advance),
+        None => add_episodes(&mut episodes, (time, interval), advance),
+    }
+    episodes.into_schedule()
+}
+
+/// A scene or two, and little else.
+fn play_scenes(
+    episodes: &mut Episodes<'_>,
+    (first, scenes): (Scene, &[Scene]),
+    time: Duration,
+    advance: bool,
+) {
+    let mut scene = first;
+    let timeout = episodes.timeouts(1.0, 1.0);
+    let mut start = of_any_scale(Duration::from_millis(5), time / 20, &mut episodes.random);
+    loop {
+        let rest = time.saturating_sub(start);
+        // What does not last takes nine election timeouts, at most.
+        let all = scene.lasts() || rest < timeout * 8;
+        let length = if all { rest } else { episodes.timeouts(6.5, 9.0).min(rest) };
+        let span = Span { start, end: start + length };
+        if advance {
+            let span = Span { start, end: start + length / 2 };
+            episodes.if_room(|episodes| episodes.advance(span));
+        }
+        episodes.if_room(|episodes| episodes.play(scene, span));
+        if !scene.lasts() && episodes.random.random_bool(0.4) {
+            let start = span.start + length.mul_f64(episodes.random.random_range(0.0..0.6));
+            episodes.if_room(|episodes| episodes.strike(Span { start, end: span.end }, true));
+        }
+        // Nothing comes after what lasts.
+        if scene.lasts() {
+            return;
+        }
+        if all {
+            break;
+        }
+        start = span.end + timeout.mul_f64(episodes.random.random_range(0.0..2.0));
+        if start + timeout * 4 > time || episodes.random.random_bool(0.1) {
+            break;
+        }
+        // What lasts shows nothing in less time than a leader may take to come.
+        let bound = Duration::from_nanos(episodes.options.timing.leader_bound_ns);
+        let fits = |scene: &&Scene| !scene.lasts() || start + bound + timeout < time;
+        let fitting: Vec<_> = scenes.iter().filter(fits).collect();
+        if fitting.is_empty() {
+            break;
+        }
+        scene = *fitting[episodes.random.random_range(0..fitting.len())];
+    }
+    if episodes.random.random_bool(0.4) {
+        let span = Span { start: time.mul_f64(0.95), end: time.mul_f64(0.97) };
+        episodes.if_room(|episodes| episodes.last_return(span));
+    }
+}
+
+/// One episode after another.
+fn add_episodes(
+    episodes: &mut Episodes<'_>,
+    (time, interval): (Duration, Duration),
+    advance: bool,
+) {
+    let random = &mut episodes.random;
     let lasting = random.random_bool(0.5).then(|| time.mul_f64(random.random_range(0.3..0.6)));
     let early = random.random_bool(0.3);
     let mut start = interval.mul_f64(if early { 0.01 } else { 0.4 });
-    let mut episodes = Episodes::new(nodes, options, families, random);
     if episodes.random.random_bool(0.3) {
         let start = time.mul_f64(episodes.random.random_range(0.0..0.3));
-        episodes.strike(Span { start, end: time.mul_f64(0.9) }, false);
+        let span = Span { start, end: time.mul_f64(0.9) };
+        episodes.if_room(|episodes| episodes.strike(span, false));
     }
     loop {
         let length = interval.mul_f64(episodes.random.random_range(-1.2_f64..1.0).exp2());
@@ -78,19 +158,19 @@ pub fn generate(nodes: &[NodeId], options: &GeneratorOptions, seed: u64) -> Sche
         let rest = interval.min(length).mul_f64(episodes.random.random_range(0.02..0.4));
         let span = Span { start, end: if last { time } else { end.saturating_sub(rest) } };
         if advance {
-            episodes.advance(span);
+            episodes.if_room(|episodes| episodes.advance(span));
         }
         if last {
-            episodes.lasting(span);
+            episodes.if_room(|episodes| episodes.lasting(span));
             break;
         }
-        episodes.add(span);
+        episodes.if_room(|episodes| episodes.add(span));
         start = end;
     }
     if episodes.random.random_bool(0.6) {
-        episodes.last_return(Span { start: time.mul_f64(0.95), end: time.mul_f64(0.97) });
+        let span = Span { start: time.mul_f64(0.95), end: time.mul_f64(0.97) };
+        episodes.if_room(|episodes| episodes.last_return(span));
     }
-    episodes.into_schedule()
 }
 
 /// Some of the families, if there are many.

@@ -4,7 +4,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use usurper_history::{NodeId, frame::Kind};
+use usurper_history::{NodeId, Timing, frame::Kind};
 use usurper_nemesis::{
     Change, Fault, GeneratorOptions, Majority, MessageKind, Mix, MixKind, RateOptions, Schedule,
     Shape, Step, Target, TimeSpan, generate, generate_rates,
@@ -23,12 +23,23 @@ fn events() -> Vec<String> {
     told.map(str::to_owned).to_vec()
 }
 
+/// Of a system with this election timeout, in milliseconds.
+fn timing(timeout: u64) -> Timing {
+    let election_timeout_ns = timeout * 1_000_000;
+    Timing {
+        heartbeat_ns: election_timeout_ns / 5,
+        election_timeout_ns,
+        leader_bound_ns: election_timeout_ns * 20,
+    }
+}
+
 /// What a cluster of ours can be asked for.
 fn everything(mix: Vec<Mix>, interval: u64, time: u64) -> GeneratorOptions {
     GeneratorOptions {
         mix,
         interval: TimeSpan::millis(interval),
         time: TimeSpan::millis(time),
+        timing: timing(500),
         advance: true,
         points: points(),
         kinds: kinds(),
@@ -39,10 +50,13 @@ fn everything(mix: Vec<Mix>, interval: u64, time: u64) -> GeneratorOptions {
 fn options() -> impl Strategy<Value = (u8, GeneratorOptions, u64)> {
     let mixes = prop::sample::subsequence(Mix::ALL.to_vec(), 0..=Mix::ALL.len());
     let told = (any::<bool>(), any::<bool>(), any::<bool>());
-    (1_u8..12, mixes, 100_u64..5_000, 0_u64..20_000, told, any::<u64>()).prop_map(
-        |(nodes, mut mix, interval, time, (advance, kinds, events), seed)| {
+    let times = (100_u64..5_000, 0_u64..20_000, 10_u64..3_000);
+    (1_u8..12, mixes, times, told, any::<u64>()).prop_map(
+        |(nodes, mut mix, (interval, time, timeout), (advance, kinds, events), seed)| {
             mix.retain(|family| nodes > 1 || !family.needs_peers());
-            let mut options = GeneratorOptions { advance, ..everything(mix, interval, time) };
+            let everything = everything(mix, interval, time);
+            let timing = timing(timeout);
+            let mut options = GeneratorOptions { advance, timing, ..everything };
             if !kinds {
                 options.kinds.clear();
             }
@@ -166,6 +180,20 @@ proptest! {
 }
 
 #[test]
+fn a_schedule_is_short_enough_to_be_told() {
+    let mix: Vec<_> = Mix::ALL.iter().copied().filter(|mix| mix.beyond().is_none()).collect();
+    for (nodes, timeout) in [(3, 500), (3, 1600), (5, 500), (5, 2500)] {
+        let nodes: Vec<_> = NodeId::all(nodes).collect();
+        let mut options = everything(mix.clone(), 2000, 12_000);
+        options.timing = timing(timeout);
+        let counts = (0..500).map(|seed| generate(&nodes, &options, seed).len());
+        let counts: Vec<_> = counts.collect();
+        assert!(counts.iter().all(|count| *count <= 24), "{:?}", counts.iter().max());
+        assert!(counts.iter().filter(|count| **count < 4).count() < 10, "{counts:?}");
+    }
+}
+
+#[test]
 fn another_seed_gives_another_schedule() {
     let nodes: Vec<_> = NodeId::all(3).collect();
     let options = everything(Mix::ALL.to_vec(), 2000, 20_000);
@@ -211,17 +239,27 @@ fn each_seed_has_few_families_and_all_seeds_have_each_kind() {
     }
     // Those that bring elections about come more often than the others.
     let all: usize = drawn.values().sum();
-    assert!(drawn.len() == 7 && drawn.values().all(|n| n * 100 > all * 3), "{drawn:?}");
+    assert!(drawn.len() == 7 && drawn.values().all(|n| n * 100 > all * 2), "{drawn:?}");
 }
 
 #[test]
 fn faults_follow_what_the_nodes_say_and_the_clock() {
     let nodes: Vec<_> = NodeId::all(5).collect();
     let options = everything(vec![Mix::Kill, Mix::Hold, Mix::Partition], 1000, 60_000);
-    let steps: Vec<_> = (0..100).flat_map(|seed| generate(&nodes, &options, seed)).collect();
-    let faults: Vec<_> = steps.iter().filter(|step| !opens(step.fault).is_empty()).collect();
-    let cued = faults.iter().filter(|step| step.on.is_some()).count();
-    assert!(4 * cued > faults.len() && 2 * cued < faults.len(), "{cued} of {}", faults.len());
+    let (mut cued, mut faults, mut steps) = (0, 0, Vec::new());
+    for seed in 0..100 {
+        let schedule = generate(&nodes, &options, seed);
+        let mut hearing = BTreeSet::new();
+        for step in &schedule {
+            hearing.extend(step.track.as_ref().filter(|_| step.on.is_some()));
+            if !opens(step.fault).is_empty() {
+                faults += 1;
+                cued += usize::from(step.track.as_ref().is_some_and(|it| hearing.contains(it)));
+            }
+        }
+        steps.extend(schedule);
+    }
+    assert!(4 * cued > faults && 5 * cued < 4 * faults, "{cued} of {faults}");
     let caught = steps
         .iter()
         .flat_map(|step| &step.target)
