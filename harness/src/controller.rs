@@ -11,6 +11,7 @@
 //! processes and output, about the steps, about healing, and about the clients.
 
 mod clients;
+mod deadline;
 mod healing;
 mod nodes;
 mod steps;
@@ -33,6 +34,7 @@ use usurper_history::{
 };
 use usurper_nemesis::{Done, Network, NetworkOptions, Output, Scheduler, TimeSpan};
 
+use self::deadline::Deadline;
 pub(crate) use self::nodes::NodeState;
 use crate::{
     act::Ended,
@@ -52,6 +54,8 @@ const READY_MAX: Duration = Duration::from_secs(10);
 /// How much longer than the leader bound a leader is waited for at the end, so that its absence is
 /// beyond doubt.
 const SETTLE_MORE: Duration = Duration::from_secs(1);
+/// How long the nodes are watched after the last read of a client.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 /// How long a node may take to stop by itself.
 const STOP_MAX: Duration = Duration::from_secs(2);
 /// Events that wait for the loop; a node that outruns it is slowed down, not lost.
@@ -240,7 +244,14 @@ impl<'a> Controller<'a> {
             self.await_leader().await?;
             done.settled = since(self, healed_ns);
         }
-        self.end_load().await?;
+        if self.load.is_some() {
+            self.end_load().await?;
+            // The last reads took a while, and what happened at their end has yet to be told.
+            self.until(|c| c.is_over(), LAST_LOOK).await?;
+            if !self.is_over() {
+                self.await_leader().await?;
+            }
+        }
         Ok(match self.is_over() {
             true if self.interrupted => RunEnd::Interrupted,
             true => RunEnd::Found(done),
@@ -291,16 +302,19 @@ impl<'a> Controller<'a> {
         Ok(())
     }
 
-    /// Handles what comes until `done` or until the time is over; says whether it was done.
+    /// Handles what comes until `done` or until the time is over, in which the machine ran; says whether it
+    /// was done.
     async fn until(
         &mut self,
         done: impl Fn(&Self) -> bool,
         time: Duration,
     ) -> Result<bool, Failure> {
-        let end_ns = self.clock.now_ns() + u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2);
+        let time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2);
+        let mut deadline = Deadline::new(self.clock.now_ns(), time_ns);
         loop {
             // Taken first: a step that is due at the very end is still begun.
             let now_ns = self.clock.now_ns();
+            let over = deadline.is_over(now_ns);
             // What was seen is in the file before anything is done because of it.
             self.flush()?;
             self.begin_due()?;
@@ -308,13 +322,12 @@ impl<'a> Controller<'a> {
             if done(self) {
                 return Ok(true);
             }
-            if now_ns >= end_ns {
+            if over {
                 return Ok(false);
             }
             let asks_ns = self.load.as_ref().and_then(Load::next_due_ns);
             let due_ns = self.scheduler.next_due_ns().into_iter().chain(asks_ns).min();
-            let wake_ns = due_ns.map_or(end_ns, |due| due.min(end_ns));
-            let wait = Duration::from_nanos(wake_ns.saturating_sub(now_ns));
+            let wait = Duration::from_nanos(deadline.wait_ns(now_ns, due_ns));
             tokio::select! {
                 incoming = self.receiver.recv() => {
                     self.handle(incoming.expect("we hold a sender ourselves"))?;

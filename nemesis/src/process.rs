@@ -9,6 +9,7 @@ use std::{
     io::{self, ErrorKind},
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use nix::{
@@ -26,8 +27,11 @@ use tokio::{
 };
 use usurper_history::LINE_BYTES_MAX;
 
-/// How long the pipes of a dead process are drained: only a child of its own could hold them open.
-const DRAIN_MAX: Duration = Duration::from_secs(1);
+/// For so long nothing more may come from the pipes of a dead process: only a child of its own could hold
+/// them open.
+const DRAIN_IDLE: Duration = Duration::from_secs(1);
+/// So often something may come all the same.
+const DRAINS_MAX: usize = 30;
 
 /// One of the two output streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,17 +113,26 @@ impl Process {
         let stdout = child.stdout.take();
         let stderr = child.stderr.take();
         tokio::spawn(async move {
+            let told = AtomicU64::new(0);
             let streams = async {
                 tokio::join!(
-                    forward(stdout, Stream::Stdout, &sink, &wrap),
-                    forward(stderr, Stream::Stderr, &sink, &wrap),
+                    forward(stdout, Stream::Stdout, &sink, &wrap, &told),
+                    forward(stderr, Stream::Stderr, &sink, &wrap, &told),
                 );
             };
             tokio::pin!(streams);
-            let (status, drained) = watch_child(child, requests, &mut streams).await;
-            if !drained {
-                // A child of the process may hold the pipe open; what it says is not the node's.
-                let _ = timeout(DRAIN_MAX, &mut streams).await;
+            let (status, mut drained) = watch_child(child, requests, &mut streams).await;
+            for _ in 0..DRAINS_MAX {
+                if drained {
+                    break;
+                }
+                let before = told.load(Ordering::Relaxed);
+                drained = timeout(DRAIN_IDLE, &mut streams).await.is_ok();
+                // A child of the process may hold the pipe open; what it says is not the node's. But this
+                // machine may have stood still meanwhile, and whoever takes the lines may be slow.
+                if told.load(Ordering::Relaxed) == before && sink.capacity() > 0 {
+                    break;
+                }
             }
             let exit = Exit { code: status.code(), signal: status.signal() };
             let _ = sink.send(wrap(Output::Exited(exit))).await;
@@ -191,6 +204,7 @@ async fn forward<T>(
     which: Stream,
     sink: &mpsc::Sender<T>,
     wrap: &impl Fn(Output) -> T,
+    told: &AtomicU64,
 ) {
     let Some(stream) = stream else { return };
     let mut reader = BufReader::with_capacity(1 << 16, stream);
@@ -210,6 +224,7 @@ async fn forward<T>(
         if sink.send(wrap(output)).await.is_err() {
             return;
         }
+        told.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Full, Place, pids, records, wait_for, with, words_of};
+use crate::support::{Full, PATIENT, Place, pids, records, wait_for, with, words_of};
 
 /// Waits until no process of a run is left.
 #[track_caller]
@@ -16,9 +16,10 @@ fn all_gone(pids: &[u32]) {
 #[test]
 fn each_node_is_a_process_and_none_survives_the_harness() {
     let place = Place::new();
-    let started = place.start("run --time 60s --faults none");
+    let started = place.start(&format!("run --time 60s --faults none {PATIENT}"));
     let run = place.only_run();
-    wait_for("leader", || with(&records(&run), &[("established", true.into())]).pop());
+    // Only a follower that has heard of its leader has something that can be judged.
+    wait_for("heartbeat", || with(&records(&run), &[("dir", "accepted".into())]).pop());
     let pids = pids(&run);
     assert_eq!(pids.len(), 3);
     for pid in &pids {

@@ -55,8 +55,8 @@ fn what_goes_wrong_for_good_is_watched_long_enough_and_what_is_well_no_longer_th
     let history =
         std::fs::read_to_string(folder.path().join("store/latest/history.jsonl")).unwrap();
     let last: serde_json::Value = serde_json::from_str(history.lines().last().unwrap()).unwrap();
-    // 2 s of calm, where the longest bound would have been 9 s.
-    assert!(last["t"].as_u64().unwrap() < 7_000_000_000, "{last}");
+    // 2 s of calm, where the longest bound would have been 9 s, after the start.
+    assert!(last["t"].as_u64().unwrap() < 9_000_000_000, "{last}");
 }
 
 #[test]

@@ -12,6 +12,9 @@ use serde_json::Value;
 /// How long anything may take that must happen at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// For runs of `fle` in which nobody may be missed, however busy the machine is.
+pub(crate) const PATIENT: &str = "--param down-after=20s";
+
 /// A folder with a store in it. It stays when the test fails.
 pub(crate) struct Place {
     folder: Option<tempfile::TempDir>,

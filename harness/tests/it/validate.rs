@@ -47,10 +47,11 @@ fn two_builds_are_compared() {
 fn a_stored_run_is_its_own_before() {
     let place = Place::new();
     place.usurper("run fle/initial-leader-returns --with-defect").expect(1, &["dual-leaders"]);
-    place.usurper("validate store/latest -n 1 --store again").expect(
-        3,
-        &["config-leader-on-boot", "failing is dual-leaders", "before     fails 1 of 1"],
-    );
+    let ended = place.usurper("validate store/latest -n 3 --store again");
+    ended
+        .expect(3, &["config-leader-on-boot", "failing is dual-leaders", "after      fails 0 of "]);
+    // How often it fails is a question of the machine; it is not the healthy one.
+    assert!(!ended.stdout.contains("before     fails 0 of "), "{}", ended.stdout);
 }
 
 #[test]

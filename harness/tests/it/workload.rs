@@ -89,11 +89,17 @@ fn what_clients_ask_follows_from_the_seed() {
         let words = "run --system raft --faults none --workload register --clients 1 --time 2s \
                      --settle 0s --servers leader --op-mix write=1,cas=1 --keys 9 --seed 6";
         place.usurper(words).expect(0, &[]);
-        let operations = operations(&records(&place.only_run()));
+        let records = records(&place.only_run());
+        let last = records.iter().position(|record| record["phase"] == "final-reads").unwrap();
+        let operations = operations(&records[..last]);
         let drawn = operations.iter().map(|(it, _)| (it["f"].clone(), it["key"].clone()));
-        drawn.take(30).collect::<Vec<_>>()
+        drawn.collect::<Vec<_>>()
     };
-    assert_eq!(drawn(), drawn());
+    // How far each came is a question of the machine.
+    let (first, second) = (drawn(), drawn());
+    let both = first.len().min(second.len());
+    assert!(both > 10, "{both}");
+    assert_eq!(first[..both], second[..both]);
 }
 
 #[test]
@@ -104,8 +110,12 @@ fn a_lock_is_held_by_one_client_at_a_time_and_its_tokens_grow() {
     place.usurper(words).expect(0, &[]);
     let records = records(&place.only_run());
     let mut tokens = Vec::new();
-    for (invoke, end) in operations(&records) {
-        let Some(end) = end.filter(|end| end["type"] == "ok") else { continue };
+    let done = operations(&records).into_iter().filter_map(|(invoke, end)| Some((invoke, end?)));
+    let mut done: Vec<_> = done.filter(|(_, end)| end["type"] == "ok").collect();
+    // Two may ask at once, and the second be served first; but who was given the lock knows of it before it
+    // can be anybody else's.
+    done.sort_by_key(|(_, end)| end["t"].as_u64());
+    for (invoke, end) in done {
         match invoke["f"].as_str().unwrap() {
             "acquire" => tokens.push(end["value"].as_u64().unwrap()),
             _ => assert!(tokens.contains(&invoke["value"].as_u64().unwrap()), "{invoke}"),
@@ -118,7 +128,7 @@ fn a_lock_is_held_by_one_client_at_a_time_and_its_tokens_grow() {
 #[test]
 fn a_session_is_carried_by_what_changes_something() {
     let place = Place::new();
-    let words = "run --system raft --faults none --workload counter --sessions --time 2s --seed 2 \
+    let words = "run --system raft --faults none --workload counter --sessions --time 4s --seed 2 \
                  --servers leader --settle 0s";
     place.usurper(words).expect(0, &["valid    duplicate-apply"]);
     let records = records(&place.only_run());

@@ -54,6 +54,30 @@ async fn lines_come_in_order_and_the_exit_comes_last() {
 }
 
 #[tokio::test]
+async fn the_last_lines_are_not_lost_on_whoever_takes_them_late() {
+    let (sender, mut output) = mpsc::channel(1);
+    let mut command = Command::new("seq");
+    command.args(["1", "500"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let process = Process::spawn(command, sender, |output| output).unwrap();
+    becomes(process.pid(), |state| state.is_none()).await;
+    // Longer than a silent pipe is listened to.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    for number in 1..=500 {
+        assert_eq!(next_line(&mut output).await, number.to_string());
+    }
+    assert!(matches!(next(&mut output).await, Output::Exited(_)));
+}
+
+#[tokio::test]
+async fn a_child_that_holds_the_pipe_open_does_not_hide_the_end() {
+    let (process, mut output) = spawn("sleep 60 & echo $!");
+    let child: i32 = next_line(&mut output).await.parse().unwrap();
+    assert!(matches!(next(&mut output).await, Output::Exited(_)));
+    assert_eq!(process.exit(), Some(Exit { code: Some(0), signal: None }));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), Signal::SIGKILL).unwrap();
+}
+
+#[tokio::test]
 async fn a_pause_stops_a_process_and_a_resume_lets_it_go_on() {
     // One process: a shell that forks may be stopped in the middle of that.
     let (process, mut output) = spawn("exec yes tick");

@@ -4,10 +4,13 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Read},
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
     process::{self, Child, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        atomic::{AtomicU8, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
     thread,
     time::Duration,
 };
@@ -45,9 +48,14 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn new(count: u8, options: &[&str]) -> Self {
+        // An address of its own, which no connection is made from: a port that nobody holds while its
+        // node is down stays free.
+        static CLUSTERS: AtomicU8 = AtomicU8::new(1);
+        let [.., high, low] = process::id().to_be_bytes();
+        let host = Ipv4Addr::new(127, high, low, CLUSTERS.fetch_add(1, Ordering::Relaxed));
         // Held together, so that the kernel gives out as many different ports.
         let listeners: Vec<_> =
-            NodeId::all(count).map(|id| (id, TcpListener::bind("127.0.0.1:0").unwrap())).collect();
+            NodeId::all(count).map(|id| (id, TcpListener::bind((host, 0)).unwrap())).collect();
         let (sender, receiver) = channel();
         Self {
             directory: tempfile::tempdir().unwrap(),
