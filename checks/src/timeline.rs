@@ -14,8 +14,9 @@
 //! A **connected majority** is a set of live, thawed, undegraded nodes, a majority of every configuration
 //! that may be in force (see [`crate::configurations`]; the header's nodes, where none is told), of which
 //! each pair is connected in both directions, while nobody who limps can speak to any
-//! of them. A limping node is one that is degraded and yet takes part: it may be the best candidate of
-//! all and never come to lead. That is a full mesh: protocols exist
+//! of them. A limping node is one that takes part although it is degraded, or outside of them and
+//! connected with one by a link that is: it may lead them all the same, or be the best candidate of all and never
+//! come to lead. That is a full mesh: protocols exist
 //! that need less, none needs more, so a bound runs only when every one of them must make progress.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -470,6 +471,14 @@ impl Timeline {
         let mut limping = self.members.iter().copied().filter(|node| self.is_limping(*node));
         let disturbed = limping.any(|from| usable.iter().any(|to| speaks_to(from, to)));
         self.meshed = if disturbed { BTreeSet::new() } else { self.meshes_of(&usable) };
+        let by_a_bad_link = |from: NodeId, to: NodeId| {
+            let bad = |from, to| self.degraded_links.contains_key(&Link { from, to });
+            speaks_to(from, &to) && (bad(from, to) || bad(to, from))
+        };
+        let mut outside = usable.iter().filter(|node| !self.meshed.contains(node));
+        if outside.any(|from| self.meshed.iter().any(|to| by_a_bad_link(*from, *to))) {
+            self.meshed.clear();
+        }
     }
 
     /// Whether a node takes part, but not as it should.

@@ -142,6 +142,51 @@ fn a_degraded_majority_is_not_bound() {
 }
 
 #[test]
+fn a_majority_is_not_bound_while_it_hears_another_node_by_a_bad_link() {
+    // n2 leads on, and what it says is told twice, or late.
+    let led = |effect: &str, links: &str| {
+        format!(
+            "200 n2 elected 2
+             1000 begin 1 fault {effect} {links}
+             1000 end 1 fault {effect} {links}
+             9000 phase stop"
+        )
+    };
+    let both = "n2>n1 n2>n3";
+    booted(&led("degraded", both), "valid");
+    booted(&led("degraded", "n1>n2 n3>n2"), "valid");
+    booted(
+        &led("cut", both),
+        "invalid
+         - nobody led for 8 s although n1 and n3 were up and connected (at most 5 s are allowed)",
+    );
+    // Whom it can say nothing to over the bad link, it does not bind.
+    booted(
+        "200 n2 elected 2
+         1000 begin 1 delay degraded n1>n2 n3>n2
+         1000 end 1 delay degraded n1>n2 n3>n2
+         1000 begin 2 one-way cut n2>n1 n2>n3
+         1000 end 2 one-way cut n2>n1 n2>n3
+         9000 phase stop",
+        "invalid
+         - nobody led for 8 s although n1 and n3 were up and connected (at most 5 s are allowed)",
+    );
+    // Nor does a bad link within the majority of which the leader is part.
+    booted(
+        "1000 begin 1 delay degraded n1>n2\n1000 end 1 delay degraded n1>n2\n9000 phase stop",
+        "valid",
+    );
+    booted(
+        "1000 begin 1 delay degraded n1>n2
+         1000 end 1 delay degraded n1>n2
+         1000 n1 role looking
+         9000 phase stop",
+        "invalid
+         - nobody led for 8 s although n1, n2 and n3 were up and connected (at most 5 s are allowed)",
+    );
+}
+
+#[test]
 fn a_majority_is_not_bound_while_somebody_who_limps_can_speak_to_it() {
     let limps = |then: &str| {
         format!(
