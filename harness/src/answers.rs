@@ -32,10 +32,20 @@ struct Basis {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Asked {
-    /// How often it fails of so many runs.
-    Count(u32),
+    /// How often it fails of so many runs; `alone`, on a machine that has little else to do.
+    Count { runs: u32, alone: bool, seeds: Seeds },
     /// Whether it fails so often of so many runs, and whether one that does not fail at once is given up.
-    Fails { need: u32, of: u32, guess: bool },
+    Fails { need: u32, of: u32, guess: bool, seeds: Seeds },
+}
+
+/// With which seeds a candidate is run. The seed draws the timers of the nodes, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Seeds {
+    /// Each time with another one: what fails then does not lean on any.
+    Each,
+    /// With that of the run.
+    Same,
 }
 
 /// One line: how often a candidate failed.
@@ -143,7 +153,7 @@ mod tests {
 
     use usurper_nemesis::{Candidate, TimeSpan, Trial};
 
-    use super::{Answers, Asked, Known};
+    use super::{Answers, Asked, Known, Seeds};
 
     #[test]
     fn answers_outlive_their_search_on_the_same_basis_only() {
@@ -156,7 +166,8 @@ mod tests {
         let candidate = |ms| Candidate { settle: TimeSpan::millis(ms), steps: vec![] };
         let trial = Trial { failed: 3, ..Trial::new(3, 4) };
         let known = Known { trial, checks: [("crash".to_owned(), 3)].into(), done: None };
-        let guess = Asked::Fails { need: 3, of: 4, guess: true };
+        let seeds = Seeds::Each;
+        let guess = Asked::Fails { need: 3, of: 4, guess: true, seeds };
         let mut answers = open("a");
         answers
             .remember(&candidate(1), guess, known.clone())
@@ -167,8 +178,9 @@ mod tests {
         for _ in 0..2 {
             let answers = open("a");
             assert_eq!(answers.find(&candidate(1), guess), Some(&known));
-            let sure = Asked::Fails { need: 3, of: 4, guess: false };
-            for other in [Asked::Count(4), sure] {
+            let sure = Asked::Fails { need: 3, of: 4, guess: false, seeds };
+            let same = Asked::Fails { need: 3, of: 4, guess: true, seeds: Seeds::Same };
+            for other in [Asked::Count { runs: 4, alone: false, seeds }, sure, same] {
                 assert_eq!(answers.find(&candidate(1), other), None);
             }
             assert_eq!(answers.find(&candidate(2), guess), None);

@@ -7,7 +7,7 @@ use usurper_nemesis::{Candidate, Done, Effort, Failing, Proposal, Stopped, Trial
 
 use crate::{
     again::{Again, Outcome},
-    answers::{Answers, Asked, Known},
+    answers::{Answers, Asked, Known, Seeds},
     failure::Failure,
     output,
     plan::Plan,
@@ -15,11 +15,15 @@ use crate::{
     statistics::Rate,
 };
 
+/// So many runs at a time leave a machine idle.
+const FEW: usize = 5;
+
 /// Answers by running.
 pub(crate) struct Runs {
     pub(crate) plan: Plan,
     pub(crate) again: Again,
     pub(crate) jobs: usize,
+    pub(crate) seeds: Seeds,
     /// On the host's monotonic clock.
     pub(crate) deadline_ns: u64,
     pub(crate) answers: Answers,
@@ -59,18 +63,48 @@ impl Runs {
         candidates: &[&Candidate],
         runs: u32,
     ) -> Result<Vec<Counted>, Failure> {
-        let is_open =
-            |candidate: &&Candidate| self.answers.find(candidate, Asked::Count(runs)).is_none();
+        self.count_as(false, candidates, runs)
+    }
+
+    /// How often a candidate fails of so many runs, few of which go on at a time.
+    ///
+    /// # Errors
+    /// When the answer cannot be written down.
+    pub(crate) fn count_alone(
+        &mut self,
+        candidate: &Candidate,
+        runs: u32,
+    ) -> Result<Counted, Failure> {
+        let (jobs, seed) = (self.jobs, self.plan.seed);
+        self.jobs = jobs.min(FEW);
+        // Not those that the search has seen.
+        self.plan.seed = match self.seeds {
+            Seeds::Each => seed.wrapping_add(runs.into()),
+            Seeds::Same => seed,
+        };
+        let counted = self.count_as(true, &[candidate], runs);
+        (self.jobs, self.plan.seed) = (jobs, seed);
+        Ok(counted?.remove(0))
+    }
+
+    fn count_as(
+        &mut self,
+        alone: bool,
+        candidates: &[&Candidate],
+        runs: u32,
+    ) -> Result<Vec<Counted>, Failure> {
+        let asked = Asked::Count { runs, alone, seeds: self.seeds };
+        let is_open = |candidate: &&Candidate| self.answers.find(candidate, asked).is_none();
         let open: Vec<_> = candidates.iter().copied().filter(is_open).collect();
         let mut ran = self.run_batch(open, Trial::new(runs, runs), Until::AllHaveRun).into_iter();
         let mut counted = Vec::new();
         for candidate in candidates {
-            let known = match self.answers.find(candidate, Asked::Count(runs)) {
+            let known = match self.answers.find(candidate, asked) {
                 Some(known) => known.clone(),
                 None => {
                     let known = ran.next().expect("what is not known has been run");
                     if known.trial.failed + known.trial.passed == runs {
-                        self.answers.remember(candidate, Asked::Count(runs), known.clone())?;
+                        self.answers.remember(candidate, asked, known.clone())?;
                     }
                     known
                 }
@@ -101,7 +135,8 @@ impl Runs {
     ) -> Result<Option<(Failing, Trial)>, Stopped> {
         let until = Until::OneFails(effort);
         let guess = effort == Effort::Guess;
-        let asked = Asked::Fails { need: trial.need, of: trial.of, guess };
+        let (need, of, seeds) = (trial.need, trial.of, self.seeds);
+        let asked = Asked::Fails { need, of, guess, seeds };
         let known = |runs: &Self, index: usize| -> Option<(Failing, Trial)> {
             let Known { trial: found, done, .. } =
                 runs.answers.find(&proposals[index].candidate, asked)?;
@@ -142,10 +177,14 @@ impl Runs {
             done: 0,
             begun: 0,
         };
-        let (plan, again) = (&self.plan, &self.again);
+        let (plan, again, seeds) = (&self.plan, &self.again, self.seeds);
         let batch = side_by_side(self.jobs, batch, |job: &Job| {
             let candidate = candidates[job.index];
-            again.run(&with(plan, candidate), job.cancel.clone())
+            let mut plan = with(plan, candidate);
+            if seeds == Seeds::Each {
+                plan.seed = plan.seed.wrapping_add(job.attempt.into());
+            }
+            again.run(&plan, job.cancel.clone())
         });
         self.stop = batch.stop;
         self.done += batch.done;
@@ -208,6 +247,8 @@ struct Tried {
 struct Job {
     number: u64,
     index: usize,
+    /// The how manieth run of its candidate it is, from 0.
+    attempt: u32,
     cancel: watch::Receiver<bool>,
 }
 
@@ -297,8 +338,9 @@ impl Work for Batch {
         };
         self.begun += 1;
         let (sender, cancel) = watch::channel(false);
+        let attempt = self.trials[index].begun();
         self.trials[index].open.push((self.begun, sender));
-        Next::Job(Job { number: self.begun, index, cancel })
+        Next::Job(Job { number: self.begun, index, attempt, cancel })
     }
 
     fn done(&mut self, job: Job, outcome: Outcome) {

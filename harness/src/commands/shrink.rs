@@ -13,7 +13,7 @@ use usurper_nemesis::{
 
 use crate::{
     again::{Again, Outcome},
-    answers::Answers,
+    answers::{Answers, Seeds},
     cli::ShrinkArgs,
     failure::{Failure, Status},
     oracle::{Runs, Stop},
@@ -29,10 +29,12 @@ use crate::{
 const START_SURE: u32 = 4;
 /// How long a cluster is watched after what was found before it was healed.
 const CUT_SETTLE: TimeSpan = TimeSpan::millis(500);
-/// How often the smallest schedule is run at the end.
+/// How often the smallest schedule is run at the end, and as often again with little beside it.
 const CONFIRM_RUNS: u32 = 10;
-/// How often of them it must fail for the search to be content.
+/// How often it must fail to be run again.
 const CONFIRM_ENOUGH: u32 = 9;
+/// How often of both together it may not fail for the search to be content.
+const CONFIRM_MISSES: u32 = 1;
 /// How much more often a larger one must fail to be worth its steps.
 const CONFIRM_MARGIN: u32 = 2;
 /// How long a step waits for what may never come without the defects.
@@ -74,6 +76,7 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     let mut runs = Runs {
         again: Again { store: store.path().to_owned(), keep: false, until_failed: true, checks },
         plan,
+        seeds: Seeds::Each,
         jobs: args.jobs.unwrap_or_else(|| default_jobs(16)),
         deadline_ns: began_ns.saturating_add(budget_ns / 100 * SEARCH_PERCENT),
         answers,
@@ -155,23 +158,33 @@ fn begin(
     repeat: u32,
     began_ns: u64,
 ) -> Result<Option<(Candidate, Rate)>, Failure> {
-    let sure = Trial::new(START_SURE.min(repeat), START_SURE.min(repeat));
-    let told = |start: &Proposal, rate: Rate| {
+    let told = |start: &Proposal, rate: Rate, seeds: Seeds| {
         let steps = start.candidate.steps.len();
-        tell(began_ns, &format!("{}: fails {rate}, {steps} steps", start.what));
+        let with = match seeds {
+            Seeds::Each => "",
+            Seeds::Same => " with its seed",
+        };
+        tell(began_ns, &format!("{}: fails {rate}{with}, {steps} steps", start.what));
     };
-    match runs.first_failing(&starts, sure, Effort::Sure) {
-        Ok(Some((Failing { index, done }, tried))) => {
-            told(&starts[index], Rate { hits: tried.failed, runs: tried.failed + tried.passed });
-            // Each of these runs failed.
-            let rate = Rate { hits: repeat, runs: repeat };
-            let start = &starts[index].candidate;
-            let nodes = runs.plan.node_ids();
-            let until = done.and_then(|done| start.until(&done, &nodes));
-            return Ok(Some((until.unwrap_or_else(|| start.clone()), rate)));
+    // What fails with any seed leans on no timer that is drawn from it.
+    let same = Trial::new(START_SURE.min(repeat), START_SURE.min(repeat));
+    let each = Trial::new(surest(repeat), repeat);
+    for (seeds, trial) in [(Seeds::Each, each), (Seeds::Same, same)] {
+        runs.seeds = seeds;
+        match runs.first_failing(&starts, trial, Effort::Sure) {
+            Ok(Some((Failing { index, done }, tried))) => {
+                let rate = Rate { hits: tried.failed, runs: tried.failed + tried.passed };
+                told(&starts[index], rate, seeds);
+                // Each of these runs failed.
+                let rate = Rate { hits: repeat, runs: repeat };
+                let start = &starts[index].candidate;
+                let nodes = runs.plan.node_ids();
+                let until = done.and_then(|done| start.until(&done, &nodes));
+                return Ok(Some((until.unwrap_or_else(|| start.clone()), rate)));
+            }
+            Ok(None) => {}
+            Err(Stopped) => return Ok(None),
         }
-        Ok(None) => {}
-        Err(Stopped) => return Ok(None),
     }
     let candidates: Vec<_> = starts.iter().map(|start| &start.candidate).collect();
     let mut most = None;
@@ -186,7 +199,7 @@ fn begin(
     }
     let Some(index) = most else { return Ok(None) };
     let (rate, checks) = runs.count(&starts[index].candidate, repeat)?;
-    told(&starts[index], rate);
+    told(&starts[index], rate, runs.seeds);
     // Of several checks, those count that fail the most often: the others come and go.
     if let Some(often) = checks.values().max() {
         let surest = checks.iter().filter(|(_, hits)| *hits == often);
@@ -273,16 +286,26 @@ fn confirm(
             [6, 4, 8].into_iter().map(|quarters| with_room(&candidate.hurried(quarters))).collect();
         tried.dedup();
         let counted = runs.count_all(&tried.iter().collect::<Vec<_>>(), CONFIRM_RUNS)?;
-        for (smallest, (rate, checks)) in tried.into_iter().zip(counted) {
+        for (smallest, (mut rate, mut checks)) in tried.into_iter().zip(counted) {
+            let crowded = rate.hits >= CONFIRM_ENOUGH;
+            if crowded {
+                // What fails on a busy machine shall fail on one that is not.
+                let (alone, by_check) = runs.count_alone(&smallest, CONFIRM_RUNS)?;
+                rate = Rate { hits: rate.hits + alone.hits, runs: rate.runs + alone.runs };
+                by_check
+                    .into_iter()
+                    .for_each(|(check, hits)| *checks.entry(check).or_default() += hits);
+            }
             let (steps, waits) = (smallest.steps.len(), waits_of(&smallest));
             let text = format!("confirmed with {steps} steps and {waits} of waits: fails {rate}");
             tell(began_ns, &text);
-            let markedly = rate.hits > best.rate.hits + CONFIRM_MARGIN;
-            if best.rate.runs == 0 || markedly || rate.hits >= CONFIRM_ENOUGH {
+            let surely = crowded && rate.hits + CONFIRM_MISSES >= rate.runs;
+            let markedly = of_ten(rate) > of_ten(best.rate) + CONFIRM_MARGIN;
+            if best.rate.runs == 0 || surely || markedly {
                 let checks = always(&checks, rate);
                 best = Confirmed { smallest, rate, checks, needs_defects: false };
             }
-            if best.rate.hits >= CONFIRM_ENOUGH {
+            if surely {
                 return Ok(best);
             }
         }
@@ -291,6 +314,11 @@ fn confirm(
         }
     }
     Ok(best)
+}
+
+/// How often something fails of as many runs as a confirmation has.
+fn of_ten(rate: Rate) -> u32 {
+    rate.hits * CONFIRM_RUNS / rate.runs.max(1)
 }
 
 /// The checks that every failure failed; where there is none, those that failed the most often.
@@ -323,7 +351,7 @@ fn provable(
         step.anyway = true;
     }
     let (rate, checks) = runs.count(&clocked, CONFIRM_RUNS)?;
-    confirmed.needs_defects = rate.hits + 1 < confirmed.rate.hits || unknown(runs, &clocked);
+    confirmed.needs_defects = rate.hits + 1 < of_ten(confirmed.rate) || unknown(runs, &clocked);
     if !confirmed.needs_defects {
         tell(began_ns, &format!("goes on by the clock without the defects: fails {rate}"));
         let checks = always(&checks, rate);
@@ -373,10 +401,11 @@ fn scenario_text(runs: &Runs, args: &ShrinkArgs, confirmed: &Confirmed) -> Resul
     let scenario = Scenario {
         summary: summary_of(plan, &checks, smallest.steps.len()),
         story: format!(
-            "Shrunk from the run {} with seed {}.\n{}\n{}",
+            "Shrunk from the run {} with seed {}.\n{}{}\n{}",
             args.run.display(),
             plan.seed,
             how_often(*rate),
+            if runs.seeds == Seeds::Same { " With this seed, that is." } else { "" },
             if *needs_defects { NEEDS_DEFECTS } else { "" }
         ),
         system: plan.system.clone(),
