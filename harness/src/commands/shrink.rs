@@ -33,8 +33,10 @@ const CUT_SETTLE: TimeSpan = TimeSpan::millis(500);
 const CONFIRM_RUNS: u32 = 10;
 /// How often it must fail to be run again.
 const CONFIRM_ENOUGH: u32 = 9;
-/// How often of both together it may not fail for the search to be content.
-const CONFIRM_MISSES: u32 = 1;
+/// How often it is run again where that was quick: more than half of the budget is left.
+const CONFIRM_MORE: u32 = 3;
+/// Of so many of both together, one may not fail for the search to be content.
+const CONFIRM_MISSES: u32 = 20;
 /// How much more often a larger one must fail to be worth its steps.
 const CONFIRM_MARGIN: u32 = 2;
 /// How long a step waits for what may never come without the defects.
@@ -43,7 +45,7 @@ const CLOCKED_WITHIN: TimeSpan = TimeSpan::millis(5_000);
 const NEEDS_DEFECTS: &str =
     "Without the defects it is unknown: a step waits for what only they bring about.\n";
 /// How many steps back the search goes where it fails less often than that.
-const CONFIRM_BACK: usize = 8;
+const CONFIRM_BACK: usize = 12;
 /// The part of the budget that is for the search, in percent; the rest is for the confirmation.
 const SEARCH_PERCENT: u64 = 85;
 
@@ -290,7 +292,9 @@ fn confirm(
             let crowded = rate.hits >= CONFIRM_ENOUGH;
             if crowded {
                 // What fails on a busy machine shall fail on one that is not.
-                let (alone, by_check) = runs.count_alone(&smallest, CONFIRM_RUNS)?;
+                let early = usurper_history::monotonic_ns() < began_ns.midpoint(deadline_ns);
+                let times = if early { CONFIRM_MORE } else { 1 };
+                let (alone, by_check) = runs.count_alone(&smallest, CONFIRM_RUNS * times)?;
                 rate = Rate { hits: rate.hits + alone.hits, runs: rate.runs + alone.runs };
                 by_check
                     .into_iter()
@@ -299,7 +303,7 @@ fn confirm(
             let (steps, waits) = (smallest.steps.len(), waits_of(&smallest));
             let text = format!("confirmed with {steps} steps and {waits} of waits: fails {rate}");
             tell(began_ns, &text);
-            let surely = crowded && rate.hits + CONFIRM_MISSES >= rate.runs;
+            let surely = crowded && (rate.runs - rate.hits) * CONFIRM_MISSES <= rate.runs;
             let markedly = of_ten(rate) > of_ten(best.rate) + CONFIRM_MARGIN;
             if best.rate.runs == 0 || surely || markedly {
                 let checks = always(&checks, rate);
