@@ -329,8 +329,13 @@ fn suspects(clock: &str, params: &str) -> bool {
     let jump =
         format!("do = \"clock-jump\"\ntarget = \"n1\"\njump = \"+1h\"\nclock = \"{clock}\"\n{LED}");
     let wait = format!("do = \"wait\"\n{LED}");
+    // Whoever still looks for a leader would join n1 in doubting this one.
+    let all = "do = \"wait\"\non = { any-of = [
+        { event = \"heartbeat\", dir = \"accepted\", node = \"n2\" },
+        { event = \"heartbeat\", dir = \"accepted\", node = \"n3\" },
+    ] }";
     let restore = "do = \"clock-restore\"\ntarget = \"n1\"";
-    let text = steps(params, &[&jump, &jump, &jump, &wait, &wait, restore]);
+    let text = steps(params, &[all, &jump, &jump, &jump, &wait, &wait, restore]);
     let run = run(&text, &[]);
     run.assert_code(0);
     run.installed(0, "clock-jump");
