@@ -78,7 +78,7 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     let mut runs = Runs {
         again: Again { store: store.path().to_owned(), keep: false, until_failed: true, checks },
         plan,
-        seeds: Seeds::Each,
+        seeds: Seeds::Same,
         jobs: args.jobs.unwrap_or_else(|| default_jobs(16)),
         deadline_ns: began_ns.saturating_add(budget_ns / 100 * SEARCH_PERCENT),
         answers,
@@ -104,6 +104,8 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
         return Err(Failure::harness(anyhow!("{error}")));
     }
     let stopped = runs.stop.clone();
+    // The seed draws the nodes' timers, too, and a scenario should not lean on them.
+    runs.seeds = Seeds::Each;
     // The confirmation has the rest of the budget, and at least once through.
     runs.deadline_ns = u64::MAX;
     if runs.stop == Some(Stop::Budget) {
@@ -160,33 +162,23 @@ fn begin(
     repeat: u32,
     began_ns: u64,
 ) -> Result<Option<(Candidate, Rate)>, Failure> {
-    let told = |start: &Proposal, rate: Rate, seeds: Seeds| {
+    let sure = Trial::new(START_SURE.min(repeat), START_SURE.min(repeat));
+    let told = |start: &Proposal, rate: Rate| {
         let steps = start.candidate.steps.len();
-        let with = match seeds {
-            Seeds::Each => "",
-            Seeds::Same => " with its seed",
-        };
-        tell(began_ns, &format!("{}: fails {rate}{with}, {steps} steps", start.what));
+        tell(began_ns, &format!("{}: fails {rate}, {steps} steps", start.what));
     };
-    // What fails with any seed leans on no timer that is drawn from it.
-    let same = Trial::new(START_SURE.min(repeat), START_SURE.min(repeat));
-    let each = Trial::new(surest(repeat), repeat);
-    for (seeds, trial) in [(Seeds::Each, each), (Seeds::Same, same)] {
-        runs.seeds = seeds;
-        match runs.first_failing(&starts, trial, Effort::Sure) {
-            Ok(Some((Failing { index, done }, tried))) => {
-                let rate = Rate { hits: tried.failed, runs: tried.failed + tried.passed };
-                told(&starts[index], rate, seeds);
-                // Each of these runs failed.
-                let rate = Rate { hits: repeat, runs: repeat };
-                let start = &starts[index].candidate;
-                let nodes = runs.plan.node_ids();
-                let until = done.and_then(|done| start.until(&done, &nodes));
-                return Ok(Some((until.unwrap_or_else(|| start.clone()), rate)));
-            }
-            Ok(None) => {}
-            Err(Stopped) => return Ok(None),
+    match runs.first_failing(&starts, sure, Effort::Sure) {
+        Ok(Some((Failing { index, done }, tried))) => {
+            told(&starts[index], Rate { hits: tried.failed, runs: tried.failed + tried.passed });
+            // Each of these runs failed.
+            let rate = Rate { hits: repeat, runs: repeat };
+            let start = &starts[index].candidate;
+            let nodes = runs.plan.node_ids();
+            let until = done.and_then(|done| start.until(&done, &nodes));
+            return Ok(Some((until.unwrap_or_else(|| start.clone()), rate)));
         }
+        Ok(None) => {}
+        Err(Stopped) => return Ok(None),
     }
     let candidates: Vec<_> = starts.iter().map(|start| &start.candidate).collect();
     let mut most = None;
@@ -201,7 +193,7 @@ fn begin(
     }
     let Some(index) = most else { return Ok(None) };
     let (rate, checks) = runs.count(&starts[index].candidate, repeat)?;
-    told(&starts[index], rate, runs.seeds);
+    told(&starts[index], rate);
     // Of several checks, those count that fail the most often: the others come and go.
     if let Some(often) = checks.values().max() {
         let surest = checks.iter().filter(|(_, hits)| *hits == often);
@@ -405,11 +397,10 @@ fn scenario_text(runs: &Runs, args: &ShrinkArgs, confirmed: &Confirmed) -> Resul
     let scenario = Scenario {
         summary: summary_of(plan, &checks, smallest.steps.len()),
         story: format!(
-            "Shrunk from the run {} with seed {}.\n{}{}\n{}",
+            "Shrunk from the run {} with seed {}.\n{}\n{}",
             args.run.display(),
             plan.seed,
             how_often(*rate),
-            if runs.seeds == Seeds::Same { " With this seed, that is." } else { "" },
             if *needs_defects { NEEDS_DEFECTS } else { "" }
         ),
         system: plan.system.clone(),
