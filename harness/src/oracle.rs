@@ -66,7 +66,7 @@ impl Runs {
         self.count_as(false, candidates, runs)
     }
 
-    /// How often a candidate fails of so many runs, few of which go on at a time.
+    /// How often a candidate fails of so many runs, few of which go on at a time, with other seeds.
     ///
     /// # Errors
     /// When the answer cannot be written down.
@@ -78,10 +78,7 @@ impl Runs {
         let (jobs, seed) = (self.jobs, self.plan.seed);
         self.jobs = jobs.min(FEW);
         // Not those that the search has seen.
-        self.plan.seed = match self.seeds {
-            Seeds::Each => seed.wrapping_add(runs.into()),
-            Seeds::Same => seed,
-        };
+        self.plan.seed = seed.wrapping_add(runs.into());
         let counted = self.count_as(true, &[candidate], runs);
         (self.jobs, self.plan.seed) = (jobs, seed);
         Ok(counted?.remove(0))

@@ -69,7 +69,7 @@ pub use schedule_check::ScheduleError;
 pub use scheduler::{Due, Missed, Resolved, Scheduler};
 pub use shape::{Cut, Shape, ShapeInfo};
 pub use shrink::{
-    Candidate, Done, Effort, Failing, Oracle, Proposal, Shrunk, Stopped, Trial, shrink,
+    Candidate, Done, Effort, Failing, Oracle, Proposal, SETTLE_CUT, Shrunk, Stopped, Trial, shrink,
 };
 pub use target::{Bindings, LinkTarget, Target};
 pub use time_span::{Jump, TimeSpan};

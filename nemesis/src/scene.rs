@@ -164,8 +164,7 @@ impl Episodes<'_> {
         };
         let first = self.simple(stop, away);
         let failing = (self.asked(Mix::DiskFail) && self.random.random_bool(0.7)).then(|| {
-            let name = self.next_name();
-            let mut disk = self.plain(Mix::DiskFail, name, Target::Followers).fault;
+            let mut disk = self.simple(Mix::DiskFail, Target::Followers).fault;
             (disk.op, disk.error) = (Some(DiskOp::Sync), Some(DiskError::Io));
             disk.count = Some(self.random.random_range(1..3));
             disk
@@ -203,7 +202,7 @@ impl Episodes<'_> {
     /// A crash between winning and leading, or between accepting and saying so; the others go on
     /// without it, and it comes back to them.
     fn crash_on_the_way(&mut self, span: Span) {
-        let Some(stop) = self.stopper().or(Some(Mix::Kill)) else { return };
+        let stop = self.stopper().unwrap_or(Mix::Kill);
         let mut steps = Vec::new();
         let leader = self.the_leader(&mut steps);
         let whom = match self.random.random_range(0..10) {
@@ -211,8 +210,7 @@ impl Episodes<'_> {
             7 => Target::All,
             _ => Target::Node(self.any_node()),
         };
-        let name = self.next_name();
-        let mut armed = self.plain(Mix::Failpoint, name, whom).fault;
+        let mut armed = self.simple(Mix::Failpoint, whom).fault;
         if self.random.random_bool(0.7) {
             (armed.act, armed.delay) = (Some(FailpointAct::Crash), None);
         }
@@ -247,10 +245,7 @@ impl Episodes<'_> {
         let mut order = self.shuffled();
         // Who is restarted must stay away if it leads. A leader that is cut off stays away even then.
         let lost = match apart {
-            true => {
-                let name = self.next_name();
-                self.plain(Mix::Partition, name, leader)
-            }
+            true => self.simple(Mix::Partition, leader),
             false => {
                 let node = order.pop().expect("there are nodes");
                 self.simple(stop, Target::Node(node))
@@ -307,7 +302,7 @@ impl Episodes<'_> {
     }
 
     /// What one family does to somebody, without another shape.
-    fn simple(&mut self, mix: Mix, victim: Target) -> Strike {
+    pub(crate) fn simple(&mut self, mix: Mix, victim: Target) -> Strike {
         let name = self.next_name();
         self.plain(mix, name, victim)
     }

@@ -51,8 +51,7 @@ impl Episodes<'_> {
         let (cue, wait) = (self.elected(None), self.timeouts(3.0, 3.0));
         match self.one_of(&[Mix::Pause, Mix::Partition]) {
             Some(away) if !by_all => {
-                let name = self.next_name();
-                let gone = self.plain(away, name, leader);
+                let gone = self.simple(away, leader);
                 let (quiet, soon) = (self.timeouts(0.0, 0.5), self.soon(0.5));
                 steps.push(Then::after(quiet, gone.fault));
                 steps
@@ -62,8 +61,7 @@ impl Episodes<'_> {
         }
         let mut finally = Vec::new();
         if let Some(stop) = self.stopper() {
-            let name = self.next_name();
-            let second = self.plain(stop, name, Target::Leader);
+            let second = self.simple(stop, Target::Leader);
             let after = self.timeouts(0.2, 1.5);
             steps.push(Then::after(after, second.fault));
             finally = second.undos;
@@ -160,10 +158,7 @@ impl Episodes<'_> {
             _ => Some(Target::All),
         };
         let again = whom.and_then(|whom| Some((self.stopper()?, whom)));
-        let again = again.map(|(stop, whom)| {
-            let name = self.next_name();
-            self.plain(stop, name, whom)
-        });
+        let again = again.map(|(stop, whom)| self.simple(stop, whom));
         steps.extend(again.iter().map(|it| Then::at_once(it.fault.clone())));
         steps.push(Then::at_once(cut));
         steps.extend(again.into_iter().flat_map(|it| it.undos).map(Then::at_once));
@@ -178,8 +173,7 @@ impl Episodes<'_> {
         let leader = self.the_leader(&mut steps);
         let node = self.a_follower(&mut steps);
         let alone = self.random.random_bool(0.2);
-        let name = self.next_name();
-        let again = self.plain(stop, name, if alone { node.clone() } else { Target::All });
+        let again = self.simple(stop, if alone { node.clone() } else { Target::All });
         let others = match self.random.random_bool(0.75) {
             true => leader,
             false => Target::Not(Box::new(node.clone())),
@@ -208,8 +202,7 @@ impl Episodes<'_> {
                 steps.push(Then::on(cue, wait, after, heal));
             }
         }
-        let name = self.next_name();
-        let last = self.plain(stop, name, who);
+        let last = self.simple(stop, who);
         let (after, soon) = (self.timeouts(0.5, 3.0), self.soon(0.5));
         steps.push(Then::after(after, last.fault));
         steps.extend(last.undos.into_iter().map(|it| Then::after(soon, it)));
@@ -222,8 +215,7 @@ impl Episodes<'_> {
         let Some(stop) = self.stopper() else { return };
         let mut steps = Vec::new();
         let leader = self.the_leader(&mut steps);
-        let name = self.next_name();
-        let first = self.plain(stop, name, leader);
+        let first = self.simple(stop, leader);
         steps.push(Then::at_once(first.fault));
         let name = self.next_name();
         let whom = || serde_json::Value::from(format!("${name}"));
@@ -239,8 +231,7 @@ impl Episodes<'_> {
         let (cut, heal) = self.cut(winner.clone(), Target::Not(Box::new(winner.clone())), false);
         let (wait, after) = (self.timeouts(2.0, 2.0), self.timeouts(0.05, 1.0));
         steps.push(Then::on(voted, wait, Duration::ZERO, cut));
-        let name = self.next_name();
-        let second = self.plain(stop, name, winner);
+        let second = self.simple(stop, winner);
         steps.push(Then::on(won, wait, after, second.fault));
         steps.push(Then::at_once(heal));
         steps.extend(first.undos.into_iter().map(Then::at_once));

@@ -46,7 +46,7 @@ const EVENT_TIME: Duration = Duration::from_secs(3);
 /// A wait that is not worth a try to halve it.
 const WAIT_SHORT: Duration = Duration::from_millis(100);
 /// How long a cluster is watched after what failed before it was healed.
-const SETTLE_CUT: TimeSpan = TimeSpan::millis(500);
+pub const SETTLE_CUT: TimeSpan = TimeSpan::millis(500);
 /// The shortest time to watch the healed cluster.
 const SETTLE_MIN: TimeSpan = TimeSpan::millis(200);
 

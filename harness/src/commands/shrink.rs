@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use usurper_nemesis::{
-    Candidate, Effort, Failing, Form, Proposal, Shrunk, Step, Stopped, TimeSpan, Trial,
+    Candidate, Effort, Failing, Form, Proposal, SETTLE_CUT, Shrunk, Step, Stopped, TimeSpan, Trial,
     shrink as search,
 };
 
@@ -27,8 +27,6 @@ use crate::{
 
 /// How often the run must fail again without a miss to be taken for sure.
 const START_SURE: u32 = 4;
-/// How long a cluster is watched after what was found before it was healed.
-const CUT_SETTLE: TimeSpan = TimeSpan::millis(500);
 /// How often the smallest schedule is run at the end, and as often again with little beside it.
 const CONFIRM_RUNS: u32 = 10;
 /// How often it must fail to be run again.
@@ -135,14 +133,14 @@ fn starts_of(
     let mut starts: Vec<Proposal> = Vec::new();
     for Way { form, steps, cut } in stored.ways(checks)? {
         // Found by then, it need not be watched afterwards.
-        let settle = if cut { plan.settle.min(CUT_SETTLE) } else { plan.settle };
+        let settle = if cut { plan.settle.min(SETTLE_CUT) } else { plan.settle };
         let what = format!("{}{}", form.name(), if cut { ", until it was found" } else { "" });
         let candidate = Candidate { settle, steps };
         // All runs to come are the shorter for it.
         let hurried = (form == Form::AsPlanned).then(|| Proposal {
             what: format!("{what}, a quarter of every wait"),
             // That nobody leads shows without it: a leader is waited for at the end in any case.
-            candidate: Candidate { settle: settle.min(CUT_SETTLE), ..candidate.hurried(1) },
+            candidate: Candidate { settle: settle.min(SETTLE_CUT), ..candidate.hurried(1) },
         });
         for start in hurried.into_iter().chain([Proposal { what, candidate }]) {
             let fits = Step::validate_all(&start.candidate.steps, &nodes).is_ok();
