@@ -280,9 +280,9 @@ pub(crate) struct ShrinkArgs {
     /// The run's directory, in whatever store (`store/latest`).
     pub(crate) run: PathBuf,
     /// How often a smaller schedule is run before a step is left out for good.
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..1000))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..1000))]
     pub(crate) repeat: u32,
-    /// How many runs go on side by side [default: sixteen times the cores]
+    /// How many runs go on side by side [default: as many as leave most of the machine idle]
     #[arg(long, value_parser = at_least_one::<usize>)]
     pub(crate) jobs: Option<usize>,
     /// How long the search may take.

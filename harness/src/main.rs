@@ -17,6 +17,7 @@ mod judged;
 mod machine;
 mod oracle;
 mod output;
+mod pace;
 mod plan;
 mod ready;
 mod report;

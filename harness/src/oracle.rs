@@ -1,6 +1,10 @@
 //! Whether smaller schedules still fail, by running them side by side.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use tokio::sync::watch;
 use usurper_nemesis::{Candidate, Done, Effort, Failing, Proposal, Stopped, Trial};
@@ -10,19 +14,25 @@ use crate::{
     answers::{Answers, Asked, Known, Seeds},
     failure::Failure,
     output,
+    pace::{Pace, cpu_ns},
     plan::Plan,
     side_by_side::{Next, Work, side_by_side},
     statistics::Rate,
 };
 
-/// So many runs at a time leave a machine idle.
-const FEW: usize = 5;
+/// Of all that go side by side, such a part leaves the machine idle.
+const FEW: usize = 6;
+/// Runs begin so far apart: in step with each other, all would do the same at the same time, and each find
+/// the machine busy just when it does something.
+const APART: Duration = Duration::from_millis(15);
+/// The same where the machine is to be idle.
+const FAR_APART: Duration = Duration::from_millis(150);
 
 /// Answers by running.
 pub(crate) struct Runs {
     pub(crate) plan: Plan,
     pub(crate) again: Again,
-    pub(crate) jobs: usize,
+    pub(crate) pace: Pace,
     pub(crate) seeds: Seeds,
     /// On the host's monotonic clock.
     pub(crate) deadline_ns: u64,
@@ -31,6 +41,8 @@ pub(crate) struct Runs {
     pub(crate) stop: Option<Stop>,
     /// Runs that were carried through.
     pub(crate) done: u32,
+    /// How long those that failed took at most, of the latest ones, in nanoseconds.
+    pub(crate) failed_ns: u64,
 }
 
 /// How often a candidate failed, and how often each check.
@@ -75,12 +87,11 @@ impl Runs {
         candidate: &Candidate,
         runs: u32,
     ) -> Result<Counted, Failure> {
-        let (jobs, seed) = (self.jobs, self.plan.seed);
-        self.jobs = jobs.min(FEW);
+        let seed = self.plan.seed;
         // Not those that the search has seen.
         self.plan.seed = seed.wrapping_add(runs.into());
         let counted = self.count_as(true, &[candidate], runs);
-        (self.jobs, self.plan.seed) = (jobs, seed);
+        self.plan.seed = seed;
         Ok(counted?.remove(0))
     }
 
@@ -93,7 +104,13 @@ impl Runs {
         let asked = Asked::Count { runs, alone, seeds: self.seeds };
         let is_open = |candidate: &&Candidate| self.answers.find(candidate, asked).is_none();
         let open: Vec<_> = candidates.iter().copied().filter(is_open).collect();
-        let mut ran = self.run_batch(open, Trial::new(runs, runs), Until::AllHaveRun).into_iter();
+        let crowd = self.crowd();
+        let crowd = match alone {
+            true => Crowd { jobs: crowd.jobs.div_ceil(FEW), apart: FAR_APART },
+            false => crowd,
+        };
+        let trial = Trial::new(runs, runs);
+        let mut ran = self.run_batch(crowd, open, trial, Until::AllHaveRun).into_iter();
         let mut counted = Vec::new();
         for candidate in candidates {
             let known = match self.answers.find(candidate, asked) {
@@ -149,7 +166,7 @@ impl Runs {
         }
         let open: Vec<_> = (0..proposals.len()).filter(|i| known(self, *i).is_none()).collect();
         let candidates: Vec<_> = open.iter().map(|i| &proposals[*i].candidate).collect();
-        let found = self.run_batch(candidates.clone(), trial, until);
+        let found = self.run_batch(self.crowd(), candidates.clone(), trial, until);
         for (candidate, known) in candidates.into_iter().zip(found) {
             if until.decided(known.trial)
                 && let Err(failure) = self.answers.remember(candidate, asked, known)
@@ -164,7 +181,17 @@ impl Runs {
         }
     }
 
-    fn run_batch(&mut self, candidates: Vec<&Candidate>, trial: Trial, until: Until) -> Vec<Known> {
+    fn crowd(&self) -> Crowd {
+        Crowd { jobs: self.pace.jobs(), apart: APART }
+    }
+
+    fn run_batch(
+        &mut self,
+        crowd: Crowd,
+        candidates: Vec<&Candidate>,
+        trial: Trial,
+        until: Until,
+    ) -> Vec<Known> {
         let trials = candidates.iter().map(|_| Tried::new(trial)).collect();
         let batch = Batch {
             trials,
@@ -173,16 +200,29 @@ impl Runs {
             stop: self.stop.clone(),
             done: 0,
             begun: 0,
+            apart: crowd.apart,
+            next_ns: 0,
         };
         let (plan, again, seeds) = (&self.plan, &self.again, self.seeds);
-        let batch = side_by_side(self.jobs, batch, |job: &Job| {
+        let (cpu_before_ns, run_ns, failed_ns) = (cpu_ns(), AtomicU64::new(0), AtomicU64::new(0));
+        let batch = side_by_side(crowd.jobs, batch, |job: &Job| {
+            let began_ns = usurper_history::monotonic_ns();
             let candidate = candidates[job.index];
             let mut plan = with(plan, candidate);
             if seeds == Seeds::Each {
                 plan.seed = plan.seed.wrapping_add(job.attempt.into());
             }
-            again.run(&plan, job.cancel.clone())
+            let outcome = again.run(&plan, job.cancel.clone());
+            let took_ns = usurper_history::monotonic_ns() - began_ns;
+            run_ns.fetch_add(took_ns, Ordering::Relaxed);
+            if matches!(outcome, Outcome::Failed { .. }) {
+                failed_ns.fetch_max(took_ns, Ordering::Relaxed);
+            }
+            outcome
         });
+        self.pace.learn(cpu_ns().saturating_sub(cpu_before_ns), run_ns.into_inner());
+        self.failed_ns =
+            Some(failed_ns.into_inner()).filter(|ns| *ns > 0).unwrap_or(self.failed_ns);
         self.stop = batch.stop;
         self.done += batch.done;
         batch.trials.into_iter().map(Tried::known).collect()
@@ -197,6 +237,14 @@ fn with(plan: &Plan, candidate: &Candidate) -> Plan {
         steps: candidate.steps.clone(),
         ..plan.clone()
     }
+}
+
+/// How runs go side by side.
+#[derive(Clone, Copy, Debug)]
+struct Crowd {
+    jobs: usize,
+    /// From the begin of one to that of the next one, at least.
+    apart: Duration,
 }
 
 /// How long some candidates are run.
@@ -229,6 +277,9 @@ struct Batch {
     stop: Option<Stop>,
     done: u32,
     begun: u64,
+    /// From the begin of one run to that of the next one, at least, and when that may be.
+    apart: Duration,
+    next_ns: u64,
 }
 
 struct Tried {
@@ -319,13 +370,10 @@ impl Work for Batch {
         }
         let found = self.trials.iter().position(|tried| tried.trial.answer() == Some(true));
         let wanted = self.trials[..found.unwrap_or(self.trials.len())].iter().enumerate();
-        let guesses = self.until == Until::OneFails(Effort::Guess);
-        let wanted = wanted.filter(|(index, tried)| {
-            let once = guesses && tried.trial.failed == 0;
-            let most = if once { 1 } else { tried.trial.of };
-            !self.decided(*index) && tried.begun() < most
-        });
-        // What has failed so far is followed up; of the rest, each is tried once before any twice.
+        let wanted =
+            wanted.filter(|(index, tried)| !self.decided(*index) && tried.begun() < tried.trial.of);
+        // What has failed so far is followed up; of the rest, each is tried once before any twice. Whoever
+        // would have nothing to do does what may be asked next.
         let best = wanted.min_by_key(|(index, tried)| {
             (!tried.is_promising(), if tried.is_promising() { 0 } else { tried.begun() }, *index)
         });
@@ -333,6 +381,12 @@ impl Work for Batch {
             let all = (0..self.trials.len()).all(|index| self.decided(index));
             return if all { Next::Finished } else { Next::Wait };
         };
+        let now_ns = usurper_history::monotonic_ns();
+        if now_ns < self.next_ns {
+            return Next::Later(Duration::from_nanos(self.next_ns - now_ns));
+        }
+        self.next_ns =
+            now_ns.saturating_add(u64::try_from(self.apart.as_nanos()).unwrap_or(u64::MAX));
         self.begun += 1;
         let (sender, cancel) = watch::channel(false);
         let attempt = self.trials[index].begun();
@@ -369,6 +423,8 @@ impl Work for Batch {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use usurper_nemesis::{Effort, Trial};
 
     use super::{Batch, Job, Tried, Until};
@@ -386,6 +442,8 @@ mod tests {
             stop: None,
             done: 0,
             begun: 0,
+            apart: Duration::ZERO,
+            next_ns: 0,
         };
         let mut runs = vec![0; fails.len()];
         while let Next::Job(job) = batch.next() {

@@ -3,12 +3,15 @@
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
+    time::Duration,
 };
 
 /// What a worker does next.
 #[derive(Debug)]
 pub(crate) enum Next<J> {
     Job(J),
+    /// Nothing before so much time has gone by; then something, unless what ends meanwhile changes that.
+    Later(Duration),
     /// Nothing now, perhaps something once a job under way has ended.
     Wait,
     /// Nothing any more.
@@ -64,6 +67,10 @@ fn take<W: Work>(state: &Mutex<(W, usize)>, changed: &Condvar) -> Option<W::Job>
             }
             Next::Wait if guard.1 > 0 => {
                 guard = changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            }
+            Next::Later(time) => {
+                let waited = changed.wait_timeout(guard, time);
+                guard = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
             Next::Wait | Next::Finished => return None,
         }
@@ -131,5 +138,45 @@ mod tests {
     fn a_wait_that_nobody_can_end_ends() {
         let work = side_by_side(3, Halves { left: vec![5], open: 1, sum: 0 }, |job| 2 * job);
         assert_eq!(work.left, [5]);
+    }
+
+    /// Three jobs, each some time after the one before.
+    struct Apart {
+        next_ns: u64,
+        begun_ns: Vec<u64>,
+    }
+
+    const APART_NS: u64 = 20_000_000;
+
+    impl Work for Apart {
+        type Job = ();
+        type Done = ();
+
+        fn next(&mut self) -> Next<()> {
+            let now_ns = usurper_history::monotonic_ns();
+            match self.begun_ns.len() {
+                3 => Next::Finished,
+                _ if now_ns < self.next_ns => {
+                    Next::Later(std::time::Duration::from_nanos(self.next_ns - now_ns))
+                }
+                _ => {
+                    self.next_ns = now_ns + APART_NS;
+                    self.begun_ns.push(now_ns);
+                    Next::Job(())
+                }
+            }
+        }
+
+        fn done(&mut self, (): (), (): ()) {}
+    }
+
+    #[test]
+    fn a_later_job_is_done_later() {
+        for jobs in [1, 4] {
+            let done = side_by_side(jobs, Apart { next_ns: 0, begun_ns: Vec::new() }, |()| ());
+            let begun = done.begun_ns;
+            assert_eq!(begun.len(), 3);
+            assert!(begun.windows(2).all(|pair| pair[1] - pair[0] >= APART_NS), "{begun:?}");
+        }
     }
 }

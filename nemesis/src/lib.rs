@@ -66,7 +66,7 @@ pub use replay::{
 pub use reproduce::{Reproduction, Tempo, from_field_logs};
 pub use schedule::{Change, Schedule, Step};
 pub use schedule_check::ScheduleError;
-pub use scheduler::{Due, Missed, Resolved, Scheduler};
+pub use scheduler::{Due, Hit, Missed, Resolved, Scheduler};
 pub use shape::{Cut, Shape, ShapeInfo};
 pub use shrink::{
     Candidate, Done, Effort, Failing, Oracle, Proposal, SETTLE_CUT, Shrunk, Stopped, Trial, shrink,

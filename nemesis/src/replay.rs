@@ -77,6 +77,8 @@ impl Form {
 struct Done<'a> {
     begun_ns: u64,
     ended_ns: u64,
+    /// How long it lasted, where it had a time to last, and that was over.
+    lasted_ns: Option<u64>,
     record: &'a FaultRecord,
     planned: Option<&'a Step>,
     /// Who led when it began, and who before him.
@@ -109,6 +111,8 @@ pub fn what_was_done_as(records: &[Record], planned: &[Step], form: Form) -> Sch
         step.at = None;
         step.every = None;
         step.times = None;
+        step.in_turn = false;
+        step.lasts = this.lasted_ns.map(whole_millis).or(step.lasts);
         match this.planned.and_then(|planned| planned.on.as_ref()) {
             Some(on) if form != Form::Clock && waits_for_what_is_kept(on, &names, &captured) => {
                 captured.extend(on.captures().into_keys());
@@ -198,6 +202,11 @@ fn steps_done<'a>(records: &'a [Record], planned: &'a [Step]) -> Vec<Done<'a>> {
         if record.phase != Phase::Begin || record.trigger == Some(Trigger::Heal) {
             continue;
         }
+        if let Some(undone) = done.iter_mut().find(|done| ends_after_its_time(record, done)) {
+            undone.lasted_ns = Some(begun_ns.saturating_sub(undone.ended_ns));
+            undone.ended_ns = ends.get(&record.id).map_or(begun_ns, |(t, _)| *t);
+            continue;
+        }
         let planned = left.iter_mut().find(|step| step.is_some_and(|step| is_of(record, step)));
         // One that repeats is done more than once.
         let planned = planned.and_then(|step| match step.map_or(1, |s| s.times.unwrap_or(1)) {
@@ -206,10 +215,16 @@ fn steps_done<'a>(records: &'a [Record], planned: &'a [Step]) -> Vec<Done<'a>> {
         });
         let (ended_ns, outcome) = ends.get(&record.id).copied().unwrap_or((begun_ns, None));
         if outcome != Some(Outcome::Skipped) {
-            done.push(Done { begun_ns, ended_ns, record, planned, led });
+            done.push(Done { begun_ns, ended_ns, lasted_ns: None, record, planned, led });
         }
     }
     done
+}
+
+/// Whether a record is of the end of a step that lasts for a time.
+fn ends_after_its_time(record: &FaultRecord, done: &Done<'_>) -> bool {
+    record.trigger == Some(Trigger::Step(done.record.id))
+        && step_of(done.record).undo().is_some_and(|undo| undo.fault.name() == record.fault)
 }
 
 /// Whether a record is of this planned step.
@@ -270,7 +285,7 @@ fn what(done: &Done<'_>, names: &BTreeMap<String, bool>, form: Form) -> Step {
         step.links = concrete_links(record);
         return step;
     }
-    let relative = step.target.as_ref().is_some_and(|target| {
+    let relative = step.target.as_ref().filter(|_| !step.in_turn).is_some_and(|target| {
         target.parts().iter().all(|part| match part {
             Target::Step(name) => names.get(name) == Some(&true),
             Target::Primaries | Target::Node(_) => true,

@@ -44,12 +44,18 @@ pub struct Step {
     /// Run all the same once `within` is over, instead of being missed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub anyway: bool,
+    /// How long it lasts: then it is undone where it was done, and only then the step has ended.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<TimeSpan>,
     /// From the begin of one repetition to the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<TimeSpan>,
     /// How often the step runs; with `on` and without `every`, each time waits for its own event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
+    /// Each time it hits the next one of its targets, in their order, and begins again with the first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_turn: bool,
     #[serde(rename = "do")]
     pub fault: Fault,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -145,8 +151,10 @@ impl Step {
             after: None,
             within: None,
             anyway: false,
+            lasts: None,
             every: None,
             times: None,
+            in_turn: false,
             fault,
             target,
             links: Vec::new(),
@@ -170,6 +178,12 @@ impl Step {
             optional: false,
             on: None,
         }
+    }
+
+    /// What ends it after its time, if it has one and can be undone. Whom it hits is known only then.
+    pub(crate) fn undo(&self) -> Option<Self> {
+        let undo = self.lasts.and(self.fault.info().undo)?;
+        Some(Self { track: self.track.clone(), ..Self::new(undo, None) })
     }
 
     /// Every target that it names.

@@ -102,7 +102,9 @@ impl Step {
             let after = step.after.unwrap_or_default().0;
             let start = step.at.map_or(*before, |at| at.0) + after;
             let repeats = step.times.unwrap_or(1).saturating_sub(1);
-            let last = start + step.every.unwrap_or_default().0 * repeats;
+            let lasts = step.lasts.unwrap_or_default().0;
+            let each = step.every.map_or(after + lasts, |every| every.0.max(lasts));
+            let last = start + each * repeats;
             if last > time && !step.optional {
                 let what =
                     format!("it begins after {last:?} at the earliest, and the run has {time:?}");
@@ -114,13 +116,14 @@ impl Step {
                     hint: Some("give the run more `time`, or make the step `optional`".to_owned()),
                 });
             }
-            *before = (*before).max(last);
+            *before = (*before).max(last + lasts);
         }
         Ok(())
     }
 
     fn validate(&self, known: &Known<'_>, earlier: &BTreeSet<&str>) -> Result<(), Wrong> {
         self.validate_times()?;
+        self.validate_lasting()?;
         if let Some(pattern) = &self.on {
             pattern.validate(known).map_err(|problem| (Some("on"), problem))?;
         }
@@ -194,12 +197,28 @@ impl Step {
             Some(times) if times > TIMES_MAX => {
                 Err(wrong("times", format!("`times` is {TIMES_MAX} at most")))
             }
-            Some(times) if times > 1 && self.every.is_none() && self.on.is_none() => {
+            Some(times)
+                if times > 1
+                    && (self.every.is_none() && self.on.is_none())
+                    && (self.at.is_some() || self.after.is_none()) =>
+            {
                 let hint = "for example `every = \"500ms\"`";
-                Err(wrong_with("times", "`times` needs an `every` or an `on`", hint))
+                Err(wrong_with("times", "`times` needs an `every`, an `after` or an `on`", hint))
             }
             _ => Ok(()),
         }
+    }
+
+    fn validate_lasting(&self) -> Result<(), Wrong> {
+        if self.lasts.is_some() && self.fault.info().undo.is_none() {
+            let what = format!("`{}` takes no `for`: nothing undoes it", self.fault);
+            return Err(wrong("for", what));
+        }
+        if self.in_turn && (self.times.is_none() || self.target.is_none()) {
+            let hint = "for example `target = \"all\"`, `times = 3` and `every = \"1s\"`";
+            return Err(wrong_with("in-turn", "`in-turn` needs a `target` and `times`", hint));
+        }
+        Ok(())
     }
 
     /// Whatever it names as `$name` has been captured by then.

@@ -34,6 +34,17 @@ pub struct Resolved {
     pub links: Vec<Link>,
 }
 
+/// What a step has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// The id of its records.
+    pub id: u64,
+    /// When it had been done.
+    pub ended_ns: u64,
+    /// Those whom it was really done to.
+    pub whom: Resolved,
+}
+
 /// A step that never ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missed {
@@ -53,6 +64,15 @@ enum State {
         trigger: Option<Trigger>,
     },
     Running {
+        since_ns: u64,
+    },
+    /// It has been done, and is undone when its time is over.
+    Lasting {
+        since_ns: u64,
+        end_ns: u64,
+        hit: Hit,
+    },
+    Undoing {
         since_ns: u64,
     },
     Ended {
@@ -149,6 +169,8 @@ impl Scheduler {
             None => Some(0),
             Some(
                 State::Running { since_ns }
+                | State::Lasting { since_ns, .. }
+                | State::Undoing { since_ns }
                 | State::Ended { since_ns }
                 | State::Missed { since_ns },
             ) => Some(*since_ns),
@@ -180,6 +202,7 @@ impl Scheduler {
         }
         let mut due = Vec::new();
         for index in 0..self.steps.len() {
+            due.extend(self.undo_due(index, now_ns));
             let before_ended = self.before_ended(index);
             self.look_at_waiting(index, before_ended, now_ns);
             let step = &self.steps[index];
@@ -190,13 +213,27 @@ impl Scheduler {
             let (step, trigger) = (step.clone(), trigger.clone());
             self.states[index] = State::Running { since_ns: now_ns };
             self.rounds[index] = (self.rounds[index].0 + 1, now_ns);
-            let resolved = self.resolve(&step, trigger.as_ref());
+            let resolved = self.resolve(&step, self.rounds[index].0, trigger.as_ref());
             if let (Some(name), Ok(resolved)) = (&step.name, &resolved) {
                 self.bindings.remember(name, &resolved.nodes);
             }
             due.push(Due { index, step, trigger, resolved });
         }
         due
+    }
+
+    /// The end of a step that lasts, if its time is over.
+    fn undo_due(&mut self, index: usize, now_ns: u64) -> Option<Due> {
+        let State::Lasting { since_ns, end_ns, hit } = &self.states[index] else { return None };
+        let step = self.steps[index].undo().filter(|_| *end_ns <= now_ns)?;
+        let trigger = Some(Trigger::Step(hit.id));
+        let resolved = Ok(match step.fault {
+            // A partition heals on its links, not around the nodes that it names.
+            Fault::Heal => Resolved { nodes: Vec::new(), links: hit.whom.links.clone() },
+            _ => hit.whom.clone(),
+        });
+        self.states[index] = State::Undoing { since_ns: *since_ns };
+        Some(Due { index, step, trigger, resolved })
     }
 
     /// Triggers a step whose turn has come and that needs no event, or has had it; gives up one
@@ -221,10 +258,18 @@ impl Scheduler {
         }
     }
 
-    /// A step has been done, or given up.
-    pub fn ended(&mut self, index: usize) {
-        let State::Running { since_ns } = self.states[index] else { return };
+    /// A step has been done or undone, or given up, where nothing was hit.
+    pub fn ended(&mut self, index: usize, hit: Option<Hit>) {
         let step = &self.steps[index];
+        let since_ns = match (&self.states[index], step.lasts, hit) {
+            (State::Running { since_ns }, Some(lasts), Some(hit)) => {
+                let end_ns = hit.ended_ns.saturating_add(lasts.as_nanos());
+                self.states[index] = State::Lasting { since_ns: *since_ns, end_ns, hit };
+                return;
+            }
+            (State::Running { since_ns } | State::Undoing { since_ns }, ..) => *since_ns,
+            _ => return,
+        };
         let more = self.rounds[index].0 < step.times.unwrap_or(1);
         self.states[index] = match (step.every, more) {
             (_, false) => State::Ended { since_ns },
@@ -252,6 +297,7 @@ impl Scheduler {
             {
                 Some(*due_ns)
             }
+            State::Lasting { end_ns, .. } => Some(*end_ns),
             // Just past it, so that it is over when it is looked at.
             State::Waiting(_) => self.deadline_ns(index).map(|deadline| deadline.saturating_add(1)),
             _ => None,
@@ -303,7 +349,13 @@ impl Scheduler {
         (0..index).all(|i| self.steps[i].track != *track || self.states[i].is_over())
     }
 
-    fn resolve(&mut self, step: &Step, trigger: Option<&Trigger>) -> Result<Resolved, String> {
+    /// Whom a step hits the `round`th time, from 1.
+    fn resolve(
+        &mut self,
+        step: &Step,
+        round: u32,
+        trigger: Option<&Trigger>,
+    ) -> Result<Resolved, String> {
         let trigger = match trigger {
             Some(Trigger::Event { node, .. }) => Some(*node),
             _ => None,
@@ -311,10 +363,17 @@ impl Scheduler {
         let random = &mut self.random;
         let mut pick = |count: usize| random.random_range(0..count);
         let bindings = &self.bindings;
+        let turn = |count: usize| (round as usize - 1) % count.max(1);
         let mut nodes = match &step.target {
+            Some(Target::Several(targets)) if step.in_turn => {
+                bindings.resolve(&targets[turn(targets.len())], trigger, &mut pick)?
+            }
             Some(target) => bindings.resolve(target, trigger, &mut pick)?,
             None => Vec::new(),
         };
+        if step.in_turn {
+            nodes = nodes.get(turn(nodes.len())).copied().into_iter().collect();
+        }
         let mut links = Vec::new();
         for link in &step.links {
             links.extend(bindings.resolve_link(link, trigger, &mut pick)?);

@@ -3,15 +3,17 @@
 //!
 //! After A. Zeller and R. Hildebrandt, "Simplifying and isolating failure-inducing input" (2002),
 //! with three differences that come from what a run costs. A fault and its undo go together first,
-//! because one without the other is rarely what failed. Each question names several candidates at
-//! once, the smallest first, so that they can be tried side by side. And before the halving starts,
+//! because one without the other is rarely what failed; where a fault is undone by the clock, they are one
+//! step. Each question names many candidates at once, the smallest first, so that they can be tried side by
+//! side. And before groups of all sizes are left out,
 //! guesses are made, each of which costs a single run if it is wrong: nothing at all, one fault alone, only
-//! the last faults, everything in less time; then parts by chance. What is wrong because of many faults is
+//! the last faults, parts by chance, everything in less time. What is wrong because of many faults is
 //! rare, and of few a part by chance has all rather often, while a half in order has them rarely.
 //!
 //! Replay is not exact, so an answer may be wrong; the search only ever moves to a candidate that
 //! was said to fail, and ends where none of its smaller neighbours was.
 
+mod join;
 mod parts;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -20,7 +22,10 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use usurper_history::NodeId;
 
-use self::parts::{Waits, lesser, name_of, part, units, without};
+use self::{
+    join::{joins, said_shortly},
+    parts::{Waits, lesser, name_of, part, time_of, units, with_node, without},
+};
 use crate::{
     fault::Fault,
     pattern::Pattern,
@@ -29,8 +34,6 @@ use crate::{
     time_span::TimeSpan,
 };
 
-/// How often guesses are made, each from where the last one led.
-const GUESSES: usize = 4;
 /// So many of the last faults alone are a guess, at most.
 const LAST_MAX: usize = 5;
 /// So few units are not sampled: trying each is as quick.
@@ -69,6 +72,11 @@ impl Candidate {
         let mut hurried = self.clone();
         for step in &mut hurried.steps {
             step.after = part(step.after, quarters);
+            // Without it, it would never be undone.
+            step.lasts = step.lasts.map(|lasts| part(Some(lasts), quarters).unwrap_or_default());
+            step.every = step.every.map(|every| {
+                part(Some(every), quarters).filter(|part| !part.0.is_zero()).unwrap_or(every)
+            });
             // A time of day stays one: without it, the step would wait for those before it.
             step.at = step.at.map(|at| part(Some(at), quarters).unwrap_or_default());
         }
@@ -104,11 +112,7 @@ impl Candidate {
     /// How long its steps may take: their waits twice, and some time for each event. A run ends with its
     /// last step, whatever time it is given.
     pub fn time(&self) -> TimeSpan {
-        let wait = |step: &Step| {
-            let again = step.every.unwrap_or_default().0 * step.times.unwrap_or(1);
-            step.after.unwrap_or_default().0 + again
-        };
-        let waits: Duration = self.steps.iter().map(wait).sum();
+        let waits: Duration = self.steps.iter().map(time_of).sum();
         let at = self.steps.iter().filter_map(|step| step.at).max().unwrap_or_default().0;
         let events = self.steps.iter().filter(|step| step.on.is_some()).count();
         let events = u32::try_from(events).unwrap_or(u32::MAX).saturating_add(2);
@@ -220,8 +224,10 @@ impl Trial {
 ///
 /// Every candidate that the oracle is asked about can run on these nodes.
 pub fn shrink(start: Candidate, nodes: &[NodeId], oracle: &mut Oracle<'_>) -> Shrunk {
-    let start = Proposal { what: "as it was".to_owned(), candidate: start };
-    let mut search = Search { nodes, oracle, trail: vec![start] };
+    let mut start = Proposal { what: "as it was".to_owned(), candidate: start };
+    let mut search = Search { nodes, oracle, trail: Vec::new() };
+    search.say_shortly(&mut start.candidate);
+    search.trail.push(start);
     let complete = search.run().is_ok();
     Shrunk { trail: search.trail, complete }
 }
@@ -234,24 +240,17 @@ struct Search<'a, 'b> {
 
 impl Search<'_, '_> {
     fn run(&mut self) -> Result<(), Stopped> {
-        // A good guess makes the next ones quicker to answer.
-        for _ in 0..GUESSES {
-            if !self.guess()? {
-                break;
-            }
-        }
         loop {
             let before = self.current().clone();
-            self.sample()?;
+            // A good guess makes the next ones quicker to answer.
+            while self.guess()? {}
             // Every run to come is the shorter for it.
             self.shorten_all()?;
-            self.drop_units()?;
-            self.drop_steps()?;
+            self.drop_some()?;
             if self.current().steps.len() < before.steps.len() {
                 // Fewer steps are worth more than less of each.
                 continue;
             }
-            self.narrow()?;
             self.lessen()?;
             self.shorten()?;
             if *self.current() == before {
@@ -268,10 +267,20 @@ impl Search<'_, '_> {
         self.ask(proposals, Effort::Sure)
     }
 
+    /// Says the same with fewer steps.
+    fn say_shortly(&self, candidate: &mut Candidate) {
+        let steps = said_shortly(&candidate.steps);
+        // A step that is named by another one stays.
+        if Step::validate_all(&steps, self.nodes).is_ok() {
+            candidate.steps = steps;
+        }
+    }
+
     /// Asks about some proposals, and moves to the one that still fails.
     fn ask(&mut self, proposals: Vec<Proposal>, effort: Effort) -> Result<bool, Stopped> {
         let mut asked: Vec<Proposal> = Vec::new();
-        for proposal in proposals {
+        for mut proposal in proposals {
+            self.say_shortly(&mut proposal.candidate);
             let fits = proposal.candidate != *self.current()
                 && Step::validate_all(&proposal.candidate.steps, self.nodes).is_ok();
             if fits && !asked.iter().any(|other| other.candidate == proposal.candidate) {
@@ -295,7 +304,8 @@ impl Search<'_, '_> {
         }
     }
 
-    /// The cheapest guesses: nothing, one unit alone, the last units alone, all of it in less time.
+    /// Guesses, each of which costs a single run if it is wrong: nothing, one unit alone, the last units
+    /// alone, parts by chance, all of it in less time.
     fn guess(&mut self) -> Result<bool, Stopped> {
         let steps = &self.current().steps;
         let units = units(steps);
@@ -309,7 +319,7 @@ impl Search<'_, '_> {
             let what = format!("only the last {count} of {}", units.len());
             guesses.push((what, self.all_but(&last)));
         }
-        let proposals = [self.both_ways(guesses), self.shorter_everywhere()].concat();
+        let proposals = [self.both_ways(guesses), self.parts(), self.shorter_everywhere()].concat();
         self.ask(proposals, Effort::Guess)
     }
 
@@ -326,137 +336,91 @@ impl Search<'_, '_> {
         each.map(|((what, removed), waits)| self.without(what.clone(), removed, waits)).collect()
     }
 
-    /// Random parts of the units, the smallest first, as long as one of them still fails.
+    /// Random parts of the units, the smallest first.
     ///
     /// Of few faults that matter among many, a half by chance has all rather often, however far they are
     /// apart; and where several are tried side by side, one of them nearly always.
-    fn sample(&mut self) -> Result<(), Stopped> {
+    fn parts(&self) -> Vec<Proposal> {
+        let units = units(&self.current().steps);
+        if units.len() <= SAMPLED_MIN {
+            return Vec::new();
+        }
+        let mut random = StdRng::seed_from_u64(self.trail.len() as u64);
+        let mut parts = BTreeSet::new();
+        let all: Vec<usize> = (0..units.len()).collect();
+        for slices in SLICES {
+            for slice in all.chunks(units.len().div_ceil(slices)) {
+                let kept = all.iter().copied().filter(|place| !slice.contains(place));
+                let kept: Vec<usize> = kept.collect();
+                parts.insert((kept.len(), kept));
+            }
+        }
+        for share in SHARES[usize::from(units.len() <= MANY)] {
+            for _ in 0..SAMPLES {
+                let kept: Vec<usize> = (0..units.len())
+                    // What happened last is the likeliest to matter.
+                    .filter(|place| {
+                        let late = (*place as f64 + 0.5) / units.len() as f64;
+                        random.random::<f64>() < share * (0.5 + late)
+                    })
+                    .collect();
+                parts.insert((kept.len(), kept));
+            }
+        }
+        let parts = parts.into_iter().filter(|(count, _)| *count < units.len());
+        let proposal = |(count, kept): (usize, Vec<usize>)| {
+            let kept: Vec<_> = kept.into_iter().map(|place| &units[place]).collect();
+            let what = format!("only some {count} of {}", units.len());
+            self.without(what, &self.all_but(&kept), Waits::Between)
+        };
+        parts.map(proposal).collect()
+    }
+
+    /// Deletes as much as still fails without: faults together with what undoes them, in groups of all
+    /// sizes, and single steps (an undo that the end of the run does anyway, a wait); and joins steps. All are
+    /// one question, because one that fails answers for those that are larger.
+    fn drop_some(&mut self) -> Result<(), Stopped> {
         loop {
             let steps = &self.current().steps;
             let units = units(steps);
-            if units.len() <= SAMPLED_MIN {
-                return Ok(());
-            }
-            let mut random = StdRng::seed_from_u64(self.trail.len() as u64);
-            let mut parts = BTreeSet::new();
-            let all: Vec<usize> = (0..units.len()).collect();
-            for slices in SLICES {
-                for slice in all.chunks(units.len().div_ceil(slices)) {
-                    let kept = all.iter().copied().filter(|place| !slice.contains(place));
-                    let kept: Vec<usize> = kept.collect();
-                    parts.insert((kept.len(), kept));
-                }
-            }
-            for share in SHARES[usize::from(units.len() <= MANY)] {
-                for _ in 0..SAMPLES {
-                    let kept: Vec<usize> = (0..units.len())
-                        // What happened last is the likeliest to matter.
-                        .filter(|place| {
-                            let late = (*place as f64 + 0.5) / units.len() as f64;
-                            random.random::<f64>() < share * (0.5 + late)
-                        })
-                        .collect();
-                    parts.insert((kept.len(), kept));
-                }
-            }
-            let guesses = parts.into_iter().filter(|(count, _)| *count < units.len());
-            let guesses = guesses.map(|(count, kept)| {
-                let kept: Vec<_> = kept.into_iter().map(|place| &units[place]).collect();
-                let what = format!("only some {count} of {}", units.len());
-                self.without(what, &self.all_but(&kept), Waits::Between)
-            });
-            let guesses = guesses.collect();
-            if !self.ask(guesses, Effort::Guess)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Deletes faults together with what undoes them, in ever smaller groups.
-    fn drop_units(&mut self) -> Result<(), Stopped> {
-        let mut groups = 2;
-        loop {
-            let units = units(&self.current().steps);
-            if units.is_empty() {
-                return Ok(());
-            }
-            groups = groups.min(units.len());
-            let size = units.len().div_ceil(groups);
-            let chunks: Vec<BTreeSet<usize>> =
-                units.chunks(size).map(|chunk| chunk.iter().flatten().copied().collect()).collect();
-            if self.drop_any(&chunks)? {
-                groups = groups.saturating_sub(1).max(2);
-            } else if groups == units.len() {
-                return Ok(());
-            } else {
+            let mut sets = BTreeSet::new();
+            let mut groups = 2;
+            while groups / 2 < units.len() {
+                let size = units.len().div_ceil(groups);
+                sets.extend(
+                    units
+                        .chunks(size)
+                        .map(|chunk| chunk.iter().flatten().copied().collect::<BTreeSet<usize>>()),
+                );
                 groups *= 2;
             }
-        }
-    }
-
-    /// Deletes single steps: an undo that the end of the run does anyway, a wait.
-    fn drop_steps(&mut self) -> Result<(), Stopped> {
-        loop {
-            let count = self.current().steps.len();
-            let single: Vec<_> = (0..count).map(|index| BTreeSet::from([index])).collect();
-            if !self.drop_any(&single)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Tries to delete each of some sets of steps; the later ones first, because what happened last
-    /// is the likeliest to have come after the failure.
-    fn drop_any(&mut self, sets: &[BTreeSet<usize>]) -> Result<bool, Stopped> {
-        let mut proposals = Vec::new();
-        for waits in [Waits::Gone, Waits::Between, Waits::Kept] {
-            for removed in sets.iter().rev() {
-                let steps = &self.current().steps;
-                let list: Vec<_> = removed.iter().copied().collect();
-                let what = format!("without {}", name_of(steps, &list));
-                proposals.push(self.without(what, removed, waits));
-            }
-        }
-        self.try_all(proposals)
-    }
-
-    /// Aims at fewer nodes and links.
-    fn narrow(&mut self) -> Result<(), Stopped> {
-        loop {
+            sets.extend((0..steps.len()).map(|index| BTreeSet::from([index])));
             let mut proposals = Vec::new();
-            for (index, step) in self.current().steps.iter().enumerate() {
-                let fault = step.fault;
-                if let Some(Target::Several(targets)) = &step.target {
-                    for target in targets {
-                        let what = format!("{fault} only {target}");
-                        let target = Some(target.clone());
-                        proposals.push(self.changed(index, what, |step| step.target = target));
-                    }
-                }
-                if step.links.len() > 1 {
-                    for chunk in step.links.chunks(step.links.len().div_ceil(2)) {
-                        let what = format!("{fault} fewer links");
-                        let links = chunk.to_vec();
-                        proposals.push(self.changed(index, what, |step| step.links = links));
-                    }
-                    for left_out in &step.links {
-                        let what = format!("{fault} without {left_out}");
-                        let rest = step.links.iter().filter(|link| *link != left_out);
-                        let links = rest.cloned().collect();
-                        proposals.push(self.changed(index, what, |step| step.links = links));
-                    }
+            for waits in [Waits::Gone, Waits::Between, Waits::Kept] {
+                // What happened last is the likeliest to have come after the failure.
+                for removed in sets.iter().rev() {
+                    let list: Vec<_> = removed.iter().copied().collect();
+                    let what = format!("without {}", name_of(steps, &list));
+                    proposals.push(self.without(what, removed, waits));
                 }
             }
+            let settle = self.current().settle;
+            proposals.extend(self.named());
+            proposals.extend(joins(steps).into_iter().map(|(what, steps)| {
+                let candidate = Candidate { settle, steps };
+                Proposal { what, candidate }
+            }));
+            proposals.sort_by_key(|proposal| proposal.candidate.steps.len());
             if !self.try_all(proposals)? {
                 return Ok(());
             }
         }
     }
 
-    /// Does less often, and waits for less: earlier events, and none that only a defect shows.
+    /// Aims at fewer nodes and links, does less often, and waits for less: earlier events, and none that only a defect shows.
     fn lessen(&mut self) -> Result<(), Stopped> {
         loop {
-            let mut proposals = Vec::new();
+            let mut proposals = self.narrower();
             for (index, step) in self.current().steps.iter().enumerate() {
                 let fault = step.fault;
                 if step.on.as_ref().is_some_and(Pattern::waits_for_defect) {
@@ -472,6 +436,10 @@ impl Search<'_, '_> {
                         proposals.push(self.changed(index, what, |changed| *changed = step));
                     }
                 }
+                if step.lasts.is_some() {
+                    let what = format!("{fault} for good");
+                    proposals.push(self.changed(index, what, |step| step.lasts = None));
+                }
                 for (what, lesser) in lesser(step) {
                     let what = format!("{fault} {what}");
                     proposals.push(self.changed(index, what, |changed| *changed = lesser));
@@ -481,6 +449,54 @@ impl Search<'_, '_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Without an event that only says whom later steps hit: then they name each node in turn.
+    fn named(&self) -> Vec<Proposal> {
+        let current = self.current();
+        let mut proposals = Vec::new();
+        for (index, step) in current.steps.iter().enumerate() {
+            let Some(on) = step.on.as_ref().filter(|_| step.fault == Fault::Wait) else { continue };
+            for name in on.captures().into_keys() {
+                for node in self.nodes {
+                    let mut steps = current.steps.clone();
+                    steps.remove(index);
+                    let Some(steps) = with_node(&steps, &name, *node) else { continue };
+                    let what = format!("without wait, {node} for ${name}");
+                    let candidate = Candidate { steps, ..current.clone() };
+                    proposals.push(Proposal { what, candidate });
+                }
+            }
+        }
+        proposals
+    }
+
+    fn narrower(&self) -> Vec<Proposal> {
+        let mut proposals = Vec::new();
+        for (index, step) in self.current().steps.iter().enumerate() {
+            let fault = step.fault;
+            if let Some(Target::Several(targets)) = &step.target {
+                for target in targets {
+                    let what = format!("{fault} only {target}");
+                    let target = Some(target.clone());
+                    proposals.push(self.changed(index, what, |step| step.target = target));
+                }
+            }
+            if step.links.len() > 1 {
+                for chunk in step.links.chunks(step.links.len().div_ceil(2)) {
+                    let what = format!("{fault} fewer links");
+                    let links = chunk.to_vec();
+                    proposals.push(self.changed(index, what, |step| step.links = links));
+                }
+                for left_out in &step.links {
+                    let what = format!("{fault} without {left_out}");
+                    let rest = step.links.iter().filter(|link| *link != left_out);
+                    let links = rest.cloned().collect();
+                    proposals.push(self.changed(index, what, |step| step.links = links));
+                }
+            }
+        }
+        proposals
     }
 
     /// Waits less everywhere at once.
@@ -524,6 +540,12 @@ impl Search<'_, '_> {
                     }
                 }
                 for (index, step) in current.steps.iter().enumerate() {
+                    if let Some(lasts) = step.lasts {
+                        let lasts = part(Some(lasts), share).unwrap_or_default();
+                        let what = format!("{} for {lasts}", step.fault);
+                        let change = |step: &mut Step| step.lasts = Some(lasts);
+                        proposals.push(self.changed(index, what, change));
+                    }
                     if let Some(at) = step.at.filter(|at| *at > TimeSpan::default()) {
                         let at = part(Some(at), share).unwrap_or_default();
                         let what = format!("{} at {at}", step.fault);

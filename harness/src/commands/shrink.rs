@@ -18,9 +18,9 @@ use crate::{
     failure::{Failure, Status},
     oracle::{Runs, Stop},
     output,
+    pace::Pace,
     plan::Plan,
     scenario::Scenario,
-    side_by_side::default_jobs,
     statistics::Rate,
     stored::{Stored, Way},
 };
@@ -46,6 +46,9 @@ const NEEDS_DEFECTS: &str =
 const CONFIRM_BACK: usize = 12;
 /// The part of the budget that is for the search, in percent; the rest is for the confirmation.
 const SEARCH_PERCENT: u64 = 85;
+/// How long a confirmation takes in all, in percent of a run that fails: some side by side, some alone, and
+/// with longer waits.
+const CONFIRM_PERCENT: u64 = 320;
 
 pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     let began_ns = usurper_history::monotonic_ns();
@@ -76,12 +79,13 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     let mut runs = Runs {
         again: Again { store: store.path().to_owned(), keep: false, until_failed: true, checks },
         plan,
-        seeds: Seeds::Same,
-        jobs: args.jobs.unwrap_or_else(|| default_jobs(16)),
+        seeds: Seeds::Each,
+        pace: Pace::new(args.jobs),
         deadline_ns: began_ns.saturating_add(budget_ns / 100 * SEARCH_PERCENT),
         answers,
         stop: None,
         done: 0,
+        failed_ns: 0,
     };
     let Some((start, first)) = begin(&mut runs, starts, args.repeat, began_ns)? else {
         if runs.stop.is_some() {
@@ -95,9 +99,12 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     let trial = Trial::new(first.hits.clamp(1, surest(args.repeat)), args.repeat);
     output::talk(&format!(
         "a change is kept if {} of {} runs fail; {} runs side by side",
-        trial.need, trial.of, runs.jobs
+        trial.need,
+        trial.of,
+        runs.pace.jobs()
     ));
-    let shrunk = run_search(&mut runs, start, trial, began_ns);
+    let end_ns = began_ns.saturating_add(budget_ns);
+    let shrunk = run_search(&mut runs, start, trial, began_ns, end_ns);
     if let Some(Stop::Failed(error)) = &runs.stop {
         return Err(Failure::harness(anyhow!("{error}")));
     }
@@ -109,7 +116,7 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     if runs.stop == Some(Stop::Budget) {
         runs.stop = None;
     }
-    let confirmed = confirm(&mut runs, &shrunk, began_ns, began_ns.saturating_add(budget_ns))?;
+    let confirmed = confirm(&mut runs, &shrunk, began_ns, end_ns)?;
     let confirmed = provable(&mut runs, confirmed, began_ns)?;
     let path = args.output.clone().unwrap_or_else(|| args.run.join("shrunk.toml"));
     let text = scenario_text(&runs, args, &confirmed)?;
@@ -165,7 +172,14 @@ fn begin(
         let steps = start.candidate.steps.len();
         tell(began_ns, &format!("{}: fails {rate}, {steps} steps", start.what));
     };
-    match runs.first_failing(&starts, sure, Effort::Sure) {
+    // What fails with any seed can be searched with any, and what is found then leans on none.
+    let mut found = runs.first_failing(&starts, sure, Effort::Sure);
+    if matches!(found, Ok(None)) {
+        tell(began_ns, "does not fail each time with other seeds: searched with its own");
+        runs.seeds = Seeds::Same;
+        found = runs.first_failing(&starts, sure, Effort::Sure);
+    }
+    match found {
         Ok(Some((Failing { index, done }, tried))) => {
             told(&starts[index], Rate { hits: tried.failed, runs: tried.failed + tried.passed });
             // Each of these runs failed.
@@ -210,11 +224,20 @@ struct Confirmed {
     needs_defects: bool,
 }
 
-fn run_search(runs: &mut Runs, start: Candidate, trial: Trial, began_ns: u64) -> Shrunk {
+fn run_search(
+    runs: &mut Runs,
+    start: Candidate,
+    trial: Trial,
+    began_ns: u64,
+    end_ns: u64,
+) -> Shrunk {
+    let search_ns = runs.deadline_ns;
     let nodes = runs.plan.node_ids();
     let mut trial = trial;
     let mut steps = start.steps.len();
     search(start, &nodes, &mut |proposals: &[Proposal], effort: Effort| {
+        let confirm_ns = runs.failed_ns / 100 * CONFIRM_PERCENT;
+        runs.deadline_ns = search_ns.min(end_ns.saturating_sub(confirm_ns));
         // What only saves time shall not cost anything of how surely it fails.
         let fewer = proposals.iter().any(|proposal| proposal.candidate.steps.len() < steps);
         let need = if fewer { trial.need } else { trial.need + 1 };
@@ -377,7 +400,8 @@ fn tell(began_ns: u64, text: &str) {
 }
 
 fn waits_of(candidate: &Candidate) -> TimeSpan {
-    let waits = candidate.steps.iter().map(|step| step.after.unwrap_or_default().0);
+    let wait = |step: &Step| step.after.unwrap_or_default().0 + step.lasts.unwrap_or_default().0;
+    let waits = candidate.steps.iter().map(wait);
     TimeSpan(waits.sum::<std::time::Duration>() + candidate.settle.0)
 }
 

@@ -3,7 +3,7 @@
 
 use anyhow::anyhow;
 use usurper_history::{Body, Effect, FaultRecord, HarnessEvent, Outcome, Phase, Record, Trigger};
-use usurper_nemesis::{Act, Due, Needs, Resolved, Step};
+use usurper_nemesis::{Act, Due, Hit, Needs, Resolved, Step};
 
 use super::{Controller, Incoming};
 use crate::{
@@ -101,9 +101,13 @@ impl Controller<'_> {
         for op in ended.ops {
             self.record(Body::Op(op))?;
         }
-        self.record(Body::Fault(ended.record))?;
+        self.record(Body::Fault(ended.record.clone()))?;
         if let Some(index) = ended.index {
-            self.scheduler.ended(index);
+            let record = ended.record;
+            let whom = Resolved { nodes: record.nodes, links: record.links };
+            let done = record.outcome != Some(Outcome::Skipped);
+            let hit = Hit { id: record.id, ended_ns: self.clock.now_ns(), whom };
+            self.scheduler.ended(index, done.then_some(hit));
         }
         Ok(())
     }

@@ -156,3 +156,35 @@ fn a_shrunk_scenario_can_be_carried_through_without_the_defects_that_it_waited_f
     usurper(folder.path(), &["run", "small.toml", "--with-defect"]).code(1);
     usurper(folder.path(), &["run", "small.toml"]).code(0);
 }
+
+#[test]
+fn a_rolling_restart_is_one_step_and_stays_one_node_at_a_time_when_it_is_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "summary = \"\"\nsystem = \"fle\"\ntime = \"60s\"\nsettle = \"200ms\"\n\n[[steps]]\n\
+                do = \"kill\"\ntarget = \"n3,n1,n2\"\nin-turn = true\ntimes = 3\n\
+                on = { event = \"leader-elected\", established = true }\nafter = \"100ms\"\nfor = \"20ms\"\n\
+                within = \"10s\"\nanyway = true\n";
+    std::fs::write(folder.path().join("roll.toml"), text).unwrap();
+    let stored = run(folder.path(), "roll.toml", &[], 0);
+    let of = |fault: &str| {
+        let records = super::support::records(&stored);
+        let begun = records.into_iter().filter(|r| r["fault"] == fault && r["phase"] == "begin");
+        begun.collect::<Vec<_>>()
+    };
+    let (kills, restarts) = (of("kill"), of("restart"));
+    let nodes = |records: &[serde_json::Value]| {
+        records.iter().map(|r| r["nodes"].to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(nodes(&kills), [r#"["n3"]"#, r#"["n1"]"#, r#"["n2"]"#]);
+    assert_eq!(nodes(&restarts), nodes(&kills), "each is undone where it was done");
+    for (kill, restart) in kills.iter().zip(&restarts) {
+        assert_eq!(restart["trigger"]["step"], kill["id"], "{restart}");
+        let apart = restart["t"].as_u64().unwrap() - kill["t"].as_u64().unwrap();
+        assert!(apart >= 20_000_000, "{apart} ns");
+    }
+    let schedule = std::fs::read_to_string(stored.join("schedule.toml")).unwrap();
+    assert_eq!(schedule.matches("do = \"kill\"").count(), 3, "{schedule}");
+    assert_eq!(schedule.matches("for = ").count(), 3, "{schedule}");
+    assert!(!schedule.contains("restart"), "{schedule}");
+    usurper(folder.path(), &["replay", "store/latest"]).code(0).stdout(contains("0 of 1"));
+}

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use serde_json::Value;
 use usurper_history::NodeId;
 
 use super::WAIT_SHORT;
@@ -77,6 +78,14 @@ pub(super) fn without(
     }
 }
 
+/// How long a step takes by the clock.
+pub(super) fn time_of(step: &Step) -> Duration {
+    let lasts = step.lasts.unwrap_or_default().0;
+    let after = step.after.unwrap_or_default().0;
+    let again = step.every.map_or(after + lasts, |every| every.0.max(lasts));
+    after + lasts + again * step.times.unwrap_or(1).saturating_sub(1)
+}
+
 /// The steps that are left, with their old places.
 ///
 /// The first step that is left after some that go takes over what they waited for first, unless it
@@ -96,7 +105,7 @@ fn remove(steps: &[Step], removed: &BTreeSet<usize>, waits: Waits) -> (Vec<usize
                 (0..index).rev().filter(|before| steps[*before].track == step.track).collect();
             let gone = before.iter().take_while(|before| removed.contains(before));
             let gone: Vec<_> = gone.map(|before| &steps[*before]).collect();
-            let wait: Duration = gone.iter().map(|gone| gone.after.unwrap_or_default().0).sum();
+            let wait: Duration = gone.iter().copied().map(time_of).sum();
             if waits != Waits::Gone && !wait.is_zero() {
                 step.after = Some(TimeSpan(step.after.unwrap_or_default().0 + wait));
             }
@@ -147,6 +156,38 @@ pub(super) fn units(steps: &[Step]) -> Vec<Vec<usize>> {
         }
     }
     units
+}
+
+/// The steps with a node in place of what an event said; nothing if they do not mention it.
+pub(super) fn with_node(steps: &[Step], name: &str, node: NodeId) -> Option<Schedule> {
+    let mut value = serde_json::to_value(steps).ok()?;
+    let (name, node) = (format!("${name}"), node.to_string());
+    put(&mut value, &name, &node).then(|| serde_json::from_value(value).ok())?
+}
+
+/// Puts a word in place of another one, and says whether it was there.
+fn put(value: &mut Value, word: &str, other: &str) -> bool {
+    // Not `$f1` in `$f12`.
+    let ends = |rest: &str| {
+        !rest.starts_with(|c: char| c.is_alphanumeric() || "-_".contains(c))
+            || rest.starts_with("->")
+    };
+    match value {
+        Value::String(text) => {
+            let parts: Vec<_> = text.split(word).collect();
+            let mut changed = parts[0].to_owned();
+            for rest in &parts[1..] {
+                changed.push_str(if ends(rest) { other } else { word });
+                changed.push_str(rest);
+            }
+            let put = changed != *text;
+            *text = changed;
+            put
+        }
+        Value::Array(list) => list.iter_mut().fold(false, |any, one| any | put(one, word, other)),
+        Value::Object(map) => map.values_mut().fold(false, |any, one| any | put(one, word, other)),
+        _ => false,
+    }
 }
 
 /// Some steps, for a person.

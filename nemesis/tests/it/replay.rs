@@ -49,7 +49,10 @@ impl Run {
         let args: Map<String, Value> = args
             .split_whitespace()
             .map(|arg| arg.split_once('=').unwrap())
-            .map(|(key, value)| (key.to_owned(), value.into()))
+            .map(|(key, value)| match value {
+                "true" => (key.to_owned(), true.into()),
+                _ => (key.to_owned(), value.into()),
+            })
             .collect();
         let links = match fault {
             "halves" | "isolate" | "heal" => vec![Link { from: NodeId(1), to: NodeId(2) }],
@@ -74,6 +77,16 @@ impl Run {
         let ended = FaultRecord { phase, outcome, args, ..record.clone() };
         self.records.push(Record::new(begin * MS, Body::Fault(record)));
         self.records.push(Record::new(end * MS, Body::Fault(ended)));
+        self
+    }
+
+    /// The latest step was undone, at the end of its time.
+    fn undone(mut self, (begin, end): (u64, u64), fault: &str, nodes: &[u8]) -> Self {
+        let of = self.steps;
+        self = self.step((begin, end), fault, nodes, "", DONE);
+        let begun = self.records.len() - 2;
+        let Body::Fault(record) = &mut self.records[begun].body else { panic!() };
+        record.trigger = Some(Trigger::Step(of));
         self
     }
 
@@ -384,4 +397,40 @@ fn what_came_after_the_finding_is_left_out_with_the_rest_of_the_time() {
     // A run that had been healed by then had done all that it did.
     assert_eq!(cut_short(&run.records, 3501 * MS), run.records);
     assert!(done(3501).ends_with("pause after 99ms, wait after 200ms"), "{}", done(3501));
+}
+
+#[test]
+fn a_step_that_lasts_lasts_as_long_again_and_its_end_is_no_step_of_its_own() {
+    let planned = steps(
+        "[[steps]]\ntrack = 'a'\ndo = 'kill'\ntarget = 'all'\nin-turn = true\nfor = '30ms'\n\
+         every = '1s'\ntimes = 2\n[[steps]]\ntrack = 'a'\ndo = 'restart'\ntarget = 'n3'",
+    );
+    let args = "track=a target=all for=30ms in-turn=true";
+    let run = Run::default()
+        .phase(0, "run")
+        .step((500, 503), "kill", &[1], args, DONE)
+        .undone((535, 570), "restart", &[1])
+        .step((1500, 1503), "kill", &[2], args, DONE)
+        .undone((1533, 1570), "restart", &[2])
+        .step((1600, 1640), "restart", &[3], "track=a target=n3", DONE)
+        .phase(1641, "heal");
+    let kill = |after: u32, lasts: u32, node: u8| {
+        format!(
+            "[[steps]]\ntrack = \"a\"\nafter = \"{after}ms\"\nfor = \"{lasts}ms\"\n\
+             do = \"kill\"\ntarget = \"n{node}\"\n"
+        )
+    };
+    let restart = "[[steps]]\ntrack = \"a\"\nafter = \"30ms\"\ndo = \"restart\"\ntarget = \"n3\"";
+    // From the end of one to the begin of the next.
+    same(&run.done(&planned), &[kill(500, 32, 1), kill(930, 30, 2), restart.to_owned()].concat());
+    // Of a schedule that nobody knows, the records say the same but for the tracks.
+    let unknown = run.done(&[]);
+    assert!(
+        unknown.contains("for = \"32ms\"") && unknown.matches("restart").count() == 1,
+        "{unknown}"
+    );
+
+    // It was healed before its time was over.
+    let run = Run::default().phase(0, "run").step((500, 503), "kill", &[1], args, DONE);
+    assert!(run.phase(510, "heal").done(&planned).contains("for = \"30ms\""));
 }

@@ -1,6 +1,6 @@
 use serde_json::json;
 use usurper_history::{Body, Event, HarnessEvent, Link, NodeId, NodeRecord, Record, Role, Trigger};
-use usurper_nemesis::{Due, Scheduler, Step};
+use usurper_nemesis::{Due, Hit, Resolved, Scheduler, Step};
 
 use super::support::{File, steps};
 
@@ -32,7 +32,7 @@ fn elected(t_ms: u64, node: u8) -> Record {
 /// What is due at a time, as `index fault nodes links`; each ends at once.
 fn due(scheduler: &mut Scheduler, t_ms: u64) -> Vec<String> {
     let due = scheduler.due(t_ms * MS);
-    due.iter().for_each(|due| scheduler.ended(due.index));
+    due.iter().for_each(|due| scheduler.ended(due.index, None));
     due.iter().map(describe).collect()
 }
 
@@ -75,7 +75,7 @@ fn a_step_waits_for_its_event_and_for_the_step_before_it() {
     s.observe(&elected(9, 3));
     s.observe(&elected(20, 3));
     assert!(s.due(30 * MS).is_empty(), "the kill has not ended");
-    s.ended(0);
+    s.ended(0, None);
     assert!(due(&mut s, 24).is_empty(), "5 ms after the event");
     assert_eq!(s.next_due_ns(), Some(25 * MS));
     assert_eq!(due(&mut s, 25), ["1 restart n1"]);
@@ -172,7 +172,7 @@ fn halves_leave_the_larger_half_whole() {
     let side = resolved.nodes[0];
     assert_eq!(resolved.links.len(), 4);
     assert!(resolved.links.iter().all(|Link { from, to }| *from == side || *to == side));
-    s.ended(0);
+    s.ended(0, None);
     assert_eq!(s.due(0)[0].resolved.clone().unwrap().links.len(), 6, "heal names every link");
 }
 
@@ -298,4 +298,94 @@ fn a_step_s_own_words_are_kept() {
     );
     let throttle = &steps("[[steps]]\ndo = 'throttle'\nlinks = ['n1->n2']\nrate = '2MB/s'")[0];
     assert_eq!(json!(throttle)["rate"], "2MB");
+}
+
+/// A step that was done to these nodes, and took until then.
+fn hit(id: u64, ended_ms: u64, nodes: &[u8]) -> Option<Hit> {
+    let nodes = nodes.iter().copied().map(NodeId).collect();
+    Some(Hit { id, ended_ns: ended_ms * MS, whom: Resolved { nodes, links: Vec::new() } })
+}
+
+#[test]
+fn a_step_lasts_for_its_time_where_it_was_done_and_then_it_has_ended() {
+    let mut s = scheduler(
+        r#"
+        [[steps]]
+        name = "gone"
+        do = "kill"
+        target = "n1,n2"
+        for = "50ms"
+        [[steps]]
+        do = "wait"
+        after = "5ms"
+        "#,
+    );
+    s.begin(0);
+    assert_eq!(describe(&s.due(0)[0]), "0 kill n1 n2");
+    // n1 was down already.
+    s.ended(0, hit(7, 3, &[2]));
+    assert_eq!(s.next_due_ns(), Some(53 * MS), "since it was done");
+    assert!(s.due(52 * MS).is_empty());
+    assert!(s.missed().iter().all(|missed| missed.step.starts_with("step 2")), "it has begun");
+    let undo = s.due(53 * MS);
+    assert_eq!(describe(&undo[0]), "0 restart n2");
+    assert_eq!((&undo[0].trigger, &undo[0].step.name), (&Some(Trigger::Step(7)), &None));
+    assert!(s.due(60 * MS).is_empty(), "the next one waits until it is undone");
+    s.ended(0, hit(8, 60, &[2]));
+    assert!(s.due(61 * MS).is_empty());
+    assert_eq!(due(&mut s, 66), ["1 wait "]);
+    assert!(s.all_ended());
+}
+
+#[test]
+fn what_was_not_done_is_not_undone() {
+    let mut s = scheduler("[[steps]]\ndo = 'pause'\ntarget = 'n1'\nfor = '50ms'");
+    s.begin(0);
+    assert_eq!(due(&mut s, 0), ["0 pause n1"]);
+    assert!(s.all_ended());
+}
+
+#[test]
+fn links_are_healed_and_no_others() {
+    let mut s = scheduler("[[steps]]\ndo = 'isolate'\ntarget = 'n2'\nfor = '1s'");
+    s.begin(0);
+    let began = s.due(0).remove(0);
+    let whom = began.resolved.clone().unwrap();
+    assert_eq!(whom.links.len(), 4);
+    s.ended(0, Some(Hit { id: 1, ended_ns: 0, whom }));
+    assert_eq!(describe(&s.due(1_000 * MS)[0]), "0 heal n1->n2 n2->n1 n2->n3 n3->n2");
+}
+
+#[test]
+fn each_is_hit_in_turn_some_time_after_the_one_before_was_undone() {
+    let mut s = scheduler(
+        r#"
+        [[steps]]
+        do = "kill"
+        target = "n3,n1"
+        in-turn = true
+        times = 3
+        after = "10ms"
+        for = "5ms"
+        "#,
+    );
+    s.begin(0);
+    // The wait begins once somebody looks.
+    assert!(s.due(0).is_empty());
+    for (at, node) in [(10, 3), (60, 1), (110, 3)] {
+        assert!(s.due((at - 1) * MS).is_empty());
+        assert_eq!(describe(&s.due(at * MS)[0]), format!("0 kill n{node}"));
+        s.ended(0, hit(at, at + 1, &[node]));
+        assert_eq!(describe(&s.due((at + 6) * MS)[0]), format!("0 restart n{node}"));
+        s.ended(0, hit(at + 1, at + 40, &[node]));
+        assert!(s.due((at + 40) * MS).is_empty());
+    }
+    assert!(s.all_ended());
+    // Of a target that means several nodes, each.
+    let mut s = scheduler(
+        "[[steps]]\ndo = 'pause'\ntarget = 'all'\nin-turn = true\ntimes = 4\nevery = '1s'",
+    );
+    s.begin(0);
+    let hits = (0..4).flat_map(|second| due(&mut s, second * 1_000)).collect::<Vec<_>>();
+    assert_eq!(hits, ["0 pause n1", "0 pause n2", "0 pause n3", "0 pause n1"]);
 }

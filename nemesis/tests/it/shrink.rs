@@ -172,7 +172,22 @@ proptest! {
 
 #[test]
 fn what_never_fails_stays_as_it_is() {
-    let start = start(1);
+    let text = r#"
+        settle = "2s"
+        [[steps]]
+        do = "pause"
+        target = "n1"
+        after = "1s"
+        [[steps]]
+        do = "isolate"
+        target = "n2,n3"
+        on = { event = "exit" }
+        [[steps]]
+        do = "resume"
+        target = "n1"
+        after = "1s"
+    "#;
+    let start: Candidate = toml::from_str(text).unwrap();
     let shrunk = shrink(start.clone(), &nodes(), &mut |_, _| Ok(None));
     assert!(shrunk.complete);
     assert_eq!((shrunk.trail.len(), shrunk.smallest()), (1, &start));
@@ -231,10 +246,11 @@ fn times_and_counts_become_less_and_a_defect_is_not_waited_for() {
     "#;
     let start: Candidate = toml::from_str(text).unwrap();
     let shrunk = shrink(start.clone(), &nodes(), &mut |proposals, _| {
-        // It takes all four steps, half of the loss, and some time before it.
+        // It takes all four steps, if the restart is a step of its own, half of the loss, and some time before it.
         let fails = |c: &Candidate| {
             let loss = c.steps.iter().find(|step| step.fault == Fault::Loss);
-            c.steps.len() == 4
+            let restarts = c.steps.iter().filter(|step| step.lasts.is_some()).count();
+            c.steps.len() + restarts == 4
                 && loss.is_some_and(|step| {
                     step.count >= Some(20) && step.at >= Some(TimeSpan::millis(900))
                 })
@@ -246,7 +262,8 @@ fn times_and_counts_become_less_and_a_defect_is_not_waited_for() {
     assert_eq!((steps[1].by, steps[1].times), (Some(1), Some(1)));
     let wait = |step: &Step| toml::to_string(step.on.as_ref().unwrap()).unwrap();
     assert!(!wait(&steps[2]).contains("count"), "{}", wait(&steps[2]));
-    assert!(steps[3].on.is_none() && steps[3].after.is_none(), "{:?}", steps[3]);
+    // By the clock, it belongs to the kill.
+    assert_eq!((steps.len(), steps[2].lasts), (3, Some(TimeSpan::default())), "{:?}", steps[2]);
     // Where nothing but the defect will do, it stays.
     let waits = |c: &Candidate| {
         c.steps.iter().any(|step| step.fault == Fault::Restart && step.on.is_some())
@@ -401,17 +418,17 @@ fn what_had_not_begun_when_it_failed_is_left_out_without_a_question() {
     let cut = start.until(&late, &nodes()).unwrap();
     assert_eq!(cut, Candidate { settle: TimeSpan::millis(1_000), ..start.clone() });
 
-    // The search takes it as it is.
+    // The search takes it as it is, with the undos in their faults.
     let mut asked = Vec::new();
-    let shrunk = shrink(start.clone(), &nodes(), &mut |proposals, _| {
+    let shrunk = shrink(start, &nodes(), &mut |proposals, _| {
         asked.push(proposals.to_vec());
-        let whole = |proposal: &Proposal| proposal.candidate.steps.len() == start.steps.len();
+        let whole = |proposal: &Proposal| proposal.candidate.steps.len() == 3;
         let index = proposals.iter().position(whole).filter(|_| asked.len() == 1);
         let done = Some(Done { begun: begun(&[0]), rest: TimeSpan::millis(50), settled });
         Ok(index.map(|index| Failing { index, done }))
     });
     let (last, before) = (shrunk.smallest(), &shrunk.trail[shrunk.trail.len() - 2].candidate);
-    assert_eq!((last.steps.len(), before.steps.len()), (1, 5));
+    assert_eq!((last.steps.len(), before.steps.len()), (1, 3));
     assert!(!asked.iter().flatten().any(|proposal| proposal.candidate == *last));
 }
 
@@ -441,4 +458,152 @@ fn of_many_faults_a_part_by_chance_has_the_few_that_matter() {
         Ok(first_failing(proposals, has))
     });
     assert!(shrunk.smallest().steps.len() <= 6, "{} steps", shrunk.smallest().steps.len());
+}
+
+/// What is asked about a schedule that never fails again, as the steps of each proposal.
+fn proposed(text: &str) -> Vec<Vec<Step>> {
+    let mut asked = Vec::new();
+    let start: Candidate = toml::from_str(&format!("settle = '1s'\n{text}")).unwrap();
+    shrink(start, &nodes(), &mut |proposals, _| {
+        asked.extend(proposals.iter().map(|proposal| proposal.candidate.steps.clone()));
+        Ok(None)
+    });
+    asked
+}
+
+fn smallest_of(text: &str, fails: impl Fn(&Candidate) -> bool) -> Vec<Step> {
+    let start: Candidate = toml::from_str(&format!("settle = '1s'\n{text}")).unwrap();
+    let shrunk = shrink(start, &nodes(), &mut |proposals, _| Ok(first_failing(proposals, &fails)));
+    shrunk.smallest().steps.clone()
+}
+
+#[test]
+fn what_is_undone_by_the_clock_is_one_step_without_a_question() {
+    let text = r#"
+        [[steps]]
+        name = "f1"
+        do = "kill"
+        target = "n1"
+        on = { event = "exit", node = "n2" }
+        [[steps]]
+        do = "restart"
+        target = "step:f1"
+        after = "50ms"
+        [[steps]]
+        do = "wait"
+        after = "2s"
+        [[steps]]
+        do = "cut"
+        links = ["n1->n2"]
+        after = "1s"
+        [[steps]]
+        do = "pause"
+        target = "n2"
+        [[steps]]
+        do = "heal"
+        links = ["n1->n2"]
+        after = "3s"
+        [[steps]]
+        do = "resume"
+        target = "n2"
+        on = { event = "exit" }
+    "#;
+    let never = |_: &Candidate| false;
+    let steps = smallest_of(text, never);
+    let told: Vec<_> = steps.iter().map(|step| (step.fault, step.after, step.lasts)).collect();
+    let ms = |ms| Some(TimeSpan::millis(ms));
+    let expected = [
+        (Fault::Kill, None, ms(50)),
+        // The wait before it is its own.
+        (Fault::Cut, ms(3_000), None),
+        (Fault::Pause, None, None),
+        // Something else happens between the cut and its end.
+        (Fault::Heal, ms(3_000), None),
+        // And this waits for an event.
+        (Fault::Resume, None, None),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(
+        steps[0].on,
+        Candidate::clone(&toml::from_str(&format!("settle = '1s'{text}")).unwrap()).steps[0].on
+    );
+    // That the end of the run undoes it may be enough.
+    let good = proposed(text)
+        .iter()
+        .any(|steps| steps.len() == 5 && steps[0].fault == Fault::Kill && steps[0].lasts.is_none());
+    assert!(good);
+}
+
+#[test]
+fn a_wait_for_whom_and_a_step_that_waits_become_one() {
+    let text = r#"
+        [[steps]]
+        do = "wait"
+        on = { event = "heartbeat", dir = "sent", node = "$leader" }
+        within = "1s"
+        anyway = true
+        [[steps]]
+        do = "cut"
+        links = ["$leader->$other"]
+        on = { event = "heartbeat", dir = "accepted", node = "$other" }
+        within = "2s"
+        anyway = true
+    "#;
+    // It takes the cut, between any two nodes that the events name.
+    let both = smallest_of(text, |c| {
+        c.steps
+            .iter()
+            .any(|step| step.fault == Fault::Cut && step.links[0].to_string() == "$leader->$other")
+    });
+    let [cut] = both.as_slice() else { panic!("{both:?}") };
+    assert_eq!((cut.within, cut.anyway), (Some(TimeSpan::millis(3_000)), true));
+    let on = toml::to_string(cut.on.as_ref().unwrap()).unwrap();
+    assert!(on.contains("all-of") && on.contains("sent") && on.contains("accepted"), "{on}");
+    // Or from one node, whoever that is.
+    let named = smallest_of(text, |c| {
+        c.steps
+            .iter()
+            .any(|step| step.fault == Fault::Cut && step.links[0].to_string() == "n4->$other")
+    });
+    let [cut] = named.as_slice() else { panic!("{named:?}") };
+    let on = toml::to_string(cut.on.as_ref().unwrap()).unwrap();
+    assert!(!on.contains("all-of") && on.contains("accepted"), "{on}");
+}
+
+#[test]
+fn the_same_done_to_one_node_after_another_is_one_step() {
+    let text = r#"
+        [[steps]]
+        do = "kill"
+        target = "n3"
+        after = "300ms"
+        for = "20ms"
+        [[steps]]
+        do = "kill"
+        target = "n1"
+        after = "100ms"
+        for = "40ms"
+        [[steps]]
+        do = "kill"
+        target = "n2"
+        after = "200ms"
+        for = "30ms"
+    "#;
+    // Nothing may be changed but the number of steps.
+    let hits =
+        |step: &Step| step.target.as_ref().map(ToString::to_string) == Some("n3,n1,n2".into());
+    let wanted: Vec<_> =
+        proposed(text).into_iter().filter(|s| s.len() == 1 && hits(&s[0])).collect();
+    let step = &wanted[0][0];
+    assert_eq!((step.times, step.in_turn, step.every), (Some(3), true, None));
+    assert_eq!((step.after, step.lasts), (Some(TimeSpan::millis(150)), Some(TimeSpan::millis(30))));
+    // Another fault between them, or an event, makes it another story.
+    for other in ["do = 'pause'", "do = 'kill'\non = { event = 'exit' }"] {
+        let text = text.replacen(
+            "do = \"kill\"\n        target = \"n1\"",
+            &format!("{other}\n        target = \"n1\""),
+            1,
+        );
+        assert!(!proposed(&text).iter().flatten().any(hits), "{other}");
+    }
 }

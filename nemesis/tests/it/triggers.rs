@@ -82,7 +82,7 @@ fn due(scheduler: &mut Scheduler, t_ms: u64) -> Vec<usize> {
     let mut all = Vec::new();
     loop {
         let due: Vec<_> = scheduler.due(t_ms * MS).iter().map(|due| due.index).collect();
-        due.iter().for_each(|index| scheduler.ended(*index));
+        due.iter().for_each(|index| scheduler.ended(*index, None));
         if due.is_empty() {
             return all;
         }
@@ -164,7 +164,7 @@ fn what_a_pattern_captures_can_be_compared_and_aimed_at() {
     s.observe(&elected(4, 2, 5));
     let pause = s.due(4 * MS);
     assert_eq!(pause[0].resolved.as_ref().unwrap().nodes, [NodeId(3)]);
-    s.ended(1);
+    s.ended(1, None);
     s.observe(&cast(5, 1, 3, 5));
     assert!(due(&mut s, 5).is_empty(), "what is captured stays");
     s.observe(&cast(6, 1, 2, 4));
@@ -284,7 +284,7 @@ fn a_step_repeats_on_each_event() {
     s.observe(&cast(3, 2, 2, 1));
     let second = s.due(3 * MS);
     assert_eq!(second[0].resolved.as_ref().unwrap().nodes, [NodeId(2)]);
-    s.ended(0);
+    s.ended(0, None);
     s.observe(&cast(4, 2, 2, 1));
     assert!(due(&mut s, 4).is_empty() && s.all_ended());
 }
@@ -410,8 +410,9 @@ fn what_cannot_end_is_refused() {
     );
     refused(
         "[[steps]]\ndo = 'wait'\ntimes = 2",
-        "step 1: `times` needs an `every` or an `on` / for example `every = \"500ms\"`",
+        "step 1: `times` needs an `every`, an `after` or an `on` / for example `every = \"500ms\"`",
     );
+    scheduler("[[steps]]\ndo = 'wait'\nafter = '1s'\ntimes = 2");
     refused("[[steps]]\ndo = 'wait'\nwithin = '1s'", "step 1: `within` needs an `on`");
     let hint = "put the steps in tracks of their own (`track = \"…\"`), or wait for an earlier one";
     refused(
@@ -429,6 +430,22 @@ fn what_cannot_end_is_refused() {
         "[[steps]]\ntrack = '1'\ndo = 'wait'\non = { step = 'b' }\n\
          [[steps]]\nname = 'b'\ntrack = '2'\ndo = 'wait'",
     );
+}
+
+#[test]
+fn what_nothing_undoes_has_no_time_to_last_and_a_turn_needs_somebody() {
+    refused(
+        "[[steps]]\ndo = 'wait'\nfor = '1s'",
+        "step 1: `wait` takes no `for`: nothing undoes it",
+    );
+    let hint = "for example `target = \"all\"`, `times = 3` and `every = \"1s\"`";
+    for step in ["target = 'n1'", "times = 3\nevery = '1s'\nlinks = ['n1->n2']"] {
+        let fault = if step.starts_with('t') && step.contains("links") { "cut" } else { "kill" };
+        refused(
+            &format!("[[steps]]\ndo = '{fault}'\nin-turn = true\n{step}"),
+            &format!("step 1: `in-turn` needs a `target` and `times` / {hint}"),
+        );
+    }
 }
 
 #[test]
