@@ -14,6 +14,7 @@ mod clients;
 mod deadline;
 mod healing;
 mod nodes;
+mod stalls;
 mod steps;
 
 use std::{
@@ -24,18 +25,23 @@ use std::{
     },
 };
 
+use anyhow::Context;
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
     time::Duration,
 };
+use usurper_checks::stall_grace_ns;
 use usurper_history::{
     Body, Clock, FORMAT_VERSION, HarnessEvent, Header, NodeId, Record, Writer, sort_file,
 };
 use usurper_nemesis::{Done, Network, NetworkOptions, Output, Scheduler, TimeSpan};
 
-use self::deadline::Deadline;
 pub(crate) use self::nodes::NodeState;
+use self::{
+    deadline::Deadline,
+    stalls::{Stall, StallWatch},
+};
 use crate::{
     act::Ended,
     failure::Failure,
@@ -118,6 +124,8 @@ pub(crate) struct Controller<'a> {
     pub(crate) dir: &'a RunDir,
     pub(crate) system: &'static dyn System,
     pub(crate) clock: Clock,
+    stalls: StallWatch,
+    election_timeout_ns: u64,
     /// No other run of this process has it.
     pub(crate) number: u64,
     writer: Writer,
@@ -154,6 +162,8 @@ impl<'a> Controller<'a> {
         let system = system::find(&plan.system)?;
         let node_ids = plan.node_ids();
         let clock = Clock::start();
+        let stalls = StallWatch::start(clock).context("cannot start a thread");
+        let stalls = stalls.map_err(Failure::harness)?;
         let header = Header {
             version: FORMAT_VERSION,
             run: dir.name(),
@@ -183,6 +193,8 @@ impl<'a> Controller<'a> {
             dir,
             system,
             clock,
+            stalls,
+            election_timeout_ns: header.timing.election_timeout_ns,
             number: RUNS.fetch_add(1, Ordering::Relaxed),
             writer,
             reporter,
@@ -315,6 +327,7 @@ impl<'a> Controller<'a> {
             // Taken first: a step that is due at the very end is still begun.
             let now_ns = self.clock.now_ns();
             let over = deadline.is_over(now_ns);
+            deadline.prolong(self.record_stalls());
             // What was seen is in the file before anything is done because of it.
             self.flush()?;
             self.begin_due()?;
@@ -357,6 +370,24 @@ impl<'a> Controller<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// Writes down when the machine stood still, and says for how long no check counts the time after that.
+    fn record_stalls(&mut self) -> u64 {
+        let noticed = self.stalls.take();
+        let mut grace_ns = 0;
+        for Stall { from_ns, until_ns } in noticed.stalls {
+            grace_ns += stall_grace_ns(until_ns - from_ns, self.election_timeout_ns);
+            let stall = HarnessEvent::Stall { until: until_ns };
+            // Of the time at which it began: whoever reads on knows that what follows came after it.
+            let record = Record::new(from_ns, Body::Harness(stall));
+            self.writer.push(&record);
+            self.seen(&record);
+        }
+        if let Some(judged) = &mut self.judged {
+            judged.judge_until(noticed.looked_ns);
+        }
+        grace_ns
     }
 
     /// Takes note of a record that has just been written.
