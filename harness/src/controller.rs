@@ -323,6 +323,7 @@ impl<'a> Controller<'a> {
     ) -> Result<bool, Failure> {
         let time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2);
         let mut deadline = Deadline::new(self.clock.now_ns(), time_ns);
+        let mut woken_ns = self.clock.now_ns();
         loop {
             // Taken first: a step that is due at the very end is still begun.
             let now_ns = self.clock.now_ns();
@@ -341,20 +342,27 @@ impl<'a> Controller<'a> {
             let asks_ns = self.load.as_ref().and_then(Load::next_due_ns);
             let due_ns = self.scheduler.next_due_ns().into_iter().chain(asks_ns).min();
             let wait = Duration::from_nanos(deadline.wait_ns(now_ns, due_ns));
-            tokio::select! {
+            // No front door is served meanwhile.
+            self.stalls.worked(woken_ns, self.clock.now_ns());
+            let incoming = tokio::select! {
                 incoming = self.receiver.recv() => {
-                    self.handle(incoming.expect("we hold a sender ourselves"))?;
-                    for _ in 1..BATCH_MAX {
-                        let Ok(incoming) = self.receiver.try_recv() else { break };
-                        self.handle(incoming)?;
-                    }
+                    Some(incoming.expect("we hold a sender ourselves"))
                 }
                 signal = interrupted(&mut self.interrupt), if !self.interrupted => {
                     self.interrupted = true;
                     let signal = signal.to_owned();
                     self.record(Body::Harness(HarnessEvent::Interrupted { signal }))?;
+                    None
                 }
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(wait) => None,
+            };
+            woken_ns = self.clock.now_ns();
+            if let Some(incoming) = incoming {
+                self.handle(incoming)?;
+                for _ in 1..BATCH_MAX {
+                    let Ok(incoming) = self.receiver.try_recv() else { break };
+                    self.handle(incoming)?;
+                }
             }
         }
     }

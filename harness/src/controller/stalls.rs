@@ -2,7 +2,10 @@
 //!
 //! It has nothing else to do, so that it wakes late only if this process got no time: the controller's own
 //! work does not count. While this process stands still, so does all traffic, which goes through its front
-//! doors. A machine with too much to do is not one that stands still: with twenty busy processes on two
+//! doors. For the same reason the controller tells of what kept it for as long from its loop, in which the
+//! front doors are served: a write that the disk held up, say.
+//!
+//! A machine with too much to do is not one that stands still: with twenty busy processes on two
 //! cores a sleeper wakes 10 to 25 ms late. The other way round, a stall that is too short to be noticed is
 //! less than half of the shortest election timeout that a reference system has by default, and bounds are
 //! several of these.
@@ -17,7 +20,7 @@ use usurper_history::Clock;
 
 /// How long it sleeps at a time.
 const NAP_NS: u64 = 20_000_000;
-/// How late it wakes at least after a stall.
+/// How late it wakes at least after a stall, or how long a write takes at least.
 const STALL_NS: u64 = 200_000_000;
 
 /// A time in which the machine stood still: from the last look before to the first one after.
@@ -39,6 +42,8 @@ pub(super) struct Noticed {
 /// The thread, which ends with this.
 #[derive(Debug)]
 pub(super) struct StallWatch {
+    /// What the controller has told.
+    held_up: Vec<Stall>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -63,13 +68,23 @@ impl StallWatch {
         let naps = Arc::clone(&shared);
         let watch = std::thread::Builder::new().name("stalls".to_owned());
         let thread = watch.spawn(move || naps.watch(clock))?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { held_up: Vec::new(), shared, thread: Some(thread) })
+    }
+
+    /// The controller did not get to its loop for a time, perhaps a short one.
+    pub(super) fn worked(&mut self, from_ns: u64, until_ns: u64) {
+        if until_ns.saturating_sub(from_ns) >= STALL_NS {
+            self.held_up.push(Stall { from_ns, until_ns });
+        }
     }
 
     /// What was noticed since the last time that somebody asked.
-    pub(super) fn take(&self) -> Noticed {
+    pub(super) fn take(&mut self) -> Noticed {
+        let mut stalls = std::mem::take(&mut self.held_up);
         let noticed = &mut lock(&self.shared.state).noticed;
-        Noticed { stalls: std::mem::take(&mut noticed.stalls), looked_ns: noticed.looked_ns }
+        stalls.append(&mut noticed.stalls);
+        stalls.sort_by_key(|stall| stall.from_ns);
+        Noticed { stalls, looked_ns: noticed.looked_ns }
     }
 }
 
@@ -129,9 +144,19 @@ mod tests {
     }
 
     #[test]
+    fn what_the_disk_holds_up_is_a_stall_too() {
+        let mut watch = StallWatch::start(Clock::start()).unwrap();
+        watch.worked(1_000 * MS, 1_199 * MS);
+        watch.worked(2_000 * MS, 2_200 * MS);
+        let told = Stall { from_ns: 2_000 * MS, until_ns: 2_200 * MS };
+        assert!(watch.take().stalls.contains(&told));
+        assert!(!watch.take().stalls.contains(&told), "it is told once");
+    }
+
+    #[test]
     fn the_watch_looks_again_and_again_and_ends() {
         let clock = Clock::start();
-        let watch = StallWatch::start(clock).unwrap();
+        let mut watch = StallWatch::start(clock).unwrap();
         let begun_ns = clock.now_ns();
         let mut looks = 0;
         let mut looked_ns = 0;
