@@ -2,13 +2,14 @@
 //! after a stall is 1.5 s at most.
 
 use serde_json::json;
-use usurper_checks::Judgement;
+use usurper_checks::{Judgement, judge};
+use usurper_history::{Body, HarnessEvent, Reader, Record};
 
 use crate::transcript::{MS, Transcript, render};
 
 /// Judges by one check, with options or without.
 #[track_caller]
-fn judge(transcript: Transcript, check: &str) -> (Judgement, String) {
+fn judged(transcript: Transcript, check: &str) -> (Judgement, String) {
     let asked = transcript.header.checks.contains_key(check);
     let transcript = if asked { transcript } else { transcript.asks(check, json!({})) };
     let verdict = transcript.judge().unwrap();
@@ -36,7 +37,7 @@ fn excused_in(
     ];
     for (text, stall, expected) in cases {
         let text = text.replace("STALL", stall);
-        let (judgement, said) = judge(of(&text), check);
+        let (judgement, said) = judged(of(&text), check);
         assert_eq!(judgement, expected, "{said}\n{text}");
     }
 }
@@ -69,7 +70,7 @@ fn nodes_that_stood_still_had_no_time_to_elect() {
     excused("no-leader", "2000 stall 3500", &without(9_000), &without(9_001));
     // A wait within the bound that the end of the run cuts off is a wait in time that counts.
     let text = "0 boot\n100 n1 elected 1\n1000 n1 role looking\n2000 stall 3500\n8000 phase stop";
-    let said = judge(Transcript::new(text), "no-leader").1;
+    let said = judged(Transcript::new(text), "no-leader").1;
     let watched = "watched no longer than 4 s into a time without a leader, 5 s are allowed";
     assert_eq!(said, format!("unknown ({watched})"));
 }
@@ -77,7 +78,7 @@ fn nodes_that_stood_still_had_no_time_to_elect() {
 #[test]
 fn a_wait_that_was_over_before_the_machine_stood_still_stays_too_long() {
     let text = "0 boot\n100 n1 elected 1\n1000 n1 role looking\n6001 stall 30000\n40000 phase stop";
-    assert_eq!(judge(Transcript::new(text), "no-leader").0, Judgement::Invalid);
+    assert_eq!(judged(Transcript::new(text), "no-leader").0, Judgement::Invalid);
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn a_write_was_not_answered_because_nobody_could() {
          15500 n1 sent n1 1
          15501 c2 invoke write x 1 at n1
          15502 c2 ok write x 1 at n1";
-    assert_eq!(judge(Transcript::new(infos), "write-outage").0, Judgement::Invalid);
+    assert_eq!(judged(Transcript::new(infos), "write-outage").0, Judgement::Invalid);
 }
 
 #[test]
@@ -254,7 +255,7 @@ fn a_value_is_no_staler_for_a_time_in_which_it_could_not_travel() {
 #[test]
 fn two_leaders_of_one_term_are_two_whatever_the_machine_does() {
     let text = "0 boot\n100 n1 elected 1\n200 stall 1700\n1800 n2 elected 1\n9000 phase stop";
-    assert_eq!(judge(Transcript::new(text), "dual-leaders").0, Judgement::Invalid);
+    assert_eq!(judged(Transcript::new(text), "dual-leaders").0, Judgement::Invalid);
 }
 
 #[test]
@@ -271,4 +272,27 @@ fn the_figures_say_how_often_and_how_long_the_machine_stood_still() {
     assert_eq!((some.count, times.map(|ns| ns / MS)), (2, [1_200, 1_000, 3_100, 20_000]));
     assert!(!some.are_many());
     assert!(of("3000 stall 4000\n6000 stall 7500").unwrap().are_many());
+}
+
+#[test]
+fn a_stall_at_any_time_of_a_valid_run_makes_nothing_invalid() {
+    const RECORDED: &str = include_str!("../data/raft-clients.jsonl");
+    let lines: Vec<&str> = RECORDED.lines().collect();
+    let judgements = |lines: &[&str]| -> Vec<_> {
+        let text = lines.join("\n") + "\n";
+        let checks = judge(&mut Reader::new(text.as_bytes()).unwrap()).unwrap().checks;
+        checks.into_iter().map(|check| (check.check, check.judgement)).collect()
+    };
+    let without = judgements(&lines);
+    assert!(without.iter().all(|(_, judgement)| *judgement != Judgement::Invalid));
+    for place in (1..lines.len()).step_by(31) {
+        let begins = Record::parse(lines[place].as_bytes()).unwrap().t;
+        for ms in [200, 1_500] {
+            let until = begins + ms * MS;
+            let stall = Record::new(begins, Body::Harness(HarnessEvent::Stall { until })).to_line();
+            let mut with = lines.clone();
+            with.insert(place, &stall);
+            assert_eq!(judgements(&with), without, "{ms} ms before line {}", place + 1);
+        }
+    }
 }
