@@ -12,7 +12,7 @@ use crate::{
     findings::Outcome,
     phrase::is_of_logs,
     timeline::Timeline,
-    verdict::{CheckVerdict, Judgement, NotApplied, Torn, Verdict},
+    verdict::{CheckVerdict, Figures, Judgement, NotApplied, Torn, Verdict},
 };
 
 /// The checks whose findings no line could take back that servers' logs lack. A vote in such a log is
@@ -168,7 +168,10 @@ impl Judging {
             judgement: Judgement::of_all(checks.iter().map(|check| check.judgement)),
             checks,
             not_applied: not_applied(&header),
-            figures: counter.finish(now, completeness.events()),
+            figures: Figures {
+                stalls: timeline.stalls.figures(now),
+                ..counter.finish(now, completeness.events())
+            },
             truncated: !completeness.ended(),
             torn: None,
             lost: completeness.lost().to_vec(),

@@ -21,13 +21,15 @@ mod mesh;
 pub mod models;
 mod phrase;
 mod rules;
+mod stalls;
 mod timeline;
 mod verdict;
 
 pub use check::{CHECKS, CheckInfo, Means, RequestError};
 pub use judge::{JudgeError, Judging, judge, judge_with};
 pub use phrase::term_word;
+pub use stalls::stall_grace_ns;
 pub use verdict::{
     CheckVerdict, FaultCounts, Figures, Finding, HeartbeatCounts, Import, Interval, Judgement,
-    Leadership, NotApplied, Spread, Suspicion, Torn, Verdict,
+    Leadership, NotApplied, Spread, StallFigures, Suspicion, Torn, Verdict,
 };

@@ -32,6 +32,7 @@ use crate::{
     leaders::Leaders,
     logs::Logs,
     mesh,
+    stalls::Stalls,
 };
 
 /// The state of the cluster after the records seen so far.
@@ -58,6 +59,8 @@ pub(crate) struct Timeline {
     pub(crate) leaders: Leaders,
     pub(crate) logs: Logs,
     pub(crate) operations: Operations,
+    /// How much of a time counts.
+    pub(crate) stalls: Stalls,
 }
 
 /// An instant and the line of the history that tells of it (0: the begin of the run).
@@ -118,6 +121,7 @@ impl Timeline {
             leaders: Leaders::new(header),
             logs: Logs::new(header),
             operations: Operations::new(CheckInfo::wants_operations(header)),
+            stalls: Stalls::new(header.timing.election_timeout_ns),
         }
     }
 
@@ -263,7 +267,7 @@ impl Timeline {
     /// Whom a node can have heard nothing of for longer than two election timeouts. A leader is to
     /// know within one; the other one is for what was on its way.
     fn long_absent(&self, now: Mark, node: NodeId) -> BTreeSet<NodeId> {
-        let lasts = now.t.saturating_sub(self.topology_changed.t);
+        let lasts = self.stalls.lasted(self.topology_changed.t, now.t);
         if self.is_topology_pending() || lasts <= self.election_timeout_ns.saturating_mul(2) {
             return BTreeSet::new();
         }
@@ -282,6 +286,10 @@ impl Timeline {
         match event {
             HarnessEvent::Phase { phase } if matches!(phase.as_str(), "stop" | "end") => {
                 self.stopping = true;
+                return;
+            }
+            HarnessEvent::Stall { until } => {
+                self.stalls.note(mark.t, *until);
                 return;
             }
             HarnessEvent::Spawn { node, inc, .. } => {

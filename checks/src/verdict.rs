@@ -208,6 +208,27 @@ pub struct Spread {
     pub max_ns: u64,
 }
 
+/// How often the machine stood still, so that nobody could act.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StallFigures {
+    pub count: u64,
+    pub total_ns: u64,
+    pub longest_ns: u64,
+    /// That, and a grace after each: what no bound counted.
+    pub uncounted_ns: u64,
+    /// How long the history is.
+    pub of_ns: u64,
+}
+
+impl StallFigures {
+    /// Whether no bound counted more than a quarter of the history: a check that measures time has
+    /// then seen less than it seems.
+    pub fn are_many(&self) -> bool {
+        self.uncounted_ns > self.of_ns / 4
+    }
+}
+
 /// How many heartbeats were recorded. Nodes may sample those they send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -256,6 +277,9 @@ pub struct Figures {
     /// Of these, per established leader; absent without either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub messages_per_election: Option<f64>,
+    /// Absent if the machine always ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stalls: Option<StallFigures>,
     pub exits_expected: u64,
     pub exits_unexpected: u64,
     pub heartbeats: HeartbeatCounts,

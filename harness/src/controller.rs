@@ -14,6 +14,7 @@ mod clients;
 mod deadline;
 mod healing;
 mod nodes;
+mod stalls;
 mod steps;
 
 use std::{
@@ -24,18 +25,23 @@ use std::{
     },
 };
 
+use anyhow::Context;
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
     time::Duration,
 };
+use usurper_checks::stall_grace_ns;
 use usurper_history::{
     Body, Clock, FORMAT_VERSION, HarnessEvent, Header, NodeId, Record, Writer, sort_file,
 };
 use usurper_nemesis::{Done, Network, NetworkOptions, Output, Scheduler, TimeSpan};
 
-use self::deadline::Deadline;
 pub(crate) use self::nodes::NodeState;
+use self::{
+    deadline::Deadline,
+    stalls::{Stall, StallWatch},
+};
 use crate::{
     act::Ended,
     failure::Failure,
@@ -118,6 +124,8 @@ pub(crate) struct Controller<'a> {
     pub(crate) dir: &'a RunDir,
     pub(crate) system: &'static dyn System,
     pub(crate) clock: Clock,
+    stalls: StallWatch,
+    election_timeout_ns: u64,
     /// No other run of this process has it.
     pub(crate) number: u64,
     writer: Writer,
@@ -154,6 +162,8 @@ impl<'a> Controller<'a> {
         let system = system::find(&plan.system)?;
         let node_ids = plan.node_ids();
         let clock = Clock::start();
+        let stalls = StallWatch::start(clock).context("cannot start a thread");
+        let stalls = stalls.map_err(Failure::harness)?;
         let header = Header {
             version: FORMAT_VERSION,
             run: dir.name(),
@@ -183,6 +193,8 @@ impl<'a> Controller<'a> {
             dir,
             system,
             clock,
+            stalls,
+            election_timeout_ns: header.timing.election_timeout_ns,
             number: RUNS.fetch_add(1, Ordering::Relaxed),
             writer,
             reporter,
@@ -311,10 +323,12 @@ impl<'a> Controller<'a> {
     ) -> Result<bool, Failure> {
         let time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / 2);
         let mut deadline = Deadline::new(self.clock.now_ns(), time_ns);
+        let mut woken_ns = self.clock.now_ns();
         loop {
             // Taken first: a step that is due at the very end is still begun.
             let now_ns = self.clock.now_ns();
             let over = deadline.is_over(now_ns);
+            deadline.prolong(self.record_stalls());
             // What was seen is in the file before anything is done because of it.
             self.flush()?;
             self.begin_due()?;
@@ -328,20 +342,27 @@ impl<'a> Controller<'a> {
             let asks_ns = self.load.as_ref().and_then(Load::next_due_ns);
             let due_ns = self.scheduler.next_due_ns().into_iter().chain(asks_ns).min();
             let wait = Duration::from_nanos(deadline.wait_ns(now_ns, due_ns));
-            tokio::select! {
+            // No front door is served meanwhile.
+            self.stalls.worked(woken_ns, self.clock.now_ns());
+            let incoming = tokio::select! {
                 incoming = self.receiver.recv() => {
-                    self.handle(incoming.expect("we hold a sender ourselves"))?;
-                    for _ in 1..BATCH_MAX {
-                        let Ok(incoming) = self.receiver.try_recv() else { break };
-                        self.handle(incoming)?;
-                    }
+                    Some(incoming.expect("we hold a sender ourselves"))
                 }
                 signal = interrupted(&mut self.interrupt), if !self.interrupted => {
                     self.interrupted = true;
                     let signal = signal.to_owned();
                     self.record(Body::Harness(HarnessEvent::Interrupted { signal }))?;
+                    None
                 }
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(wait) => None,
+            };
+            woken_ns = self.clock.now_ns();
+            if let Some(incoming) = incoming {
+                self.handle(incoming)?;
+                for _ in 1..BATCH_MAX {
+                    let Ok(incoming) = self.receiver.try_recv() else { break };
+                    self.handle(incoming)?;
+                }
             }
         }
     }
@@ -357,6 +378,24 @@ impl<'a> Controller<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// Writes down when the machine stood still, and says for how long no check counts the time after that.
+    fn record_stalls(&mut self) -> u64 {
+        let noticed = self.stalls.take();
+        let mut grace_ns = 0;
+        for Stall { from_ns, until_ns } in noticed.stalls {
+            grace_ns += stall_grace_ns(until_ns - from_ns, self.election_timeout_ns);
+            let stall = HarnessEvent::Stall { until: until_ns };
+            // Of the time at which it began: whoever reads on knows that what follows came after it.
+            let record = Record::new(from_ns, Body::Harness(stall));
+            self.writer.push(&record);
+            self.seen(&record);
+        }
+        if let Some(judged) = &mut self.judged {
+            judged.judge_until(noticed.looked_ns);
+        }
+        grace_ns
     }
 
     /// Takes note of a record that has just been written.

@@ -164,6 +164,10 @@ fn notable(record: &Record) -> Option<String> {
         Body::Harness(HarnessEvent::StepMissed { step, waits_for }) => {
             format!("{step} never ran, it waits for {waits_for}")
         }
+        Body::Harness(HarnessEvent::Stall { until }) => {
+            let stood_s = seconds(until.saturating_sub(record.t));
+            format!("the machine stood still for {stood_s:.1} s")
+        }
         Body::Harness(HarnessEvent::Interrupted { signal }) => {
             format!("interrupted by {signal}: healing, stopping, judging what was seen")
         }

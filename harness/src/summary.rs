@@ -200,7 +200,25 @@ fn figures(out: &mut String, verdict: &Verdict) -> Result<(), std::fmt::Error> {
         let text = format!("writes     after {count} faults, the next one was acknowledged after");
         spread(out, &text, recovery)?;
     }
-    leaderless(out, figures, "")
+    leaderless(out, figures, "")?;
+    let Some(stalls) = &figures.stalls else { return Ok(()) };
+    let (count, total) = (stalls.count, seconds(stalls.total_ns));
+    let s = if count == 1 { "" } else { "s" };
+    writeln!(
+        out,
+        "stalls     the machine stood still {count} time{s}, for {total:.1} s in all ({:.1} s at most)",
+        seconds(stalls.longest_ns)
+    )?;
+    let uncounted = seconds(stalls.uncounted_ns);
+    writeln!(out, "           no bound counts that, nor a grace after each: {uncounted:.1} s")?;
+    if stalls.are_many() {
+        let of = seconds(stalls.of_ns);
+        writeln!(
+            out,
+            "note       that is much of {of:.1} s: a check that measures time saw only the rest"
+        )?;
+    }
+    Ok(())
 }
 
 fn elections(out: &mut String, figures: &Figures) -> Result<(), std::fmt::Error> {

@@ -504,6 +504,11 @@ vocabulary! {
             "step" => step: String,
             "waits-for" => waits_for: String,
         }
+        /// The machine stood still, from `t` on, and with it the nodes and all traffic between them.
+        "stall" => Stall {
+            /// When it ran again, in nanoseconds since the origin.
+            "until" => until: u64,
+        }
         /// Somebody asked the run to stop early.
         "interrupted" => Interrupted {
             "signal" => signal: String,

@@ -71,7 +71,7 @@ impl Check for CannotRejoin {
             return;
         }
         for outside in self.outside.values_mut() {
-            outside.overdue |= now - outside.since.t > self.bound_ns;
+            outside.overdue |= timeline.stalls.lasted(outside.since.t, now) > self.bound_ns;
         }
     }
 

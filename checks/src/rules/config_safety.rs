@@ -134,7 +134,7 @@ impl Voters {
 }
 
 impl Check for ConfigSafety {
-    fn observe(&mut self, line: u64, record: &Record, _timeline: &Timeline) {
+    fn observe(&mut self, line: u64, record: &Record, timeline: &Timeline) {
         let Body::Node(event) = &record.body else { return };
         let now = Mark { t: record.t, line };
         if let Event::NodeStart { persisted, .. } = &event.event {
@@ -159,7 +159,8 @@ impl Check for ConfigSafety {
             return;
         };
         if let Some((since, id)) = node.removed {
-            self.acts_although_removed(now, event, since, id);
+            let lasted_ns = timeline.stalls.lasted(since.t, now.t);
+            self.acts_although_removed(now, event, (since, lasted_ns), id);
         }
         match &event.event {
             Event::Config { op, id, voters, outgoing, .. } => {
@@ -316,12 +317,18 @@ impl ConfigSafety {
         }
     }
 
-    fn acts_although_removed(&mut self, now: Mark, event: &NodeRecord, since: Mark, id: EntryId) {
+    fn acts_although_removed(
+        &mut self,
+        now: Mark,
+        event: &NodeRecord,
+        (since, lasted_ns): (Mark, u64),
+        id: EntryId,
+    ) {
         let did = match &event.event {
             Event::Commit { quorum: Some(_), up_to, .. } => format!("committed up to {up_to}"),
             Event::Append { origin, first, .. } if origin == "self" => format!("appended {first}"),
             Event::Heartbeat { dir, .. }
-                if dir == "sent" && now.t - since.t > self.heartbeat_ns.saturating_mul(2) =>
+                if dir == "sent" && lasted_ns > self.heartbeat_ns.saturating_mul(2) =>
             {
                 "sent heartbeats".to_owned()
             }

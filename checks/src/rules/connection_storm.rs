@@ -70,7 +70,8 @@ impl Check for ConnectionStorm {
     fn observe(&mut self, line: u64, record: &Record, timeline: &Timeline) {
         let Body::Node(node) = &record.body else { return };
         let Event::Conn { op, peer: Some(peer), .. } = &node.event else { return };
-        if op != "dial" || !timeline.is_judged() {
+        // A stall ends connections, and each of them is dialled again.
+        if op != "dial" || !timeline.is_judged() || timeline.stalls.is_resting(record.t) {
             return;
         }
         let now = Mark { t: record.t, line };
@@ -81,7 +82,7 @@ impl Check for ConnectionStorm {
             return;
         }
         let first = pair.recent.pop_front().unwrap_or(now);
-        if now.t - first.t >= SECOND_NS {
+        if timeline.stalls.lasted(first.t, now.t) >= SECOND_NS {
             pair.storm = None;
             return;
         }
@@ -93,8 +94,7 @@ impl Check for ConnectionStorm {
             told: false,
         });
         storm.dials += 1;
-        let lasted = now.t - storm.since.t;
-        if lasted < self.for_ns {
+        if timeline.stalls.lasted(storm.since.t, now.t) < self.for_ns {
             return;
         }
         let sentence = format!(
@@ -102,7 +102,7 @@ impl Check for ConnectionStorm {
             ends.0,
             ends.1,
             storm.dials,
-            duration(lasted),
+            duration(now.t - storm.since.t),
             self.per_second
         );
         if let Some(finding) = storm.place.and_then(|place| self.findings.get_mut(place)) {

@@ -19,7 +19,8 @@
 //! is also a leader that has told, by its phase `transfer`, that it hands over, and one that may have been
 //! removed: it leads until that is committed (Ongaro 2014, §4.2.2).
 //!
-//! What it cannot see: a disruption at the time of a fault that would explain it, too.
+//! What it cannot see: a disruption at the time of a fault that would explain it, too, and one while the
+//! machine stood still or in the grace after that (see [`crate::stalls`]).
 
 use std::collections::BTreeMap;
 
@@ -227,6 +228,10 @@ impl Disruption {
             })
             .map(|(node, heard)| (*node, heard.last))
             .collect();
+        // What a stall broke off may end only now.
+        if timeline.stalls.is_resting(now.t) {
+            return;
+        }
         let configurations = &timeline.configurations;
         let held = followers.keys().copied().chain([reign.leader]).collect();
         if !configurations.is_voter(reign.leader) || !configurations.is_quorum(&held) {

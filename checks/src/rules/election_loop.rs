@@ -10,7 +10,8 @@
 //! where T is the election timeout. A disturbance is any fault that was not skipped and any start,
 //! readiness or end of a process. It sets the counts back, and for 3 T after it nothing counts.
 //! Leaders that are established while a fault is between its begin and its end are set aside, and
-//! count only if the fault turns out to be skipped.
+//! count only if the fault turns out to be skipped. Elections while the machine stood still, and in the
+//! grace after that (see [`crate::stalls`]), do not count either.
 //!
 //! What it cannot see: a loop slower than the window, a loop among prospective leaders that emit
 //! neither role nor term changes, and one that each time a fault has caused.
@@ -22,6 +23,7 @@ use usurper_history::{Body, Event, Header, NodeId, Record, Role};
 use crate::{
     check::{Check, CheckInfo, Options},
     findings::{Findings, LINES_MAX, Outcome, lines, nodes},
+    leaders::Tenure,
     phrase::{counted, duration, list, term_word, times},
     timeline::{Mark, Timeline},
     verdict::Finding,
@@ -141,13 +143,14 @@ impl Check for ElectionLoop {
         let reign = timeline.leader().and_then(|node| timeline.leaders.tenure(node));
         // A leader that is still young may turn out to last: then it ended the unrest when it came.
         let until = reign.map_or(now, |it| it.since.t);
-        if reign.is_some_and(|it| now - it.since.t >= self.stable_ns()) {
+        let lasts = |it: &Tenure| timeline.stalls.lasted(it.since.t, now) >= self.stable_ns();
+        if reign.is_some_and(lasts) {
             let since = reign.map_or(timeline.last(), |it| it.since);
             self.settle(since);
             self.restless = Mark { t: now, line: timeline.last().line };
         } else if self.episode.is_none()
             && self.starts >= STARTS_MIN
-            && until.saturating_sub(self.restless.t) >= self.restless_ns
+            && timeline.stalls.lasted(self.restless.t, until) >= self.restless_ns
         {
             self.open(Loop::Restless { from: self.restless }, timeline);
         }
@@ -169,17 +172,18 @@ impl Check for ElectionLoop {
                 self.aside.truncate(ASIDE_MAX);
                 self.aside.push(reign);
             } else {
-                self.take(reign);
+                self.take(reign, timeline);
             }
         }
         if !timeline.is_disturbance_pending() {
             for reign in std::mem::take(&mut self.aside) {
-                self.take(reign);
+                self.take(reign, timeline);
             }
             self.judge_changes(timeline);
         }
         if let Body::Node(node) = &record.body {
-            self.node_event(now, node.node, &node.event);
+            let counts = self.counts(now.t, timeline);
+            self.node_event(now, node.node, &node.event, counts);
         }
     }
 
@@ -199,12 +203,17 @@ impl ElectionLoop {
         self.since.t.saturating_add(self.timeout_ns.saturating_mul(3))
     }
 
+    /// Whether an election of that time is not explained by what happened before.
+    fn counts(&self, at: u64, timeline: &Timeline) -> bool {
+        at >= self.grace_end() && !timeline.stalls.is_resting(at)
+    }
+
     /// How long a leader lasts that ends an election.
     fn stable_ns(&self) -> u64 {
         self.timeout_ns.saturating_mul(5)
     }
 
-    fn node_event(&mut self, now: Mark, node: NodeId, event: &Event) {
+    fn node_event(&mut self, now: Mark, node: NodeId, event: &Event, counts: bool) {
         match event {
             Event::Heartbeat { dir, leader, msg_term, .. } if dir == "sent" && *leader == node => {
                 let reigns = self.recent.iter_mut().chain(&mut self.aside);
@@ -218,7 +227,7 @@ impl ElectionLoop {
             }
             | Event::LeaderElected { .. }
             | Event::TermChange { .. }
-                if now.t >= self.grace_end() =>
+                if counts =>
             {
                 self.starts += 1;
                 if self.start_lines.len() < LINES_MAX {
@@ -229,8 +238,8 @@ impl ElectionLoop {
         }
     }
 
-    fn take(&mut self, reign: Reign) {
-        if reign.at.t < self.grace_end() || !self.first_seen {
+    fn take(&mut self, reign: Reign, timeline: &Timeline) {
+        if !self.counts(reign.at.t, timeline) || !self.first_seen {
             self.first_seen = true;
             return;
         }
@@ -242,8 +251,9 @@ impl ElectionLoop {
             }
             return;
         }
-        let oldest = self.recent.back().map_or(0, |last| last.at.t.saturating_sub(self.window_ns));
-        while self.recent.front().is_some_and(|first| first.at.t < oldest) {
+        let last = self.recent.back().map_or(0, |last| last.at.t);
+        let too_old = |first: &Reign| timeline.stalls.lasted(first.at.t, last) > self.window_ns;
+        while self.recent.front().is_some_and(too_old) {
             self.recent.pop_front();
         }
     }

@@ -83,8 +83,9 @@ impl Check for MutualFollow {
         }
         let nodes: Vec<NodeId> = self.edges.keys().copied().collect();
         for node in nodes {
-            if self.edges.get(&node).is_some_and(|edge| !edge.told && self.is_overdue(edge, now)) {
-                self.tell(node, now);
+            let overdue = |edge: &Edge| self.is_overdue(edge, now, timeline);
+            if self.edges.get(&node).is_some_and(|edge| !edge.told && overdue(edge)) {
+                self.tell(node, now, timeline);
             }
         }
     }
@@ -145,13 +146,13 @@ fn is_passive(role: Option<Role>) -> bool {
 }
 
 impl MutualFollow {
-    fn is_overdue(&self, edge: &Edge, now: u64) -> bool {
-        now - edge.since.t > self.bound_ns
+    fn is_overdue(&self, edge: &Edge, now: u64, timeline: &Timeline) -> bool {
+        timeline.stalls.lasted(edge.since.t, now) > self.bound_ns
     }
 
     /// The state of a node has lasted too long: opens a finding, for its cycle if all of that has.
-    fn tell(&mut self, node: NodeId, now: u64) {
-        let cycle = self.cycle(node, now);
+    fn tell(&mut self, node: NodeId, now: u64, timeline: &Timeline) {
+        let cycle = self.cycle(node, now, timeline);
         let path = cycle.clone().unwrap_or_else(|| vec![node]);
         // What was told of single nodes is part of their cycle.
         self.open.retain(|open| open.cycle || !path.contains(&open.edges[0].0));
@@ -166,12 +167,13 @@ impl MutualFollow {
     }
 
     /// The nodes that follow each other in a circle from this one on, if all do so for too long.
-    fn cycle(&self, start: NodeId, now: u64) -> Option<Vec<NodeId>> {
+    fn cycle(&self, start: NodeId, now: u64, timeline: &Timeline) -> Option<Vec<NodeId>> {
         let mut path = vec![start];
         let mut seen = BTreeSet::from([start]);
         let mut at = start;
         loop {
-            let edge = self.edges.get(&at).filter(|edge| self.is_overdue(edge, now))?;
+            let overdue = |edge: &&Edge| self.is_overdue(edge, now, timeline);
+            let edge = self.edges.get(&at).filter(overdue)?;
             if edge.leader == start {
                 let least = path.iter().enumerate().min_by_key(|it| it.1).map_or(0, |it| it.0);
                 path.rotate_left(least);

@@ -57,7 +57,7 @@ impl Check for NoLeader {
         if let Some(since) = self.waiting
             && self.overdue.is_none()
             && !timeline.is_topology_pending()
-            && now - since.t > self.bound_ns
+            && timeline.stalls.lasted(since.t, now) > self.bound_ns
         {
             self.overdue = Some(timeline.connected_majority().iter().copied().collect());
         }
@@ -96,7 +96,7 @@ impl Check for NoLeader {
         let unknown = self.cut_short.map(|(since, end)| {
             format!(
                 "watched no longer than {} into a time without a leader, {} are allowed",
-                duration(end.t - since.t),
+                duration(timeline.stalls.lasted(since.t, end.t)),
                 duration(self.bound_ns)
             )
         });

@@ -79,7 +79,9 @@ impl Check for StaleRead {
             let core: Vec<_> = registers.writes[by].told.into_iter().chain([told]).collect();
             let finding = client_ops::finding(&core, sentence);
             match self.bound_ns {
-                Some(bound) if age > bound => outcome.findings.push(finding),
+                Some(bound) if timeline.stalls.lasted(since, told.call.t) > bound => {
+                    outcome.findings.push(finding)
+                }
                 _ => outcome.warnings.push(finding),
             };
         }

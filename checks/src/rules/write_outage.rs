@@ -107,9 +107,10 @@ impl Check for WriteOutage {
         }
         let asks = |ask: &&Ask| self.is_asked(ask, &majority);
         let open = self.open.values().find(asks);
-        let asked_lately = |(_, last): (Mark, Mark)| now.saturating_sub(last.t) <= self.timeout_ns;
+        let asked_lately =
+            |(_, last): (Mark, Mark)| timeline.stalls.lasted(last.t, now) <= self.timeout_ns;
         if let Some(first) = self.waiting(timeline)
-            && now - first.t > self.bound_ns
+            && timeline.stalls.lasted(first.t, now) > self.bound_ns
             && (open.is_some() || self.unanswered.is_some_and(asked_lately))
         {
             self.overdue = Some((first, majority.iter().copied().collect()));

@@ -64,7 +64,7 @@ impl Check for ZombieLeader {
             return;
         }
         for lonely in self.lonely.values_mut() {
-            lonely.overdue |= now - lonely.since.t > self.bound_ns;
+            lonely.overdue |= timeline.stalls.lasted(lonely.since.t, now) > self.bound_ns;
         }
     }
 

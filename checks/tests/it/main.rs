@@ -32,6 +32,7 @@ mod recorded;
 mod sequential;
 mod stale_leader_heartbeat;
 mod stale_read;
+mod stalls;
 mod state_divergence;
 mod term_rollback;
 mod transcript;

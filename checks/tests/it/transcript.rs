@@ -44,6 +44,7 @@
 //! 97 c1 invoke write x 1         an operation of client 1: type, function, key (`-`: none), value
 //! 98 c1 ok write x 1             also `fail` and `info`; `at n2` names the server, `session 7` the
 //!                                client, and `error` says that it failed for another reason
+//! 98 stall 99                    the machine stands still until then
 //! 99 phase stop
 //! 99 bad-line n1
 //! ```
@@ -153,6 +154,10 @@ impl Transcript {
                 self.exit(t, node, json!({"expected": false, *how: number, "stderr": words}));
             }
             ["phase", phase] => self.harness(t, "phase", json!({"phase": phase})),
+            ["stall", until] => {
+                let until = until.parse::<u64>().unwrap() * MS;
+                self.harness(t, "stall", json!({"until": until}));
+            }
             ["step-missed", step] => {
                 let fields = json!({"step": step, "waits-for": "an event that never came"});
                 self.harness(t, "step-missed", fields);

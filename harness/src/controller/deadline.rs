@@ -40,6 +40,11 @@ impl Deadline {
         now_ns >= self.end_ns
     }
 
+    /// It ends so much later: what is waited for may need it.
+    pub(super) fn prolong(&mut self, more_ns: u64) {
+        self.end_ns = self.end_ns.saturating_add(more_ns).min(self.latest_ns);
+    }
+
     /// How long to wait for what is due then, if anything is, in nanoseconds.
     pub(super) fn wait_ns(&mut self, now_ns: u64, due_ns: Option<u64>) -> u64 {
         let wake_ns = due_ns.unwrap_or(u64::MAX).min(self.end_ns).min(now_ns + LOOK_NS);

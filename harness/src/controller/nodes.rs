@@ -239,6 +239,7 @@ impl Controller<'_> {
             }
         }
         recorded.and(drained)?;
+        self.record_stalls();
         self.phase("end")?;
         self.writer.sync().map_err(Failure::harness)
     }

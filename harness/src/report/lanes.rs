@@ -75,6 +75,8 @@ pub(super) struct Mark {
 pub(super) struct Lanes {
     pub(super) lanes: BTreeMap<NodeId, Lane>,
     pub(super) marks: Vec<Mark>,
+    /// While the machine stood still.
+    pub(super) stalls: Vec<Span<()>>,
     pub(super) end_ns: u64,
     /// What is open at this point of the history.
     open: BTreeMap<NodeId, Open>,
@@ -123,6 +125,9 @@ impl Lanes {
                     _ => event.term,
                 };
                 self.change(event.node, record.t, state, term);
+            }
+            Body::Harness(HarnessEvent::Stall { until }) => {
+                self.stalls.push(Span { from_ns: record.t, to_ns: *until, what: () });
             }
             Body::Fault(fault) if fault.phase == Phase::End => self.fault(record.t, fault),
             _ => {}

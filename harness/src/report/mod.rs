@@ -83,6 +83,9 @@ fn render(
                         (format!(" · failover {:.2} s (median of {})",
                             seconds(failover.median_ns), failover.count))
                     }
+                    @if let Some(stalls) = &figures.stalls {
+                        (format!(" · the machine stood still for {:.1} s", seconds(stalls.total_ns)))
+                    }
                     @if verdict.truncated { " · the history was cut off" }
                 }
                 (picture(lanes, &bad))

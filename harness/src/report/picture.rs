@@ -43,6 +43,7 @@ pub(super) fn picture(lanes: &Lanes, findings: &[(&str, &Finding)]) -> Markup {
                 @let y = top + (LANE + GAP) * rows(row);
                 text class="node" x="4" y=(px(y + LANE * 0.65)) { (node) }
                 (lane_of(lane, &x, y))
+                @for stall in &lanes.stalls { (over(stall, &x, y, "paused", "the machine stood still")) }
             }
             @for (row, (check, finding)) in findings.iter().enumerate() {
                 @let y = bottom + FINDING * rows(row) + 2.0;
@@ -74,18 +75,19 @@ fn lane_of(lane: &Lane, x: &impl Fn(u64) -> f64, y: f64) -> Markup {
             }
         }
     };
-    let over = |span: &Span<()>, class: &str, what: &str| {
-        let (from, to) = (x(span.from_ns), x(span.to_ns));
-        html! {
-            rect class=(class) x=(px(from)) y=(px(y)) width=(px(to - from)) height=(px(LANE)) {
-                title { (what) }
-            }
-        }
-    };
     html! {
         @for span in &lane.states { (bar(span)) }
-        @for span in &lane.paused { (over(span, "paused", "paused")) }
-        @for span in &lane.cut { (over(span, "cut", "cut off from a majority")) }
+        @for span in &lane.paused { (over(span, x, y, "paused", "paused")) }
+        @for span in &lane.cut { (over(span, x, y, "cut", "cut off from a majority")) }
+    }
+}
+
+fn over(span: &Span<()>, x: &impl Fn(u64) -> f64, y: f64, class: &str, what: &str) -> Markup {
+    let (from, to) = (x(span.from_ns), x(span.to_ns));
+    html! {
+        rect class=(class) x=(px(from)) y=(px(y)) width=(px((to - from).max(0.0))) height=(px(LANE)) {
+            title { (what) }
+        }
     }
 }
 

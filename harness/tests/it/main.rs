@@ -25,6 +25,8 @@ mod run;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]
+mod stalls;
+#[cfg(test)]
 mod suites;
 #[cfg(test)]
 mod support;
