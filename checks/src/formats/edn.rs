@@ -65,6 +65,31 @@ impl Edn {
         }
     }
 
+    /// Hands over every value in this one that is not made of others, and whether it is a map's key.
+    pub(super) fn leaves(&self, is_key: bool, take: &mut impl FnMut(&Self, bool)) {
+        match self {
+            Self::Sequence(items) | Self::Set(items) if !is_key => {
+                items.iter().for_each(|item| item.leaves(false, take));
+            }
+            Self::Map(entries) if !is_key => {
+                for (key, value) in entries {
+                    key.leaves(true, take);
+                    value.leaves(false, take);
+                }
+            }
+            leaf => take(leaf, is_key),
+        }
+    }
+
+    /// Whether JSON has a word for it, so that it is not taken for the text that it is written as.
+    pub(super) fn is_of_json(&self, is_key: bool) -> bool {
+        match self {
+            Self::Text(_) => true,
+            Self::Big(_) | Self::Keyword(_) | Self::Symbol(_) => false,
+            _ => !is_key,
+        }
+    }
+
     /// The text of a string, or how any other value is written.
     pub(super) fn plain(&self) -> String {
         match self {
@@ -184,16 +209,19 @@ impl Parser<'_> {
             '{' => self.map()?,
             '"' => self.text()?,
             '#' if self.rest.starts_with("#{") => Edn::Set(self.items(2, '}')?),
+            // `##NaN` and the like stand for themselves.
+            '#' if self.rest.starts_with("##") => Edn::Symbol(self.word()?.to_owned()),
             '#' => {
                 self.rest = &self.rest[1..];
                 self.word()?;
                 self.value()?
             }
+            // A character, which is no text.
             '\\' => {
                 let char = self.rest[1..].chars().next()?;
                 self.rest = &self.rest[1 + char.len_utf8()..];
                 let more = self.word().unwrap_or_default();
-                Edn::Text(format!("{char}{more}"))
+                Edn::Symbol(format!("\\{char}{more}"))
             }
             _ => atom(self.word()?),
         };
@@ -339,7 +367,8 @@ mod tests {
         );
         check("#jepsen.history.Op{:a #inst \"2020\"}", "{:a \"2020\"}", &json!({":a": "2020"}));
         check("[1 #_ [2 3] 4]", "[1 4]", &json!([1, 4]));
-        check(r"[\a \newline]", r#"["a" "newline"]"#, &json!(["a", "newline"]));
+        check(r"[\a \newline]", r"[\a \newline]", &json!(["\\a", "\\newline"]));
+        check("[##NaN 1]", "[##NaN 1]", &json!(["##NaN", 1]));
     }
 
     #[test]

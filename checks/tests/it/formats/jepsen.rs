@@ -78,6 +78,127 @@ fn independent_keys_are_told_by_nested_pairs_where_nobody_reads() {
     judged(&history.replace("[5 [1 2]]", "[5 [2 1]]"), Judgement::Invalid);
 }
 
+/// Two keys of one history, of which one is written and the other read.
+#[track_caller]
+fn keys(one: &str, other: &str) {
+    let pair = |key: &str, value: &str| format!(":value [{key} {value}]");
+    let field = |key: &str, value: &str| format!(":key {key}, :value {value}");
+    for named in [&pair as &dyn Fn(&str, &str) -> String, &field] {
+        let of = |read: &str, value: &str| {
+            format!(
+                "
+{{:process 0, :type :invoke, :f :write, {}}}
+{{:process 0, :type :ok, :f :write, {}}}
+{{:process 0, :type :invoke, :f :write, {}}}
+{{:process 0, :type :ok, :f :write, {}}}
+{{:process 1, :type :invoke, :f :read, {}}}
+{{:process 1, :type :ok, :f :read, {}}}",
+                named(one, "1"),
+                named(one, "1"),
+                named(other, "2"),
+                named(other, "2"),
+                named(read, "nil"),
+                named(read, value)
+            )
+        };
+        for (key, right, wrong) in [(one, "1", "2"), (other, "2", "1")] {
+            judged(&of(key, right), Judgement::Valid);
+            judged(&of(key, wrong), Judgement::Invalid);
+        }
+    }
+    let lists = |key: &str, read: &str| {
+        format!(
+            "
+{{:process 0, :type :invoke, :f :txn, :value [[:append {one} 1]]}}
+{{:process 0, :type :ok, :f :txn, :value [[:append {one} 1]]}}
+{{:process 0, :type :invoke, :f :txn, :value [[:append {other} 2]]}}
+{{:process 0, :type :ok, :f :txn, :value [[:append {other} 2]]}}
+{{:process 1, :type :invoke, :f :txn, :value [[:r {key} nil]]}}
+{{:process 1, :type :ok, :f :txn, :value [[:r {key} {read}]]}}"
+        )
+    };
+    judged(&lists(one, "[1]"), Judgement::Valid);
+    judged(&lists(one, "[1 2]"), Judgement::Invalid);
+}
+
+#[test]
+fn keys_of_different_kinds_are_different_keys() {
+    keys("1", "\"1\"");
+    keys("\"1\"", "1");
+    keys(":a", "\"a\"");
+    keys(":a", "\":a\"");
+    keys("a", "\"a\"");
+    keys("1", "1.0");
+    keys("true", "\"true\"");
+    keys("[1 2]", "\"[1 2]\"");
+    keys("1", "123456789012345678901234567890N");
+    keys("\"123456789012345678901234567890N\"", "123456789012345678901234567890N");
+}
+
+#[test]
+fn keys_of_one_kind_are_shown_as_they_are() {
+    for (key, shown) in [("1", "1"), ("\"1\"", "1"), ("\"a b\"", "a b"), (":a", ":a")] {
+        let history = format!(
+            "{{:process 0, :type :invoke, :f :write, :value [{key} 1]}}
+{{:process 0, :type :ok, :f :write, :value [{key} 1]}}
+{{:process 1, :type :invoke, :f :read, :value [{key} nil]}}
+{{:process 1, :type :ok, :f :read, :value [{key} 2]}}"
+        );
+        let verdict = judged(&history, Judgement::Invalid);
+        let sentence = &verdict.checks[0].findings[0].sentence;
+        assert!(sentence.contains(&format!("on key `{shown}`")), "{sentence}");
+    }
+}
+
+#[test]
+fn values_of_different_kinds_are_different_values() {
+    let history = |written: &str, read: &str| {
+        format!(
+            "
+{{:process 0, :type :invoke, :f :write, :value {written}}}
+{{:process 0, :type :ok, :f :write, :value {written}}}
+{{:process 1, :type :invoke, :f :read, :value nil}}
+{{:process 1, :type :ok, :f :read, :value {read}}}"
+        )
+    };
+    let big = "123456789012345678901234567890N";
+    for (one, other) in [
+        ("1", "\"1\""),
+        ("1", "1.0"),
+        ("0", "false"),
+        ("\"nil\"", "nil"),
+        ("\"true\"", "true"),
+        ("[1 \"1\"]", "[\"1\" 1]"),
+        (big, "123456789012345678901234567891N"),
+        ("[##NaN 1]", "[##Inf 1]"),
+        ("{1 2}", "{2 2}"),
+    ] {
+        for value in [one, other].iter().filter(|value| **value != "nil") {
+            judged(&history(value, value), Judgement::Valid);
+        }
+        judged(&history(one, other), Judgement::Invalid);
+    }
+    // What JSON has no word for would be the same text.
+    for (one, text) in [
+        (":a", "\":a\""),
+        ("a", "\"a\""),
+        (big, "\"123456789012345678901234567890N\""),
+        ("\\a", "\"\\\\a\""),
+        ("[1 :a]", "[1 \":a\"]"),
+        ("{1 2}", "{\"1\" 2}"),
+        ("{:a 2}", "{\":a\" 2}"),
+    ] {
+        judged(&history(one, one), Judgement::Valid);
+        judged(&history(text, text), Judgement::Valid);
+        let error = texts(&[history(one, text).as_bytes()], None, false).unwrap_err();
+        assert!(error.to_string().contains("line 5: the text `\""), "{error}");
+    }
+    // A character is no text.
+    judged(&history("\\a", "\"a\""), Judgement::Invalid);
+    // A key is written in another place.
+    judged(&history(":a", ":a").replace(":f ", ":key \":a\", :f "), Judgement::Valid);
+}
+
 #[test]
 fn transactions_of_lists_are_read() {
     let history = "
