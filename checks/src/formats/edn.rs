@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde_json::{Map, Number, Value};
+use usurper_history::is_exact;
 
 /// How deep one value may be nested.
 const DEPTH_MAX: usize = 64;
@@ -328,8 +329,8 @@ fn atom(word: &str) -> Edn {
     let number = number.or_else(|| whole.parse::<u64>().map(Number::from).ok());
     let is_whole = signed.strip_suffix('N').unwrap_or(signed).bytes().all(|it| it.is_ascii_digit());
     let number = number.or_else(|| {
-        let float = if is_whole { None } else { word.parse::<f64>().ok() };
-        Number::from_f64(float?)
+        let is_float = !is_whole && is_exact(word);
+        Number::from_f64(word.parse().ok().filter(|_| is_float)?)
     });
     number.map_or_else(|| Edn::Big(word.to_owned()), Edn::Number)
 }
@@ -365,6 +366,7 @@ mod tests {
             "123456789012345678901234567890",
             &json!("123456789012345678901234567890"),
         );
+        check("1.00000000000000000001", "1.00000000000000000001", &json!("1.00000000000000000001"));
         check("#jepsen.history.Op{:a #inst \"2020\"}", "{:a \"2020\"}", &json!({":a": "2020"}));
         check("[1 #_ [2 3] 4]", "[1 4]", &json!([1, 4]));
         check(r"[\a \newline]", r"[\a \newline]", &json!(["\\a", "\\newline"]));

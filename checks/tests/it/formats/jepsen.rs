@@ -170,6 +170,7 @@ fn values_of_different_kinds_are_different_values() {
         ("\"true\"", "true"),
         ("[1 \"1\"]", "[\"1\" 1]"),
         (big, "123456789012345678901234567891N"),
+        ("1.00000000000000000001", "1.0"),
         ("[##NaN 1]", "[##Inf 1]"),
         ("{1 2}", "{2 2}"),
     ] {
@@ -317,6 +318,42 @@ fn the_verdict_of_every_model_is_the_same_after_edn() {
             assert_eq!(verdict.imported.unwrap().format, "jepsen-edn");
         }
     }
+}
+
+#[test]
+fn values_of_different_kinds_are_different_values_in_a_history_of_ours() {
+    let run = |written: &Value, answered: &Value| {
+        let steps = [
+            (0, "write", written.clone(), written.clone()),
+            (1, "read", Value::Null, answered.clone()),
+        ];
+        ours(&steps)
+    };
+    for (one, other) in [
+        (json!(1), json!("1")),
+        (json!(1), json!(1.0)),
+        (json!(0), json!(false)),
+        (json!("nil"), Value::Null),
+        (json!("null"), Value::Null),
+        (json!("\u{0}true"), json!(true)),
+        (json!([1, "1"]), json!(["1", 1])),
+        (json!(i64::MAX), json!(i64::MAX as u64 + 1)),
+        (json!({"a": 1}), json!({"a": "1"})),
+        (json!(""), Value::Null),
+    ] {
+        judged(&run(&one, &one), Judgement::Valid);
+        judged(&run(&one, &other), Judgement::Invalid);
+    }
+    // Two numbers that would be one if they were read as floating-point ones.
+    let long =
+        run(&json!("123456789012345678901234567890"), &json!("123456789012345678901234567891"));
+    judged(&long, Judgement::Invalid);
+    let error = texts(
+        &[long.replace("\"1234", "1234").replace("90\"", "90").replace("91\"", "91").as_bytes()],
+        None,
+        false,
+    );
+    assert!(error.unwrap_err().contains("too many digits"));
 }
 
 fn value() -> impl Strategy<Value = Value> {
