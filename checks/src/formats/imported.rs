@@ -90,20 +90,7 @@ pub fn read(
         Format::JepsenEdn | Format::PorcupineKv => jepsen_edn::read(source, lenient)?,
         Format::Usurper | Format::Etcd | Format::Zookeeper => {
             let own::Own { header, records, skipped } = own::read(source, lenient)?;
-            let (notes, doubts) = (Vec::new(), Vec::new());
-            let uncertainty = Some(0);
-            return Ok(Imported {
-                format,
-                header,
-                records,
-                files,
-                skipped,
-                notes,
-                doubts,
-                uncertainty,
-                has_gaps: false,
-                pace: None,
-            });
+            return Ok(Imported::new(format, files, header, records, skipped));
         }
     };
     of_operations(operations, format, files)
@@ -127,20 +114,8 @@ fn of_operations(
         _ if plain_no => json!({ "failed-cas": "saw-another" }),
         _ => json!({ "failed-cas": "did-not-happen" }),
     };
-    let uncertainty = Some(0);
-    let (has_gaps, pace) = (false, None);
-    Ok(Imported {
-        format,
-        header,
-        records,
-        files,
-        skipped,
-        notes,
-        doubts,
-        uncertainty,
-        has_gaps,
-        pace,
-    })
+    let imported = Imported::new(format, files, header, records, skipped);
+    Ok(Imported { notes, doubts, ..imported })
 }
 
 fn read_field(
@@ -156,18 +131,15 @@ fn read_field(
     };
     let field = field::read(sources, dialect, lenient)?;
     let header = header(format, &events, checks, field.nodes, &field.started);
+    // The header is line 1 of a history.
+    let records = (2..).zip(field.records).collect();
     Ok(Imported {
-        format,
-        header,
-        // The header is line 1 of a history.
-        records: (2..).zip(field.records).collect(),
-        files,
-        skipped: field.skipped,
         notes: field.notes,
         doubts: field.doubts,
         uncertainty: field.uncertainty,
         has_gaps: field.has_gaps,
         pace: field.timing,
+        ..Imported::new(format, files, header, records, field.skipped)
     })
 }
 
@@ -198,6 +170,19 @@ fn header(
 }
 
 impl Imported {
+    /// One history by one clock, of which nothing is known to be missing.
+    fn new(
+        format: Format,
+        files: Vec<String>,
+        header: Header,
+        records: Vec<(u64, Record)>,
+        skipped: Skipped,
+    ) -> Self {
+        let (notes, doubts) = (Vec::new(), Vec::new());
+        let (uncertainty, has_gaps, pace) = (Some(0), false, None);
+        Self { format, header, records, files, skipped, notes, doubts, uncertainty, has_gaps, pace }
+    }
+
     /// Judges by other checks than the format's own.
     pub fn ask_for(&mut self, checks: &[String]) {
         let options = std::mem::take(&mut self.header.checks);

@@ -257,6 +257,40 @@ fn a_text_log_needs_no_logger() {
     judged(&log.replace("[2 3]", "[1 3]"), Judgement::Invalid);
 }
 
+#[test]
+fn a_time_out_in_a_text_log_may_have_happened_whatever_it_stands_beside() {
+    for timed_out in ["0 :info :write :timed-out", "0 :fail :write :timed-out", "0 :info :write 7"]
+    {
+        let log = format!(
+            "0\t:invoke\t:write\t7\n:nemesis\t:info\t:start\tnil\n{timed_out}\n1 :invoke :read nil\n1 :ok :read 7\n"
+        );
+        judged(&log, Judgement::Valid);
+        judged(
+            &log.replace("0 :fail :write :timed-out", "0 :fail :write 7"),
+            match timed_out {
+                "0 :fail :write :timed-out" => Judgement::Invalid,
+                _ => Judgement::Valid,
+            },
+        );
+        judged(&log.replace(":ok :read 7", ":ok :read 8"), Judgement::Invalid);
+    }
+}
+
+#[test]
+fn what_is_escaped_in_a_key_value_log_is_read() {
+    let log = r#"
+{:process 4, :type :invoke, :f :append, :key "a", :value "x, \"}y"}
+{:process 4, :type :ok, :f :append, :key "a", :value "x, \"}y"}
+{:process 5, :type :invoke, :f :get, :key "a", :value nil}
+{:process 5, :type :ok, :f :get, :key "a", :value "x, \"}y"}
+{:process 5, :type :invoke, :f :get, :key "b", :value nil}
+{:process 5, :type :ok, :f :get, :key "b", :value ""}
+{:process 4, :type :invoke, :f :put, :key "b", :value "z"}
+"#;
+    assert_eq!(judged(log, Judgement::Valid).imported.unwrap().format, "porcupine-kv");
+    judged(&log.replace(":key \"b\", :value \"\"", ":key \"b\", :value \"z\""), Judgement::Invalid);
+}
+
 /// A history of ours: whom, what, asked with what, answered what.
 fn ours(steps: &[(u32, &str, Value, Value)]) -> String {
     let header = json!({
