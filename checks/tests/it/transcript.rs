@@ -282,6 +282,15 @@ impl Transcript {
                     json!({"persisted": persisted, "fresh": true, "defects": [], "params": {}});
                 self.event(t, node, "node-start", fields);
             }
+            ["resumed", last] => {
+                if self.state(node).seq > 0 {
+                    self.renew(node);
+                }
+                let persisted = json!({"last": id(last)});
+                let fields =
+                    json!({"persisted": persisted, "fresh": false, "defects": [], "params": {}});
+                self.event(t, node, "node-start", fields);
+            }
             ["append", rest @ ..] => {
                 let place = rest.iter().position(|word| *word == "after").unwrap_or(rest.len());
                 let (entries, after) = rest.split_at(place);
