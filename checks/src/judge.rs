@@ -19,6 +19,9 @@ use crate::{
 /// not one: the start that excuses it may be missing.
 pub(crate) const PROVEN_BY_LOGS: &[&str] = &["dual-leaders"];
 
+/// Whatever came after may have been a violation, and what was to provoke one may never have been done.
+pub(crate) const CUT_OFF: &str = "the history was cut off: it lacks the `phase` named `end`";
+
 /// Why a history cannot be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum JudgeError {
@@ -39,7 +42,8 @@ pub enum JudgeError {
 /// Judges a history by the checks that its header names.
 ///
 /// A check whose events the system does not emit is unknown. Otherwise a finding makes it invalid,
-/// and without one it is valid only if no event was lost and a leader was established at all.
+/// and without one it is valid only if no event was lost, a leader was established at all, and the
+/// history has its end.
 ///
 /// # Errors
 /// When the history is unreadable or not in the order of time, or its header names an unknown check
@@ -76,6 +80,9 @@ pub fn judge_with<R: BufRead>(
     let mut verdict = judge_records(header, reader.by_ref(), means)?;
     verdict.torn = reader.torn().map(|torn| Torn { line: torn.line, bytes: torn.bytes as u64 });
     verdict.truncated |= verdict.torn.is_some();
+    if verdict.truncated {
+        verdict.doubt(CUT_OFF);
+    }
     Ok(verdict)
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, json};
-use usurper_history::{FORMAT_VERSION, Header, NodeId, OPERATIONS, ReadError, Record, Timing};
+use usurper_history::{
+    Body, FORMAT_VERSION, HarnessEvent, Header, NodeId, OPERATIONS, ReadError, Record, Timing,
+};
 
 use super::{
     ETCD_EVENTS, Format, FormatError, Source, ZOOKEEPER_EVENTS,
@@ -17,7 +19,7 @@ use super::{
 };
 use crate::{
     check::{CHECKS, Means},
-    judge::{JudgeError, PROVEN_BY_LOGS, judge_records},
+    judge::{CUT_OFF, JudgeError, PROVEN_BY_LOGS, judge_records},
     phrase::{duration, is_of_logs},
     verdict::{CheckVerdict, Finding, Import, Judgement, NotApplied, Suspicion, Verdict},
 };
@@ -90,7 +92,14 @@ pub fn read(
         Format::JepsenEdn | Format::PorcupineKv => jepsen_edn::read(source, lenient)?,
         Format::Usurper | Format::Etcd | Format::Zookeeper => {
             let own::Own { header, records, skipped } = own::read(source, lenient)?;
-            return Ok(Imported::new(format, files, header, records, skipped));
+            let ended = |(_, record): &(u64, Record)| match &record.body {
+                Body::Harness(HarnessEvent::Phase { phase }) => phase == "end",
+                _ => false,
+            };
+            let cut_off = !records.iter().any(ended);
+            let doubts = cut_off.then(|| CUT_OFF.to_owned()).into_iter().collect();
+            let imported = Imported::new(format, files, header, records, skipped);
+            return Ok(Imported { doubts, ..imported });
         }
     };
     of_operations(operations, format, files)
@@ -360,12 +369,11 @@ impl Imported {
                 check.warnings_omitted += std::mem::take(&mut check.findings_omitted);
                 check.judgement = Judgement::Valid;
             }
-            if check.judgement == Judgement::Valid && !doubts.is_empty() {
-                check.judgement = Judgement::Unknown;
-                check.reason = Some(doubts.join("; "));
-            }
         }
         verdict.judgement = Judgement::of_all(verdict.checks.iter().map(|it| it.judgement));
+        if !doubts.is_empty() {
+            verdict.doubt(&doubts.join("; "));
+        }
     }
 
     /// Where the lines that the verdict names are.

@@ -198,14 +198,21 @@ fn a_history_out_of_order_is_refused_with_its_line() {
 }
 
 #[test]
-fn a_history_that_stops_early_is_marked_and_judged() {
+fn a_history_that_stops_early_is_marked_and_never_valid() {
     let complete = Transcript::new(RUN).asks("crash", json!({}));
     let verdict = complete.judge().unwrap();
     assert!(!verdict.truncated && verdict.torn.is_none());
+    assert_eq!(verdict.judgement, Judgement::Valid);
     let cut = complete.text().replace("\"phase\":\"end\"", "\"phase\":\"settle\"");
     let verdict = judge_text(&cut).unwrap();
     assert!(verdict.truncated && verdict.torn.is_none());
-    assert_eq!(verdict.judgement, Judgement::Valid);
+    assert_eq!(verdict.judgement, Judgement::Unknown);
+    assert!(verdict.checks[0].reason.as_ref().unwrap().contains("cut off"));
+    // What was found by then stays found.
+    let crashed = Transcript::new(&RUN.replace("900 phase", "800 exit n2 signal 11\n900 phase"));
+    let crashed = crashed.asks("crash", json!({})).text();
+    let crashed = crashed.replace("\"phase\":\"end\"", "\"phase\":\"settle\"");
+    assert_eq!(judge_text(&crashed).unwrap().judgement, Judgement::Invalid);
     let verdict = judge_text(&(complete.text() + "{\"t\":1")).unwrap();
     assert!(verdict.truncated);
     assert_eq!(verdict.torn.map(|torn| (torn.line, torn.bytes)), Some((verdict.lines + 1, 6)));
