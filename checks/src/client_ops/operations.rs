@@ -260,8 +260,17 @@ impl Operations {
     /// All of them, if some model knows any; else why nothing can be said.
     pub(crate) fn known(&self) -> Result<&[Told], String> {
         let told = self.all()?;
-        if told.iter().any(|told| told.f.is_known()) {
+        let known = || told.iter().filter(|told| told.f.is_known());
+        // A lock may do without tokens. Of all else, nothing that was put there is nothing to look for.
+        let says = |told: &Told| {
+            matches!(told.f, Function::Acquire | Function::Release)
+                || !(told.asked.is_null() && told.answered.is_null())
+        };
+        if known().any(says) {
             return Ok(told);
+        }
+        if known().next().is_some() {
+            return Err("no operation has a value".to_owned());
         }
         Err(match told.len() {
             0 => "needs: operations (no client recorded any)".to_owned(),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use usurper_checks::{Judgement, formats::write_jepsen_edn};
 use usurper_history::{Body, NodeId, OpRecord, OpType, Record};
 
-use super::{judged, texts};
+use super::{judged, texts, verdict};
 
 #[test]
 fn a_register_is_read() {
@@ -255,6 +255,57 @@ fn a_text_log_needs_no_logger() {
     judged(log, Judgement::Valid);
     // Here a failed cas saw another value.
     judged(&log.replace("[2 3]", "[1 3]"), Judgement::Invalid);
+}
+
+#[test]
+fn a_history_in_which_nothing_has_a_value_shows_nothing() {
+    let nothing = Value::Null;
+    for (f, answer) in [
+        ("write", "read"),
+        ("append", "read"),
+        ("add", "read"),
+        ("put", "get"),
+        ("enqueue", "dequeue"),
+    ] {
+        let run = |put: &Value, got: &Value| {
+            let steps =
+                [(0, f, put.clone(), put.clone()), (1, answer, nothing.clone(), got.clone())];
+            judged(&ours(&steps), if put.is_null() { Judgement::Unknown } else { Judgement::Valid })
+        };
+        let verdict = run(&nothing, &nothing);
+        assert_eq!(verdict.checks[0].reason.as_deref(), Some("no operation has a value"), "{f}");
+        let value = if f == "put" { json!("a") } else { json!(1) };
+        let got = if f == "append" { json!([1]) } else { value.clone() };
+        run(&value, &got);
+    }
+    // The value has another name.
+    let misspelt =
+        ours(&[(0, "write", json!(1), json!(1)), (1, "read", nothing.clone(), json!(2))]);
+    judged(&misspelt, Judgement::Invalid);
+    judged(&misspelt.replace("\"value\"", "\"val\""), Judgement::Unknown);
+    // Who holds a lock is no matter of values.
+    let lock = ours(&[
+        (0, "acquire", nothing.clone(), nothing.clone()),
+        (0, "release", nothing.clone(), nothing.clone()),
+        (1, "acquire", nothing.clone(), nothing.clone()),
+    ]);
+    judged(&lock, Judgement::Valid);
+}
+
+#[test]
+fn a_list_of_operations_without_its_end_was_cut_off() {
+    let history = "[{:process 0, :type :invoke, :f :write, :value 1}
+{:process 0, :type :ok, :f :write, :value 1}
+{:process 1, :type :invoke, :f :read, :value nil}
+{:process 1, :type :ok, :f :read, :value 1}";
+    for end in ["", "\n", "\n; and nothing more\n"] {
+        let cut_off = format!("{history}{end}");
+        let error = texts(&[cut_off.as_bytes()], None, false).unwrap_err();
+        assert_eq!(error, "`f1` line 1: truncated: the file ends within the list that begins here");
+        let lenient = verdict(texts(&[cut_off.as_bytes()], None, true).unwrap());
+        assert_eq!(lenient.judgement, Judgement::Unknown);
+        judged(&format!("{cut_off}\n]"), Judgement::Valid);
+    }
 }
 
 #[test]
