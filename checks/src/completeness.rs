@@ -8,18 +8,23 @@
 //! The same holds for a step of the schedule that never ran: what it was to provoke was not put to
 //! the test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use usurper_history::{Body, HarnessEvent, NodeId, Record};
+use usurper_history::{Body, HarnessEvent, NodeId, OPERATIONS, Record};
 
 /// How many places of loss are named.
 const LOST_MAX: usize = 20;
+/// What may well never happen in a history that puts a check to the test; whatever asks for what is done
+/// with entries says itself when there were none.
+const RARE: &[&str] = &["ack", "append", "commit", "config", "snapshot", "truncate", OPERATIONS];
 
 #[derive(Debug, Default)]
 pub(crate) struct Completeness {
     next: BTreeMap<(NodeId, u32), u64>,
     lost: Vec<String>,
     events: u64,
+    /// The kinds of events so far.
+    kinds: BTreeSet<&'static str>,
     ended: bool,
     missed: Option<String>,
 }
@@ -29,6 +34,7 @@ impl Completeness {
         match &record.body {
             Body::Node(event) => {
                 self.events += 1;
+                self.kinds.insert(event.event.name());
                 let next = self.next.entry((event.node, event.inc)).or_insert(1);
                 let (expected, found) = (*next, event.seq);
                 *next = found.saturating_add(1).max(expected);
@@ -72,6 +78,21 @@ impl Completeness {
     /// Events of nodes so far.
     pub(crate) fn events(&self) -> u64 {
         self.events
+    }
+
+    /// Who of these told of nothing, or a node that is none of these and told of something.
+    pub(crate) fn strange(&self, nodes: &[NodeId]) -> Option<String> {
+        let told: BTreeSet<NodeId> = self.next.keys().map(|(node, _)| *node).collect();
+        let silent = nodes.iter().find(|node| !told.contains(node));
+        let silent = silent.map(|node| format!("{node} recorded no event"));
+        let stranger = told.iter().find(|node| !nodes.contains(node));
+        silent.or_else(|| stranger.map(|node| format!("{node} is none of the header's nodes")))
+    }
+
+    /// The first of these kinds of events that nobody told of, although nothing works without any.
+    pub(crate) fn unseen(&self, needs: &[&'static str]) -> Option<&'static str> {
+        let common = needs.iter().filter(|kind| !RARE.contains(kind));
+        common.copied().find(|kind| !self.kinds.contains(kind))
     }
 
     /// Whether the run came to its end.

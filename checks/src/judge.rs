@@ -288,11 +288,21 @@ fn why_unknown(info: &CheckInfo, own: Option<String>, end: &End<'_>) -> Option<S
     if let Some(missed) = end.completeness.missed() {
         return Some(missed.to_owned());
     }
+    let of_logs = is_of_logs(end.header);
+    if let Some(strange) = end.completeness.strange(&end.header.nodes).filter(|_| !of_logs) {
+        return Some(strange);
+    }
     let tells = end.header.events.iter().any(|event| event == "leader-elected");
     let led = end.timeline.leaders.established() > 0;
     own.or_else(|| {
         (tells && !led)
             .then(|| "no leader was ever established, so nothing was put to the test".to_owned())
+    })
+    .or_else(|| {
+        // A node by itself dials nobody and follows nobody.
+        let alone = end.header.nodes.len() < 2;
+        let unseen = end.completeness.unseen(info.needs).filter(|_| !of_logs && !alone)?;
+        Some(format!("no node recorded any `{unseen}`, so nothing was put to the test"))
     })
 }
 
