@@ -5,12 +5,16 @@
 //! absence of findings proves nothing. An incarnation that was killed simply stops; that is no gap,
 //! because an event is written before what it describes can be seen from outside.
 //!
-//! The same holds for a step of the schedule that never ran: what it was to provoke was not put to
-//! the test.
+//! The same holds for a step of the schedule that never ran, and where every step that was to break
+//! something was skipped: what was to be provoked was not put to the test.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use usurper_history::{Body, HarnessEvent, NodeId, OPERATIONS, Record};
+use usurper_history::{
+    Body, Effect, FaultRecord, HarnessEvent, NodeId, OPERATIONS, Outcome, Phase, Record,
+};
+
+use crate::phrase::counted;
 
 /// How many places of loss are named.
 const LOST_MAX: usize = 20;
@@ -27,6 +31,11 @@ pub(crate) struct Completeness {
     kinds: BTreeSet<&'static str>,
     ended: bool,
     missed: Option<String>,
+    /// How many steps were to break something and were skipped, the first one's reason, and whether any was
+    /// not.
+    skipped: u64,
+    skipped_first: Option<String>,
+    broken: bool,
 }
 
 impl Completeness {
@@ -61,6 +70,15 @@ impl Completeness {
                 self.missed.get_or_insert_with(|| format!("{step} never ran (line {line})"));
             }
             Body::Harness(HarnessEvent::Phase { phase }) if phase == "end" => self.ended = true,
+            Body::Fault(fault) if fault.phase == Phase::End && breaks(fault) => {
+                if fault.outcome == Some(Outcome::Skipped) {
+                    self.skipped += 1;
+                    let reason = fault.reason.clone().unwrap_or_default();
+                    self.skipped_first.get_or_insert(format!("`{}`: {reason}", fault.fault));
+                } else {
+                    self.broken = true;
+                }
+            }
             _ => {}
         }
     }
@@ -70,9 +88,14 @@ impl Completeness {
         &self.lost
     }
 
-    /// The first step of the schedule that never ran although the scenario depends on it.
-    pub(crate) fn missed(&self) -> Option<&str> {
-        self.missed.as_deref()
+    /// The first step of the schedule that never ran although the scenario depends on it, or that all
+    /// were skipped.
+    pub(crate) fn missed(&self) -> Option<String> {
+        self.missed.clone().or_else(|| {
+            let first = self.skipped_first.as_ref().filter(|_| !self.broken)?;
+            let steps = counted(self.skipped, "step");
+            Some(format!("nothing was broken: {steps} skipped, the first one was {first}"))
+        })
     }
 
     /// Events of nodes so far.
@@ -105,4 +128,10 @@ impl Completeness {
             self.lost.push(lost);
         }
     }
+}
+
+/// Whether a step is there to break something, rather than to wait or to undo what was broken.
+fn breaks(fault: &FaultRecord) -> bool {
+    let undoes = [Effect::Up, Effect::Thawed, Effect::Healed, Effect::Restored];
+    !undoes.contains(&fault.effect) && fault.fault != "wait"
 }

@@ -249,7 +249,7 @@ impl Running {
             && !outcome.findings.is_empty()
         {
             outcome.warnings.append(std::mem::take(&mut outcome.findings));
-            outcome.unknown = Some(missed.to_owned());
+            outcome.unknown = Some(missed);
         }
         let (judgement, reason) = if needs.is_some() {
             (Judgement::Unknown, needs)
@@ -277,7 +277,7 @@ impl Running {
 /// Why the absence of findings proves nothing, for whichever check.
 fn why_unknown(info: &CheckInfo, own: Option<String>, end: &End<'_>) -> Option<String> {
     if info.is_of_clients() {
-        return own.or_else(|| end.completeness.missed().map(str::to_owned));
+        return own.or_else(|| end.completeness.missed());
     }
     if end.completeness.events() == 0 {
         return Some("no node recorded any event".to_owned());
@@ -286,7 +286,7 @@ fn why_unknown(info: &CheckInfo, own: Option<String>, end: &End<'_>) -> Option<S
         return Some(format!("events are lost: {lost}"));
     }
     if let Some(missed) = end.completeness.missed() {
-        return Some(missed.to_owned());
+        return Some(missed);
     }
     let of_logs = is_of_logs(end.header);
     if let Some(strange) = end.completeness.strange(&end.header.nodes).filter(|_| !of_logs) {

@@ -380,3 +380,23 @@ fn a_history_of_other_nodes_than_its_header_names_is_unknown() {
     assert_eq!(of(&["n1", "n3"]), unknown("n2 is none of the header's nodes"));
     assert_eq!(of(&[]), unknown("n1 is none of the header's nodes"));
 }
+
+#[test]
+fn where_every_step_was_skipped_nothing_was_put_to_the_test() {
+    let run = |steps: &str| format!("0 boot\n10 n1 elected 1\n{steps}\n900 phase stop");
+    let skipped = "20 begin 1 kill down n2\n30 end 1 kill down n2 skipped";
+    let unknown = "unknown (nothing was broken: 1 step skipped, the first one was `kill`: )";
+    for name in ["dual-leaders", "crash", "no-leader"] {
+        check(name, &run(""), "valid");
+        check(name, &run(skipped), unknown);
+        // A repair breaks nothing, and one step that was done is enough.
+        check(
+            name,
+            &run(&format!("{skipped}\n40 begin 2 heal healed\n50 end 2 heal healed")),
+            unknown,
+        );
+        let done = "40 begin 2 kill down n3\n45 exit n3 ok\n50 end 2 kill down n3";
+        check(name, &run(&format!("{skipped}\n{done}")), "valid");
+        check(name, &run("20 begin 1 heal healed\n30 end 1 heal healed skipped"), "valid");
+    }
+}
