@@ -210,6 +210,16 @@ impl Operations {
             return Err(ClientError::OtherOperation { line, what, asked, invoked });
         }
         let told = &mut self.told[place as usize];
+        // What changes something ends as what was asked for, if it says of what at all.
+        if asked.changes()
+            && !asked.answers()
+            && asked != Function::Release
+            && let Some(value) = op.value.as_ref().filter(|value| **value != told.asked)
+        {
+            let what = format!("{} {value}", op.f);
+            let asked = format!("{} {}", op.f, told.asked);
+            return Err(ClientError::OtherOperation { line, what, asked, invoked });
+        }
         told.end = Some(End { mark, op_type: op.op_type, has_error: op.error.is_some() });
         if op.op_type == OpType::Ok {
             told.answered = op.value.clone().unwrap_or(Json::Null);

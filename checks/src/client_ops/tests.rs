@@ -256,3 +256,21 @@ fn what_does_not_fit_in_memory_is_told_what_would_need_less() {
     // Each element once: that is decided at once, however many are open.
     assert_eq!(judged(|process| process).judgement, Judgement::Invalid);
 }
+
+#[test]
+fn what_changes_something_ends_as_what_was_asked_for() {
+    let ended = |f: &'static str, asked: Json, end: Json| {
+        judge(&[(0, Invoke, f, asked), (0, Done, f, end)], &ClientSettings::default())
+    };
+    for f in ["write", "append", "add", "put", "enqueue"] {
+        assert!(ended(f, json!("a"), json!("a")).is_ok(), "{f}");
+        assert!(ended(f, json!("a"), Json::Null).is_ok(), "{f}");
+        let error = ended(f, json!("a"), json!("b")).unwrap_err().to_string();
+        let expected = format!("line 3: `{f} \"b\"` completes the `{f} \"a\"` of line 2");
+        assert_eq!(error, expected);
+    }
+    // Others are answered.
+    assert!(ended("read", Json::Null, json!("b")).is_ok());
+    assert!(ended("acquire", Json::Null, json!(7)).is_ok());
+    assert!(ended("cas", json!([1, 2]), json!([1, 3])).is_err());
+}

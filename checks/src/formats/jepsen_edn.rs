@@ -66,7 +66,8 @@ pub(super) fn read(source: Source<'_>, lenient: bool) -> Result<Operations, Form
     let mut shared = false;
     while let Some((line, edn)) = forms.next_form()? {
         match edn.get("process") {
-            Some(Edn::Keyword(_)) => {
+            // What is no client's begins and ends as `:info`; what says more is a client with a name.
+            Some(Edn::Keyword(_)) if !is_step_of_client(&edn) => {
                 others += 1;
                 continue;
             }
@@ -127,6 +128,10 @@ pub(super) fn read(source: Source<'_>, lenient: bool) -> Result<Operations, Form
     }
     read.skipped = lines.skipped();
     Ok(read)
+}
+
+fn is_step_of_client(edn: &Edn) -> bool {
+    matches!(edn.get("type").and_then(Edn::keyword), Some("invoke" | "ok" | "fail"))
 }
 
 fn raw(line: u64, edn: &Edn) -> Result<Raw, Problem> {

@@ -51,7 +51,8 @@ pub(super) fn read(source: Source<'_>, lenient: bool) -> Result<Operations, Form
             continue;
         };
         let words: Vec<&str> = rest.split_ascii_whitespace().collect();
-        if words.first().is_none_or(|process| process.starts_with(':')) {
+        let of_client = matches!(words.get(1), Some(&(":invoke" | ":ok" | ":fail")));
+        if words.first().is_none_or(|process| process.starts_with(':')) && !of_client {
             others += 1; // the nemesis
             continue;
         }

@@ -258,6 +258,32 @@ fn a_text_log_needs_no_logger() {
 }
 
 #[test]
+fn a_client_whose_process_has_a_name_is_no_nemesis() {
+    let edn = "
+{:process :nemesis, :type :info, :f :start, :value nil}
+{:process 0, :type :invoke, :f :write, :value 1}
+{:process 0, :type :ok, :f :write, :value 1}
+{:process 1, :type :invoke, :f :read, :value nil}
+{:process 1, :type :ok, :f :read, :value 1}
+{:process 2, :type :invoke, :f :read, :value nil}
+{:process 2, :type :ok, :f :read, :value 9}";
+    let text = "
+:nemesis :info :start nil
+0 :invoke :write 1
+0 :ok :write 1
+1 :invoke :read nil
+1 :ok :read 1
+2 :invoke :read nil
+2 :ok :read 9\n";
+    judged(edn, Judgement::Invalid);
+    judged(text, Judgement::Invalid);
+    for named in [edn.replace(":process 2", ":process :late"), text.replace("\n2 ", "\n:late ")] {
+        let error = texts(&[named.as_bytes()], None, false).unwrap_err();
+        assert!(error.starts_with("`f1` line 7: `") && error.contains("expected"), "{error}");
+    }
+}
+
+#[test]
 fn a_history_in_which_nothing_has_a_value_shows_nothing() {
     let nothing = Value::Null;
     for (f, answer) in [
