@@ -45,6 +45,12 @@ impl Edn {
         named.next().map(|(_, value)| value)
     }
 
+    /// How often a keyword stands in a map.
+    pub(super) fn count(&self, name: &str) -> usize {
+        let Self::Map(entries) = self else { return 0 };
+        entries.iter().filter(|(key, _)| key.keyword() == Some(name)).count()
+    }
+
     pub(super) fn keyword(&self) -> Option<&str> {
         match self {
             Self::Keyword(name) => Some(name),

@@ -144,6 +144,11 @@ fn raw(line: u64, edn: &Edn) -> Result<Raw, Problem> {
         Some("info") => OpType::Info,
         _ => return Err(bad()),
     };
+    // Of two values nobody knows which was meant; Clojure reads no such map.
+    let fields = ["process", "type", "f", "value", "key", "time", "index"];
+    if fields.iter().any(|name| edn.count(name) > 1) {
+        return Err(bad());
+    }
     let f = edn.get("f").and_then(Edn::keyword);
     let (Some(process), Some(f)) = (process, f) else { return Err(bad()) };
     let t = match edn.get("time") {

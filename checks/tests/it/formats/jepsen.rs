@@ -284,6 +284,21 @@ fn a_client_whose_process_has_a_name_is_no_nemesis() {
 }
 
 #[test]
+fn a_field_that_stands_twice_is_refused() {
+    let history = "
+{:process 0, :type :invoke, :f :write, :value 1}
+{:process 0, :type :ok, :f :write, :value 1}
+{:process 1, :type :invoke, :f :read, :value nil}
+{:process 1, :type :ok, :f :read, :value 1}";
+    judged(history, Judgement::Valid);
+    for field in [":value 2", ":process 1", ":type :ok", ":f :read"] {
+        let twice = format!("{}, {field}}}", history.strip_suffix('}').unwrap());
+        let error = texts(&[twice.as_bytes()], None, false).unwrap_err();
+        assert!(error.starts_with("`f1` line 5: `"), "{error}");
+    }
+}
+
+#[test]
 fn a_history_in_which_nothing_has_a_value_shows_nothing() {
     let nothing = Value::Null;
     for (f, answer) in [
