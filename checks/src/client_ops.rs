@@ -155,7 +155,12 @@ pub(crate) fn decide(
                     Why::Concurrency => "too many operations were open at once",
                 };
                 let returns = counted(unknown.verified.returns as u64, "return");
-                reasons.push(format!("{why}{key}; an order is known for the first {returns}"));
+                let twice = put_twice(object, &told, unknown.key);
+                let advice = twice.map_or_else(String::new, |put| {
+                    format!("; {put} twice, and where each value is new no search is needed")
+                });
+                reasons
+                    .push(format!("{why}{key}; an order is known for the first {returns}{advice}"));
             }
             Verdict::Invalid(found) => {
                 let lines: BTreeSet<u64> =
@@ -190,6 +195,23 @@ pub(crate) fn decide(
         judged.judgement = Judgement::Valid;
     }
     Ok(judged)
+}
+
+/// A value that was put into one key more than once, so that what is read does not tell which it was.
+fn put_twice(object: Object, told: &[&Told], key: u32) -> Option<String> {
+    let (f, put) = match object {
+        Object::List => (Function::Append, "appended"),
+        Object::Register => (Function::Write, "written"),
+        _ => return None,
+    };
+    let told = told.iter().filter(|told| told.key == key);
+    if told.clone().any(|told| told.f == Function::Cas) {
+        return None;
+    }
+    let mut seen = BTreeSet::new();
+    let mut values = told.filter(|told| told.f == f).map(|told| Value::from(&told.asked));
+    let again = values.find(|value| !seen.insert(value.clone()))?;
+    Some(format!("{again} was {put}"))
 }
 
 /// Operations by what their keys are.

@@ -5,8 +5,10 @@
 //! bound of liveness asks for is therefore asked of all of these at once:
 //!
 //! - the latest configuration that is known to be committed: by a `config` of `commit` or `apply`, by a
-//!   `commit` of a node whose latest one that covers, or as the first one that a node was given;
-//! - the latest one of each node's log, if it lies behind everything that is known to be committed.
+//!   `commit` of a node whose latest one that covers, by anybody's `commit` of a later entry of its own term,
+//!   or as the first one that a node was given;
+//! - the latest one of each node's log, if it lies behind everything that was committed by who tells of
+//!   configurations. Others may have committed it without a word.
 //!
 //! A joint configuration takes a majority of its voters and one of the outgoing; learners never count.
 //! Where nobody tells of a configuration, the nodes of the header are the voters.
@@ -112,11 +114,9 @@ impl Configurations {
                     }
                 }
             }
-            Event::Commit { up_to, .. } if up_to.index > self.decided => {
-                self.decided = up_to.index;
-                let held = self.held.get(&event.node).map(|held| held.config.clone());
-                if let Some(config) = held.filter(|config| config.id.index <= up_to.index) {
-                    self.commit(config);
+            Event::Commit { up_to, .. } => {
+                if !self.commit_up_to(event.node, *up_to) {
+                    return false;
                 }
             }
             _ => return false,
@@ -180,7 +180,12 @@ impl Configurations {
         let nodes =
             |name: &str| serde_json::from_value::<Vec<NodeId>>(of(name)).unwrap_or_default();
         let Some(voters) = persisted.config.as_ref().filter(|voters| !voters.is_empty()) else {
-            self.held.remove(&event.node);
+            // Its log may be as long as it was, and hold what it held.
+            let last = persisted.last.unwrap_or_default().index;
+            self.held.retain(|node, held| *node != event.node || held.config.id.index <= last);
+            if let Some(held) = self.held.get_mut(&event.node) {
+                held.inc = event.inc;
+            }
             return;
         };
         let config = Configuration {
@@ -212,6 +217,26 @@ impl Configurations {
             |held| held.possible,
         );
         self.held.insert(event.node, Held { inc: event.inc, config, possible });
+    }
+
+    /// Returns whether that says anything new.
+    fn commit_up_to(&mut self, node: NodeId, up_to: EntryId) -> bool {
+        // Before an entry stand all of its term, whoever told of them (Log Matching).
+        let is_before = |id: EntryId| id.term == up_to.term && id.index <= up_to.index;
+        let own = self.held.get(&node).map(|held| &held.config);
+        // What is not in the log of who has committed so far was replaced, if that one tells of its log.
+        let decided = if own.is_some() { self.decided.max(up_to.index) } else { self.decided };
+        let covered = own.filter(|config| config.id.index <= up_to.index);
+        let before = self.held.values().map(|held| &held.config).filter(|it| is_before(it.id));
+        let latest = before.chain(covered).max_by_key(|config| config.id.index);
+        let is_new = |it: &&Configuration| !self.told || it.id.index > self.committed.id.index;
+        let latest = latest.filter(is_new).cloned();
+        let says = decided > self.decided || latest.is_some();
+        self.decided = decided;
+        if let Some(config) = latest {
+            self.commit(config);
+        }
+        says
     }
 
     fn commit(&mut self, config: Configuration) {

@@ -19,6 +19,9 @@ use crate::{
 /// not one: the start that excuses it may be missing.
 pub(crate) const PROVEN_BY_LOGS: &[&str] = &["dual-leaders"];
 
+/// Whatever came after may have been a violation, and what was to provoke one may never have been done.
+pub(crate) const CUT_OFF: &str = "the history was cut off: it lacks the `phase` named `end`";
+
 /// Why a history cannot be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum JudgeError {
@@ -39,7 +42,8 @@ pub enum JudgeError {
 /// Judges a history by the checks that its header names.
 ///
 /// A check whose events the system does not emit is unknown. Otherwise a finding makes it invalid,
-/// and without one it is valid only if no event was lost and a leader was established at all.
+/// and without one it is valid only if no event was lost, a leader was established at all, and the
+/// history has its end.
 ///
 /// # Errors
 /// When the history is unreadable or not in the order of time, or its header names an unknown check
@@ -76,6 +80,9 @@ pub fn judge_with<R: BufRead>(
     let mut verdict = judge_records(header, reader.by_ref(), means)?;
     verdict.torn = reader.torn().map(|torn| Torn { line: torn.line, bytes: torn.bytes as u64 });
     verdict.truncated |= verdict.torn.is_some();
+    if verdict.truncated {
+        verdict.doubt(CUT_OFF);
+    }
     Ok(verdict)
 }
 
@@ -245,7 +252,7 @@ impl Running {
             && !outcome.findings.is_empty()
         {
             outcome.warnings.append(std::mem::take(&mut outcome.findings));
-            outcome.unknown = Some(missed.to_owned());
+            outcome.unknown = Some(missed);
         }
         let (judgement, reason) = if needs.is_some() {
             (Judgement::Unknown, needs)
@@ -273,7 +280,7 @@ impl Running {
 /// Why the absence of findings proves nothing, for whichever check.
 fn why_unknown(info: &CheckInfo, own: Option<String>, end: &End<'_>) -> Option<String> {
     if info.is_of_clients() {
-        return own.or_else(|| end.completeness.missed().map(str::to_owned));
+        return own.or_else(|| end.completeness.missed());
     }
     if end.completeness.events() == 0 {
         return Some("no node recorded any event".to_owned());
@@ -282,13 +289,23 @@ fn why_unknown(info: &CheckInfo, own: Option<String>, end: &End<'_>) -> Option<S
         return Some(format!("events are lost: {lost}"));
     }
     if let Some(missed) = end.completeness.missed() {
-        return Some(missed.to_owned());
+        return Some(missed);
+    }
+    let of_logs = is_of_logs(end.header);
+    if let Some(strange) = end.completeness.strange(&end.header.nodes).filter(|_| !of_logs) {
+        return Some(strange);
     }
     let tells = end.header.events.iter().any(|event| event == "leader-elected");
     let led = end.timeline.leaders.established() > 0;
     own.or_else(|| {
         (tells && !led)
             .then(|| "no leader was ever established, so nothing was put to the test".to_owned())
+    })
+    .or_else(|| {
+        // A node by itself dials nobody and follows nobody.
+        let alone = end.header.nodes.len() < 2;
+        let unseen = end.completeness.unseen(info.needs).filter(|_| !of_logs && !alone)?;
+        Some(format!("no node recorded any `{unseen}`, so nothing was put to the test"))
     })
 }
 

@@ -118,6 +118,19 @@ pub struct Verdict {
     pub imported: Option<Import>,
 }
 
+impl Verdict {
+    /// Where something is missing, its absence proves nothing: no check is valid.
+    pub(crate) fn doubt(&mut self, why: &str) {
+        for check in &mut self.checks {
+            if check.judgement == Judgement::Valid {
+                check.judgement = Judgement::Unknown;
+                check.reason = Some(why.to_owned());
+            }
+        }
+        self.judgement = Judgement::of_all(self.checks.iter().map(|check| check.judgement));
+    }
+}
+
 /// How a history that others wrote was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

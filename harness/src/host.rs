@@ -5,13 +5,21 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use serde_json::Value;
 use usurper_history::{Body, NodeId, control::Command};
 use usurper_nemesis::{
-    Bending, Damage, Exit, Host, HostError, Network, Operating, Process, Starting,
+    Bending, Damage, Exit, Host, HostError, Network, Operating, Process, Starting, within,
 };
 
-use crate::{act, controller::Controller, machine::control_name, system, workload::Reads};
+use crate::{
+    act,
+    controller::Controller,
+    machine::control_name,
+    system::{self, Operated},
+    workload::Reads,
+};
 
 /// How long an operation that a step asks for may take.
 const OPERATION_MAX: Duration = Duration::from_secs(2);
+/// A client's own bound counts time in which the machine stood still, so it is the longer one.
+const CLIENT_MAX: Duration = Duration::from_secs(60);
 
 impl Host for Controller<'_> {
     fn process(&self, node: NodeId) -> Option<Process> {
@@ -102,8 +110,9 @@ impl Host for Controller<'_> {
         });
         Ok(Box::pin(async move {
             let operation = system::Operation { f, key: None, value: Some(value) };
-            let operated = client.operate(&operation, OPERATION_MAX).await;
-            act::complete(invoked, operated)
+            let operated = within(OPERATION_MAX, client.operate(&operation, CLIENT_MAX)).await;
+            let late = || Operated::info(format!("no answer in {OPERATION_MAX:?}"));
+            act::complete(invoked, operated.unwrap_or_else(late))
         }))
     }
 }

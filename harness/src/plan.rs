@@ -289,6 +289,9 @@ impl Plan {
         for check in self.checks.keys().chain(&self.expect).chain(self.limitations.keys()) {
             find_check(check)?;
         }
+        for (check, options) in &self.checks {
+            CheckInfo::find(check).and_then(|it| it.validate(options)).map_err(Failure::usage)?;
+        }
         let nodes = self.node_ids();
         if let Some(node) = self.node_params.keys().find(|node| !nodes.contains(node)) {
             return Err(Failure::usage(anyhow!("there is no node `{node}` to give options to")));

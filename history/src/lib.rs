@@ -15,6 +15,7 @@ mod fields;
 pub mod frame;
 mod header;
 mod id;
+mod number;
 mod reader;
 mod record;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use event::{
 };
 pub use header::{FORMAT_VERSION, Header, OPERATIONS, Timing};
 pub use id::{EntryId, NodeId, ParseNodeIdError, Zxid};
+pub use number::is_exact;
 pub use reader::{LINE_BYTES_MAX, ReadError, Reader, TornLine};
 pub use record::{Body, ParseError, Record};
 pub use writer::{WriteError, Writer, sort_file};

@@ -39,6 +39,8 @@ pub enum ParseError {
     Field { of: String, key: String, source: serde_json::Error },
     #[error("`{of}` lacks `{key}`")]
     Missing { of: String, key: String },
+    #[error("`{of}` has a `{key}` with a number of too many digits, write it as a string")]
+    Inexact { of: String, key: String },
     #[error("unknown event `{0}`")]
     UnknownEvent(String),
     #[error("unknown kind of record `{0}`, expected `node`, `op`, `fault` or `harness`")]

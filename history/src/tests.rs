@@ -147,6 +147,22 @@ fn a_bad_line_in_the_middle_is_an_error_with_its_number() {
 }
 
 #[test]
+fn a_value_that_would_be_another_one_once_it_is_read_is_refused() {
+    let read = |value: &str| {
+        format!(
+            "{{\"t\":1,\"record\":\"op\",\"process\":1,\"type\":\"ok\",\"f\":\"read\",\"value\":{value}}}\n"
+        )
+    };
+    let refused =
+        "line 2: `op` has a `value` with a number of too many digits, write it as a string";
+    check(&read("123456789012345678901234567890"), refused);
+    check(&read("[1, -123456789012345678901234567890]"), refused);
+    for value in ["18446744073709551615", "1.5", "\"123456789012345678901234567890\"", "null"] {
+        check(&read(value), "1 records, torn: None");
+    }
+}
+
+#[test]
 fn an_empty_file_and_a_newer_version_are_named() {
     assert!(matches!(read(b""), Err(ReadError::Empty)));
     let newer = br#"{"usurper-history":2,"what":"ever"}"#;

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     fields::{Fields, plain},
+    number,
     record::ParseError,
 };
 
@@ -24,6 +25,11 @@ pub(crate) trait Field: Serialize + DeserializeOwned {
     fn quick(_text: &str) -> Option<Self> {
         None
     }
+
+    /// Whether the value says all that its JSON text says.
+    fn is_exact(_text: &str) -> bool {
+        true
+    }
 }
 
 macro_rules! plain_fields {
@@ -31,7 +37,13 @@ macro_rules! plain_fields {
 }
 pub(crate) use plain_fields;
 
-plain_fields!(i32, Value, Vec<String>, Map<String, Value>);
+plain_fields!(i32, Vec<String>, Map<String, Value>);
+
+impl Field for Value {
+    fn is_exact(text: &str) -> bool {
+        number::all_are_exact(text)
+    }
+}
 
 /// Fields whose text in JSON is that in Rust.
 macro_rules! parsed_fields {
@@ -60,6 +72,10 @@ impl<T: Field> Field for Option<T> {
     fn quick(text: &str) -> Option<Self> {
         if text == NULL { Some(None) } else { T::quick(text).map(Some) }
     }
+
+    fn is_exact(text: &str) -> bool {
+        T::is_exact(text)
+    }
 }
 
 const NULL: &str = "null";
@@ -85,7 +101,11 @@ pub(crate) fn take<T: Field>(
     if let Some(value) = T::quick(text) {
         return Ok(value);
     }
-    serde_json::from_str(text).map_err(|source| wrong(of, key, found, source))
+    let value = serde_json::from_str(text).map_err(|source| wrong(of, key, found, source))?;
+    match T::is_exact(text) {
+        true => Ok(value),
+        false => Err(ParseError::Inexact { of: of.to_owned(), key: key.to_owned() }),
+    }
 }
 
 /// Takes a name out of a line, borrowed from it unless it holds an escape.

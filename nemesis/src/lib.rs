@@ -17,6 +17,7 @@
 mod block;
 mod condition;
 mod cue;
+mod deadline;
 mod door;
 mod episode;
 mod fault;
@@ -45,6 +46,7 @@ mod target;
 mod time_span;
 
 pub use block::{Block, BlockError};
+pub use deadline::within;
 pub use fault::{Fault, UnknownFault};
 pub use faults::{
     Act, Bending, Damage, FaultInfo, Host, HostError, Needs, Operating, Pending, Seen, Starting,

@@ -151,6 +151,11 @@ impl Step {
             return Err(wrong("change", what));
         }
         self.validate_keys().map_err(|what| (None, Problem { what, hint: None }))?;
+        let ends = self.links.iter().flat_map(|link| [&link.from, &link.to]);
+        let nobody = |target: &&Target| **target == Target::Not(Box::new(Target::All));
+        if let Some(target) = self.target.iter().chain(ends).find(nobody) {
+            return Err(wrong("target", format!("`{target}` is nobody")));
+        }
         for target in self.targets() {
             match target {
                 Target::Node(node) if !known.nodes.contains(node) => {

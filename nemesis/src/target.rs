@@ -352,10 +352,15 @@ impl fmt::Display for Target {
             Self::Node(node) => node.fmt(f),
             Self::Step(name) => write!(f, "step:{name}"),
             Self::Captured(name) => write!(f, "${name}"),
-            Self::Not(target) => write!(f, "not-{target}"),
+            Self::Not(target) => write!(f, "not-{}", Part(target)),
             Self::Several(targets) => {
                 for (index, target) in targets.iter().enumerate() {
-                    write!(f, "{}{target}", if index == 0 { "" } else { "," })?;
+                    let comma = if index == 0 { "" } else { "," };
+                    let is_last = index + 1 == targets.len();
+                    match target {
+                        Self::Not(_) if !is_last => write!(f, "{comma}({target})")?,
+                        part => write!(f, "{comma}{}", Part(part))?,
+                    }
                 }
                 Ok(())
             }
@@ -367,6 +372,37 @@ impl fmt::Display for Target {
     }
 }
 
+/// A target within another: several are held together by parentheses.
+struct Part<'a>(&'a Target);
+
+impl fmt::Display for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Target::Several(_) => write!(f, "({})", self.0),
+            one => one.fmt(f),
+        }
+    }
+}
+
+/// The parts between the commas that stand in no parentheses.
+fn parts_of(text: &str) -> Result<Vec<&str>, String> {
+    let unbalanced = || format!("the parentheses of `{text}` do not match");
+    let (mut parts, mut depth, mut start) = (Vec::new(), 0_u32, 0);
+    for (at, char) in text.char_indices() {
+        match char {
+            '(' => depth += 1,
+            ')' => depth = depth.checked_sub(1).ok_or_else(unbalanced)?,
+            ',' if depth == 0 => {
+                parts.push(text[start..at].trim());
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(text[start..].trim());
+    if depth == 0 { Ok(parts) } else { Err(unbalanced()) }
+}
+
 impl FromStr for Target {
     type Err = String;
 
@@ -374,10 +410,22 @@ impl FromStr for Target {
         if let Some((_, target)) = WORDS.iter().find(|(word, _)| *word == text) {
             return Ok(target.clone());
         }
-        if text.contains(',') {
-            let parts: Result<Vec<_>, _> =
-                text.split(',').map(|part| part.trim().parse()).collect();
-            return parts.map(Self::Several);
+        let parts = parts_of(text)?;
+        if let [others @ .., _] = parts.as_slice()
+            && let Some(not) = others.iter().find(|part| part.starts_with("not-"))
+        {
+            let more = parts.join(",");
+            let more = more.split_once(not).map_or("", |(_, more)| more);
+            return Err(format!(
+                "`{not}{more}` may mean two things: write `({not}){more}` or `not-({}{more})`",
+                &not[4..]
+            ));
+        }
+        if parts.len() > 1 {
+            return parts.into_iter().map(str::parse).collect::<Result<_, _>>().map(Self::Several);
+        }
+        if let Some(inner) = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
+            return inner.trim().parse();
         }
         if let Some(rest) = text.strip_prefix("not-") {
             return rest.parse().map(|target| Self::Not(Box::new(target)));
@@ -471,5 +519,69 @@ impl Serialize for LinkTarget {
 impl<'de> Deserialize<'de> for LinkTarget {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use usurper_history::NodeId;
+
+    use super::{LinkTarget, Target, WORDS};
+
+    fn target() -> impl Strategy<Value = Target> {
+        let word = prop::sample::select(WORDS).prop_map(|(_, target)| target.clone());
+        let leaf = prop_oneof![
+            (1_u8..=255).prop_map(|node| Target::Node(NodeId(node))),
+            word,
+            "[a-z1-9]([a-z1-9 :$_.-]{0,5}[a-z1-9])?".prop_map(Target::Step),
+            "[a-z1-9]([a-z1-9_-]{0,5}[a-z1-9])?".prop_map(Target::Captured),
+        ];
+        leaf.prop_recursive(4, 16, 4, |inner| {
+            prop_oneof![
+                inner.clone().prop_map(|target| Target::Not(Box::new(target))),
+                prop::collection::vec(inner, 2..4).prop_map(Target::Several),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back_as_itself(from in target(), to in target(), both: bool) {
+            let text = from.to_string();
+            prop_assert_eq!(text.parse::<Target>(), Ok(from.clone()), "{}", text);
+            let link = LinkTarget { from, to, both };
+            let text = link.to_string();
+            prop_assert_eq!(text.parse::<LinkTarget>(), Ok(link), "{}", text);
+        }
+
+        #[test]
+        fn what_is_read_is_written_so_that_it_reads_the_same(text in "(not-|n1|n2|leader|,|[(]|[)]| ){0,9}") {
+            if let Ok(target) = text.parse::<Target>() {
+                prop_assert_eq!(target.to_string().parse::<Target>(), Ok(target));
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_mean_two_things_is_refused_with_both() {
+        for (text, error) in [
+            ("not-n1,n2", "`not-n1,n2` may mean two things: write `(not-n1),n2` or `not-(n1,n2)`"),
+            (
+                "n3, not-leader, n2",
+                "`not-leader,n2` may mean two things: write `(not-leader),n2` or `not-(leader,n2)`",
+            ),
+            ("not-(n1,n2", "the parentheses of `not-(n1,n2` do not match"),
+            ("n1)", "the parentheses of `n1)` do not match"),
+        ] {
+            assert_eq!(text.parse::<Target>(), Err(error.to_owned()));
+        }
+        let node = |node| Target::Node(NodeId(node));
+        let not = |target| Target::Not(Box::new(target));
+        let both = Target::Several(vec![node(1), node(2)]);
+        assert_eq!("not-(n1, n2)".parse(), Ok(not(both.clone())));
+        assert_eq!("(n1,n2)".parse(), Ok(both));
+        assert_eq!("(not-n1),n2".parse(), Ok(Target::Several(vec![not(node(1)), node(2)])));
+        assert_eq!("n2,not-n1".parse(), Ok(Target::Several(vec![node(2), not(node(1))])));
     }
 }

@@ -12,12 +12,12 @@
 use std::path::{Path, PathBuf};
 
 use usurper_checks::{
-    formats::{jepsen_text, kv_text},
     linearizability::{Model, Operation, Options, Verdict, check},
     models::{FailedCas, Queue, QueueOp, Register, RegisterOp, Text, Value},
 };
 
 mod histories;
+mod logs;
 mod measure;
 mod porcupine;
 #[path = "../../tests/linearizability/random.rs"]
@@ -157,8 +157,7 @@ impl Bench {
         let mut files = Vec::new();
         for (number, expected) in porcupine.etcd_logs() {
             let file = porcupine.data(&format!("jepsen/etcd_{number:03}.log"));
-            let text = std::fs::read(&file).expect("a log");
-            logs.push((jepsen_text(&text).expect("a log").operations, expected));
+            logs.push((logs::registers(&file), expected));
             files.push(file);
         }
         let operations = logs.iter().map(|(ops, _)| ops.len()).sum();
@@ -192,9 +191,9 @@ impl Bench {
         let Some(porcupine) = &self.porcupine else { return };
         for name in ["c10-ok", "c10-bad", "c50-ok", "c50-bad"] {
             let files = [porcupine.data(&format!("kv/{name}.txt"))];
-            let log = kv_text(&std::fs::read(&files[0]).expect("a log")).expect("a log");
+            let ops = &logs::texts(&files[0]);
             let expected = verdict_of(name.ends_with("ok"));
-            let (ops, keys) = (&log.operations, log.keys.len());
+            let keys = ops.iter().map(|op| op.key as usize + 1).max().unwrap_or_default();
             let asked = |kind, seconds_max| Some(Asked { kind, files: &files, seconds_max });
             let ours = |options| move || judged(&Text, ops, options, expected);
             if name.starts_with("c10") {

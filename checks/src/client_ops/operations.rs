@@ -210,6 +210,16 @@ impl Operations {
             return Err(ClientError::OtherOperation { line, what, asked, invoked });
         }
         let told = &mut self.told[place as usize];
+        // What changes something ends as what was asked for, if it says of what at all.
+        if asked.changes()
+            && !asked.answers()
+            && asked != Function::Release
+            && let Some(value) = op.value.as_ref().filter(|value| **value != told.asked)
+        {
+            let what = format!("{} {value}", op.f);
+            let asked = format!("{} {}", op.f, told.asked);
+            return Err(ClientError::OtherOperation { line, what, asked, invoked });
+        }
         told.end = Some(End { mark, op_type: op.op_type, has_error: op.error.is_some() });
         if op.op_type == OpType::Ok {
             told.answered = op.value.clone().unwrap_or(Json::Null);
@@ -260,8 +270,17 @@ impl Operations {
     /// All of them, if some model knows any; else why nothing can be said.
     pub(crate) fn known(&self) -> Result<&[Told], String> {
         let told = self.all()?;
-        if told.iter().any(|told| told.f.is_known()) {
+        let known = || told.iter().filter(|told| told.f.is_known());
+        // A lock may do without tokens. Of all else, nothing that was put there is nothing to look for.
+        let says = |told: &Told| {
+            matches!(told.f, Function::Acquire | Function::Release)
+                || !(told.asked.is_null() && told.answered.is_null())
+        };
+        if known().any(says) {
             return Ok(told);
+        }
+        if known().next().is_some() {
+            return Err("no operation has a value".to_owned());
         }
         Err(match told.len() {
             0 => "needs: operations (no client recorded any)".to_owned(),

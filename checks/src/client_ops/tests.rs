@@ -224,3 +224,53 @@ fn a_deadline_before_anything_was_decided_leaves_it_open() {
     let later = "the time was up on key `x`; an order is known for the first 0 returns".to_owned();
     assert_eq!(reason(12), (later, 13));
 }
+
+#[test]
+fn what_does_not_fit_in_memory_is_told_what_would_need_less() {
+    // Appends of which nobody heard, and one read that has some of them in some order.
+    let judged = |value: fn(u32) -> u32| {
+        let mut lines: Vec<Line> = Vec::new();
+        for process in 0..40 {
+            lines.push((process, Invoke, "append", json!(value(process))));
+            lines.push((process, Info, "append", Json::Null));
+        }
+        let read: Vec<u32> = (10..30).map(value).collect();
+        let lacks: Vec<u32> = (10..20).map(value).collect();
+        for read in [read, lacks] {
+            lines.push((50, Invoke, "read", Json::Null));
+            lines.push((50, Done, "read", json!(read)));
+        }
+        let mut settings = ClientSettings::default();
+        settings.options.bytes_max = 1_000;
+        judge(&lines, &settings).unwrap()
+    };
+    let twice = judged(|process| process / 2);
+    assert_eq!(twice.judgement, Judgement::Unknown);
+    assert_eq!(
+        twice.reason.as_deref(),
+        Some(
+            "the search did not fit in memory on key `x`; an order is known for the first 0 returns; \
+             0 was appended twice, and where each value is new no search is needed"
+        )
+    );
+    // Each element once: that is decided at once, however many are open.
+    assert_eq!(judged(|process| process).judgement, Judgement::Invalid);
+}
+
+#[test]
+fn what_changes_something_ends_as_what_was_asked_for() {
+    let ended = |f: &'static str, asked: Json, end: Json| {
+        judge(&[(0, Invoke, f, asked), (0, Done, f, end)], &ClientSettings::default())
+    };
+    for f in ["write", "append", "add", "put", "enqueue"] {
+        assert!(ended(f, json!("a"), json!("a")).is_ok(), "{f}");
+        assert!(ended(f, json!("a"), Json::Null).is_ok(), "{f}");
+        let error = ended(f, json!("a"), json!("b")).unwrap_err().to_string();
+        let expected = format!("line 3: `{f} \"b\"` completes the `{f} \"a\"` of line 2");
+        assert_eq!(error, expected);
+    }
+    // Others are answered.
+    assert!(ended("read", Json::Null, json!("b")).is_ok());
+    assert!(ended("acquire", Json::Null, json!(7)).is_ok());
+    assert!(ended("cas", json!([1, 2]), json!([1, 3])).is_err());
+}

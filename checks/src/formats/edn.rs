@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde_json::{Map, Number, Value};
+use usurper_history::is_exact;
 
 /// How deep one value may be nested.
 const DEPTH_MAX: usize = 64;
@@ -44,6 +45,12 @@ impl Edn {
         named.next().map(|(_, value)| value)
     }
 
+    /// How often a keyword stands in a map.
+    pub(super) fn count(&self, name: &str) -> usize {
+        let Self::Map(entries) = self else { return 0 };
+        entries.iter().filter(|(key, _)| key.keyword() == Some(name)).count()
+    }
+
     pub(super) fn keyword(&self) -> Option<&str> {
         match self {
             Self::Keyword(name) => Some(name),
@@ -62,6 +69,31 @@ impl Edn {
         match self {
             Self::Number(number) => number.as_u64(),
             _ => None,
+        }
+    }
+
+    /// Hands over every value in this one that is not made of others, and whether it is a map's key.
+    pub(super) fn leaves(&self, is_key: bool, take: &mut impl FnMut(&Self, bool)) {
+        match self {
+            Self::Sequence(items) | Self::Set(items) if !is_key => {
+                items.iter().for_each(|item| item.leaves(false, take));
+            }
+            Self::Map(entries) if !is_key => {
+                for (key, value) in entries {
+                    key.leaves(true, take);
+                    value.leaves(false, take);
+                }
+            }
+            leaf => take(leaf, is_key),
+        }
+    }
+
+    /// Whether JSON has a word for it, so that it is not taken for the text that it is written as.
+    pub(super) fn is_of_json(&self, is_key: bool) -> bool {
+        match self {
+            Self::Text(_) => true,
+            Self::Big(_) | Self::Keyword(_) | Self::Symbol(_) => false,
+            _ => !is_key,
         }
     }
 
@@ -184,16 +216,19 @@ impl Parser<'_> {
             '{' => self.map()?,
             '"' => self.text()?,
             '#' if self.rest.starts_with("#{") => Edn::Set(self.items(2, '}')?),
+            // `##NaN` and the like stand for themselves.
+            '#' if self.rest.starts_with("##") => Edn::Symbol(self.word()?.to_owned()),
             '#' => {
                 self.rest = &self.rest[1..];
                 self.word()?;
                 self.value()?
             }
+            // A character, which is no text.
             '\\' => {
                 let char = self.rest[1..].chars().next()?;
                 self.rest = &self.rest[1 + char.len_utf8()..];
                 let more = self.word().unwrap_or_default();
-                Edn::Text(format!("{char}{more}"))
+                Edn::Symbol(format!("\\{char}{more}"))
             }
             _ => atom(self.word()?),
         };
@@ -300,8 +335,8 @@ fn atom(word: &str) -> Edn {
     let number = number.or_else(|| whole.parse::<u64>().map(Number::from).ok());
     let is_whole = signed.strip_suffix('N').unwrap_or(signed).bytes().all(|it| it.is_ascii_digit());
     let number = number.or_else(|| {
-        let float = if is_whole { None } else { word.parse::<f64>().ok() };
-        Number::from_f64(float?)
+        let is_float = !is_whole && is_exact(word);
+        Number::from_f64(word.parse().ok().filter(|_| is_float)?)
     });
     number.map_or_else(|| Edn::Big(word.to_owned()), Edn::Number)
 }
@@ -337,9 +372,11 @@ mod tests {
             "123456789012345678901234567890",
             &json!("123456789012345678901234567890"),
         );
+        check("1.00000000000000000001", "1.00000000000000000001", &json!("1.00000000000000000001"));
         check("#jepsen.history.Op{:a #inst \"2020\"}", "{:a \"2020\"}", &json!({":a": "2020"}));
         check("[1 #_ [2 3] 4]", "[1 4]", &json!([1, 4]));
-        check(r"[\a \newline]", r#"["a" "newline"]"#, &json!(["a", "newline"]));
+        check(r"[\a \newline]", r"[\a \newline]", &json!(["\\a", "\\newline"]));
+        check("[##NaN 1]", "[##NaN 1]", &json!(["##NaN", 1]));
     }
 
     #[test]

@@ -16,8 +16,8 @@ const OPERATION: &str =
 pub(super) struct Forms<'a> {
     pub(super) lines: Lines<'a>,
     line: Option<(Line, usize)>,
-    /// Whether the file is one list of operations, and it has begun.
-    listed: bool,
+    /// Where the list of operations began, if the file is one and it has not ended.
+    listed: Option<u64>,
 }
 
 /// Where a scan of the bytes of one value is.
@@ -53,7 +53,7 @@ impl Scan {
 
 impl<'a> Forms<'a> {
     pub(super) fn new(lines: Lines<'a>) -> Self {
-        Self { lines, line: None, listed: false }
+        Self { lines, line: None, listed: None }
     }
 
     /// The next operation and the line that it begins on.
@@ -79,6 +79,9 @@ impl<'a> Forms<'a> {
     fn next_bytes(&mut self) -> Result<Option<(u64, Vec<u8>)>, FormatError> {
         loop {
             if self.line.is_none() && !self.refill()? {
+                if let Some(begin) = self.listed.take() {
+                    self.lines.bad(begin, Problem::Truncated { what: "list" })?;
+                }
                 return Ok(None);
             }
             let Some((line, place)) = &mut self.line else { return Ok(None) };
@@ -90,12 +93,12 @@ impl<'a> Forms<'a> {
             *place += first;
             match rest[first] {
                 b';' => self.line = None,
-                b'[' | b'(' if !self.listed => {
-                    self.listed = true;
+                b'[' | b'(' if self.listed.is_none() => {
+                    self.listed = Some(number);
                     *place += 1;
                 }
-                b']' | b')' if self.listed => {
-                    self.listed = false;
+                b']' | b')' if self.listed.is_some() => {
+                    self.listed = None;
                     *place += 1;
                 }
                 b'{' | b'#' => {

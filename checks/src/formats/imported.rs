@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, json};
-use usurper_history::{FORMAT_VERSION, Header, NodeId, OPERATIONS, ReadError, Record, Timing};
+use usurper_history::{
+    Body, FORMAT_VERSION, HarnessEvent, Header, NodeId, OPERATIONS, ReadError, Record, Timing,
+};
 
 use super::{
     ETCD_EVENTS, Format, FormatError, Source, ZOOKEEPER_EVENTS,
@@ -17,7 +19,7 @@ use super::{
 };
 use crate::{
     check::{CHECKS, Means},
-    judge::{JudgeError, PROVEN_BY_LOGS, judge_records},
+    judge::{CUT_OFF, JudgeError, PROVEN_BY_LOGS, judge_records},
     phrase::{duration, is_of_logs},
     verdict::{CheckVerdict, Finding, Import, Judgement, NotApplied, Suspicion, Verdict},
 };
@@ -90,20 +92,14 @@ pub fn read(
         Format::JepsenEdn | Format::PorcupineKv => jepsen_edn::read(source, lenient)?,
         Format::Usurper | Format::Etcd | Format::Zookeeper => {
             let own::Own { header, records, skipped } = own::read(source, lenient)?;
-            let (notes, doubts) = (Vec::new(), Vec::new());
-            let uncertainty = Some(0);
-            return Ok(Imported {
-                format,
-                header,
-                records,
-                files,
-                skipped,
-                notes,
-                doubts,
-                uncertainty,
-                has_gaps: false,
-                pace: None,
-            });
+            let ended = |(_, record): &(u64, Record)| match &record.body {
+                Body::Harness(HarnessEvent::Phase { phase }) => phase == "end",
+                _ => false,
+            };
+            let cut_off = !records.iter().any(ended);
+            let doubts = cut_off.then(|| CUT_OFF.to_owned()).into_iter().collect();
+            let imported = Imported::new(format, files, header, records, skipped);
+            return Ok(Imported { doubts, ..imported });
         }
     };
     of_operations(operations, format, files)
@@ -127,20 +123,8 @@ fn of_operations(
         _ if plain_no => json!({ "failed-cas": "saw-another" }),
         _ => json!({ "failed-cas": "did-not-happen" }),
     };
-    let uncertainty = Some(0);
-    let (has_gaps, pace) = (false, None);
-    Ok(Imported {
-        format,
-        header,
-        records,
-        files,
-        skipped,
-        notes,
-        doubts,
-        uncertainty,
-        has_gaps,
-        pace,
-    })
+    let imported = Imported::new(format, files, header, records, skipped);
+    Ok(Imported { notes, doubts, ..imported })
 }
 
 fn read_field(
@@ -156,18 +140,15 @@ fn read_field(
     };
     let field = field::read(sources, dialect, lenient)?;
     let header = header(format, &events, checks, field.nodes, &field.started);
+    // The header is line 1 of a history.
+    let records = (2..).zip(field.records).collect();
     Ok(Imported {
-        format,
-        header,
-        // The header is line 1 of a history.
-        records: (2..).zip(field.records).collect(),
-        files,
-        skipped: field.skipped,
         notes: field.notes,
         doubts: field.doubts,
         uncertainty: field.uncertainty,
         has_gaps: field.has_gaps,
         pace: field.timing,
+        ..Imported::new(format, files, header, records, field.skipped)
     })
 }
 
@@ -198,6 +179,19 @@ fn header(
 }
 
 impl Imported {
+    /// One history by one clock, of which nothing is known to be missing.
+    fn new(
+        format: Format,
+        files: Vec<String>,
+        header: Header,
+        records: Vec<(u64, Record)>,
+        skipped: Skipped,
+    ) -> Self {
+        let (notes, doubts) = (Vec::new(), Vec::new());
+        let (uncertainty, has_gaps, pace) = (Some(0), false, None);
+        Self { format, header, records, files, skipped, notes, doubts, uncertainty, has_gaps, pace }
+    }
+
     /// Judges by other checks than the format's own.
     pub fn ask_for(&mut self, checks: &[String]) {
         let options = std::mem::take(&mut self.header.checks);
@@ -375,12 +369,11 @@ impl Imported {
                 check.warnings_omitted += std::mem::take(&mut check.findings_omitted);
                 check.judgement = Judgement::Valid;
             }
-            if check.judgement == Judgement::Valid && !doubts.is_empty() {
-                check.judgement = Judgement::Unknown;
-                check.reason = Some(doubts.join("; "));
-            }
         }
         verdict.judgement = Judgement::of_all(verdict.checks.iter().map(|it| it.judgement));
+        if !doubts.is_empty() {
+            verdict.doubt(&doubts.join("; "));
+        }
     }
 
     /// Where the lines that the verdict names are.

@@ -6,6 +6,9 @@
 //! many keys, as `jepsen.independent` writes it. What is not a client's (`:process :nemesis`) is
 //! counted and left out.
 //!
+//! Keys become texts, and values JSON. A key `1` and a key `"1"` stay two: where two keys would become one,
+//! texts keep their quotes. A text that is the same as a keyword once both are JSON is refused.
+//!
 //! `:fail` means in Jepsen that the operation did not happen, and no more than that. So a failed
 //! compare-and-set is read as one that saw nothing. Our own writer marks those that were answered
 //! with a plain no (`:usurper/plain-no true`), and all else that EDN has no word for.
@@ -16,7 +19,10 @@
 //!
 //! Sources: jepsen.history (op maps), jepsen.independent (tuples), Elle (list-append, rw-register).
 
-use std::{collections::HashMap, io};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 
 use serde_json::Value;
 use usurper_history::{Body, OpRecord, OpType, Record};
@@ -60,7 +66,8 @@ pub(super) fn read(source: Source<'_>, lenient: bool) -> Result<Operations, Form
     let mut shared = false;
     while let Some((line, edn)) = forms.next_form()? {
         match edn.get("process") {
-            Some(Edn::Keyword(_)) => {
+            // What is no client's begins and ends as `:info`; what says more is a client with a name.
+            Some(Edn::Keyword(_)) if !is_step_of_client(&edn) => {
                 others += 1;
                 continue;
             }
@@ -79,12 +86,13 @@ pub(super) fn read(source: Source<'_>, lenient: bool) -> Result<Operations, Form
     let mut lines = forms.lines;
     let mut read = Operations::default();
     let keys = Keys::of(&raws);
+    let spelling = Spelling::of(&raws, &keys);
     read.plain_no = raws.iter().any(|raw| raw.plain_no);
     let mut clients = Clients::default();
     let mut transactions = Transactions::default();
     for raw in raws {
         let (line, t) = (raw.line, raw.t);
-        match keys.steps(raw, &mut transactions) {
+        match transactions.steps(&keys, &spelling, &raw) {
             Ok(steps) => {
                 shared |= steps.len() > 1;
                 for op in steps {
@@ -122,6 +130,10 @@ pub(super) fn read(source: Source<'_>, lenient: bool) -> Result<Operations, Form
     Ok(read)
 }
 
+fn is_step_of_client(edn: &Edn) -> bool {
+    matches!(edn.get("type").and_then(Edn::keyword), Some("invoke" | "ok" | "fail"))
+}
+
 fn raw(line: u64, edn: &Edn) -> Result<Raw, Problem> {
     let bad = || Problem::malformed(&edn.to_string(), FIELDS);
     let process = edn.get("process").and_then(Edn::number).and_then(|it| u32::try_from(it).ok());
@@ -132,6 +144,11 @@ fn raw(line: u64, edn: &Edn) -> Result<Raw, Problem> {
         Some("info") => OpType::Info,
         _ => return Err(bad()),
     };
+    // Of two values nobody knows which was meant; Clojure reads no such map.
+    let fields = ["process", "type", "f", "value", "key", "time", "index"];
+    if fields.iter().any(|name| edn.count(name) > 1) {
+        return Err(bad());
+    }
     let f = edn.get("f").and_then(Edn::keyword);
     let (Some(process), Some(f)) = (process, f) else { return Err(bad()) };
     let t = match edn.get("time") {
@@ -235,24 +252,93 @@ impl Keys {
         Self { independent }
     }
 
-    /// The steps that one map tells.
-    fn steps(&self, raw: Raw, transactions: &mut Transactions) -> Result<Vec<OpRecord>, Problem> {
+    /// What one map tells of: of one operation, or of each of a transaction.
+    fn parts<'a>(&self, raw: &'a Raw) -> Result<Vec<Part<'a>>, Problem> {
+        let malformed = |expected| move || Problem::malformed(&raw.value.to_string(), expected);
         if raw.op.f == "txn" {
-            return transactions.steps(&raw);
+            let bad = malformed(TRANSACTION);
+            let parts = raw.value.sequence().ok_or_else(&bad)?;
+            return parts.iter().map(|part| Part::of_transaction(part).ok_or_else(&bad)).collect();
         }
         let named = raw.ours.as_ref().or(raw.key.as_ref()).filter(|key| **key != Edn::Nil);
         let tupled = raw.ours.as_ref().map_or(self.independent, |key| *key != Edn::Nil);
         let (key, value) = match (tupled, raw.value.sequence()) {
             (false, _) => (named, &raw.value),
             (true, Some([key, value])) => (Some(key), value),
-            (true, _) => return Err(Problem::malformed(&raw.value.to_string(), TUPLE)),
+            (true, _) => return Err(malformed(TUPLE)()),
         };
-        Ok(vec![OpRecord { key: key.map(Edn::plain), value: json(value), ..raw.op }])
+        Ok(vec![Part { f: &raw.op.f, key, value }])
     }
 }
 
-fn json(value: &Edn) -> Option<Value> {
-    Some(value.to_json()).filter(|value| !value.is_null())
+/// What is done to one key.
+struct Part<'a> {
+    f: &'a str,
+    key: Option<&'a Edn>,
+    value: &'a Edn,
+}
+
+impl<'a> Part<'a> {
+    fn of_transaction(part: &'a Edn) -> Option<Self> {
+        let [Edn::Keyword(f), key, value] = part.sequence()? else { return None };
+        let f = match f.as_str() {
+            "append" => "append",
+            "r" => "read",
+            "w" => "write",
+            _ => return None,
+        };
+        Some(Self { f, key: Some(key).filter(|key| **key != Edn::Nil), value })
+    }
+}
+
+/// How keys and values are written so that different ones stay so.
+#[derive(Debug, Default)]
+struct Spelling {
+    /// Keys that are texts keep their quotes.
+    quoted: bool,
+    /// How the values that JSON has no word for are written; and whether as the key of a map.
+    foreign: HashSet<(String, bool)>,
+}
+
+impl Spelling {
+    fn of(raws: &[Raw], keys: &Keys) -> Self {
+        let (mut texts, mut others) = (HashSet::new(), HashSet::new());
+        let mut foreign = HashSet::new();
+        for part in raws.iter().filter_map(|raw| keys.parts(raw).ok()).flatten() {
+            match part.key {
+                Some(Edn::Text(text)) => _ = texts.insert(text.as_str()),
+                Some(key) => _ = others.insert(key.to_string()),
+                None => {}
+            }
+            part.value.leaves(false, &mut |leaf, is_key| {
+                if !leaf.is_of_json(is_key) {
+                    foreign.insert((leaf.to_string(), is_key));
+                }
+            });
+        }
+        Self { quoted: others.iter().any(|other| texts.contains(other.as_str())), foreign }
+    }
+
+    fn key(&self, key: &Edn) -> String {
+        if self.quoted { key.to_string() } else { key.plain() }
+    }
+
+    fn value(&self, value: &Edn) -> Result<Option<Value>, Problem> {
+        let mut taken = None;
+        if !self.foreign.is_empty() {
+            value.leaves(false, &mut |leaf, is_key| {
+                if let Edn::Text(text) = leaf
+                    && self.foreign.contains(&(text.clone(), is_key))
+                {
+                    taken = Some(text.clone());
+                }
+            });
+        }
+        match taken {
+            Some(text) => Err(Problem::TwoKinds { text }),
+            None => Ok(Some(value.to_json()).filter(|value| !value.is_null())),
+        }
+    }
 }
 
 /// Transactions as operations at the same time, each by a process of its own.
@@ -263,28 +349,25 @@ struct Transactions {
 }
 
 impl Transactions {
-    fn steps(&mut self, raw: &Raw) -> Result<Vec<OpRecord>, Problem> {
-        let bad = || Problem::malformed(&raw.value.to_string(), TRANSACTION);
-        let parts = raw.value.sequence().ok_or_else(bad)?;
+    /// The steps that one map tells.
+    fn steps(
+        &mut self,
+        keys: &Keys,
+        spelling: &Spelling,
+        raw: &Raw,
+    ) -> Result<Vec<OpRecord>, Problem> {
+        let parts = keys.parts(raw)?;
         self.several += u64::from(parts.len() > 1 && raw.op.op_type == OpType::Invoke);
-        let mut steps = Vec::with_capacity(parts.len());
-        for (place, part) in parts.iter().enumerate() {
-            let Some([Edn::Keyword(f), key, value]) = part.sequence() else { return Err(bad()) };
-            let f = match f.as_str() {
-                "append" => "append",
-                "r" => "read",
-                "w" => "write",
-                _ => return Err(bad()),
-            };
-            steps.push(OpRecord {
+        let step = |(place, part): (usize, Part<'_>)| {
+            Ok(OpRecord {
                 process: self.process(raw.op.process, place),
-                f: f.to_owned(),
-                key: (*key != Edn::Nil).then(|| key.plain()),
-                value: json(value),
+                f: part.f.to_owned(),
+                key: part.key.map(|key| spelling.key(key)),
+                value: spelling.value(part.value)?,
                 ..raw.op.clone()
-            });
-        }
-        Ok(steps)
+            })
+        };
+        parts.into_iter().enumerate().map(step).collect()
     }
 
     /// The process that does the `place`th operation of a process' transactions; the numbers from

@@ -5,16 +5,11 @@ use serde_json::Value as Json;
 use usurper_history::OpType;
 
 use super::{
-    Log, LogError,
     input::{Lines, Source},
-    log::{lines, wrong},
     operations::{Clients, Operations, step},
     problem::{FormatError, Problem},
 };
-use crate::{
-    linearizability::{Operation, Pairing},
-    models::{RegisterOp, Value},
-};
+use crate::models::{RegisterOp, Value};
 
 const LINE: &str = "`PROCESS :invoke|:ok|:fail|:info :read|:write|:cas VALUE`";
 
@@ -56,7 +51,8 @@ pub(super) fn read(source: Source<'_>, lenient: bool) -> Result<Operations, Form
             continue;
         };
         let words: Vec<&str> = rest.split_ascii_whitespace().collect();
-        if words.first().is_none_or(|process| process.starts_with(':')) {
+        let of_client = matches!(words.get(1), Some(&(":invoke" | ":ok" | ":fail")));
+        if words.first().is_none_or(|process| process.starts_with(':')) && !of_client {
             others += 1; // the nemesis
             continue;
         }
@@ -110,62 +106,6 @@ fn record(words: &[&str]) -> Option<usurper_history::OpRecord> {
     Some(step(process, op_type, f.trim_start_matches(':'), value, error))
 }
 
-/// Reads such a log. Lines that are no client's operation are skipped.
-///
-/// A time-out is an unknown outcome, whatever the line calls it. A failed compare-and-set is kept as
-/// [`RegisterOp::CasFailed`]; the model says what it means.
-///
-/// # Errors
-/// A line of an operation that cannot be read, or one that a client cannot have done.
-pub fn jepsen_text(text: &[u8]) -> Result<Log<RegisterOp>, LogError> {
-    let mut pairing: Pairing<RegisterOp> = Pairing::default();
-    let mut operations = Vec::new();
-    for (line, text) in lines(text) {
-        let Some((_, rest)) = text?.split_once("jepsen.util - ") else { continue };
-        let mut words = rest.split_ascii_whitespace();
-        let Some(process) = words.next() else { continue };
-        if process.starts_with(':') {
-            continue; // the nemesis
-        }
-        let bad = || wrong(line, format!("`{rest}`"), LINE);
-        let process: u32 = process.parse().map_err(|_| bad())?;
-        let (Some(kind), Some(f)) = (words.next(), words.next()) else { return Err(bad()) };
-        let values: Vec<&str> = words.collect();
-        let said = said(f, &values).ok_or_else(bad)?;
-        if kind == ":invoke" {
-            pairing.invoke(process, line, said.ok_or_else(bad)?)?;
-            continue;
-        }
-        let (call, asked) = pairing.complete(process, line)?;
-        let op = match (kind, asked, said) {
-            (":ok", RegisterOp::Read(_), Some(RegisterOp::Read(value))) => {
-                Some((Some(line), RegisterOp::Read(value)))
-            }
-            (":ok", asked, Some(said)) if asked == said => Some((Some(line), asked)),
-            (":info", RegisterOp::Read(_), _) | (":fail", RegisterOp::Read(_), _) => None,
-            (":info", asked, _) | (":fail", asked, None) => Some((None, asked)),
-            (":fail", RegisterOp::Cas { from, to }, Some(said)) => {
-                if said != (RegisterOp::Cas { from: from.clone(), to }) {
-                    return Err(bad());
-                }
-                Some((Some(line), RegisterOp::CasFailed { from }))
-            }
-            (":fail", RegisterOp::Write(_), Some(RegisterOp::Write(_))) => None,
-            _ => return Err(bad()),
-        };
-        if let Some((ret, op)) = op {
-            operations.push(Operation { process, key: 0, call, ret, op });
-        }
-    }
-    for (process, call, op) in pairing.rest() {
-        if !matches!(op, RegisterOp::Read(_)) {
-            operations.push(Operation { process, key: 0, call, ret: None, op });
-        }
-    }
-    operations.sort_unstable_by_key(|op| op.call);
-    Ok(Log { operations, keys: vec![String::new()] })
-}
-
 /// What a line says of its operation: `Some(None)` where it only says that it timed out.
 fn said(f: &str, values: &[&str]) -> Option<Option<RegisterOp>> {
     if values == [":timed-out"] {
@@ -184,67 +124,4 @@ fn said(f: &str, values: &[&str]) -> Option<Option<RegisterOp>> {
         },
         _ => return None,
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::jepsen_text;
-    use crate::{
-        formats::LogError,
-        linearizability::{Operation, PairError},
-        models::{RegisterOp, Value},
-    };
-
-    fn log(lines: &[&str]) -> Vec<u8> {
-        let lines: Vec<String> =
-            lines.iter().map(|line| format!("INFO  jepsen.util - {line}\n")).collect();
-        lines.concat().into_bytes()
-    }
-
-    #[test]
-    fn operations_are_brought_together() {
-        let text = log(&[
-            "0\t:invoke\t:read\tnil",
-            "1 :invoke :cas [1 2]",
-            "2\t:invoke\t:write\t7",
-            ":nemesis\t:info\t:start\tnil",
-            "0\t:ok\t:read\t3",
-            "1 :fail :cas [1 2]",
-            "2\t:info\t:write\t:timed-out",
-            "0\t:invoke\t:read\tnil",
-            "0\t:fail\t:read\t:timed-out",
-            "0\t:invoke\t:read\tnil",
-            "1\t:invoke\t:cas\t[4 5]",
-        ]);
-        let op = |process, call, ret, op| Operation { process, key: 0, call, ret, op };
-        let (int, read) = (Value::Int, RegisterOp::Read(Value::Int(3)));
-        assert_eq!(
-            jepsen_text(&text).unwrap().operations,
-            [
-                op(0, 1, Some(5), read),
-                op(1, 2, Some(6), RegisterOp::CasFailed { from: int(1) }),
-                op(2, 3, None, RegisterOp::Write(int(7))),
-                op(1, 11, None, RegisterOp::Cas { from: int(4), to: int(5) }),
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_is_said_with_its_line() {
-        let first = "0 :invoke :write 1";
-        for (second, message) in [
-            ("0 :ok :write 2", "line 2: `0 :ok :write 2`, expected"),
-            ("0 :ok :read 1", "line 2: `0 :ok :read 1`, expected"),
-            ("0 :done :write 1", "line 2: `0 :done :write 1`, expected"),
-            ("0 :ok :write x", "line 2: `0 :ok :write x`, expected"),
-            ("0 :invoke :write 2", "line 2: process 0 invokes an operation while that of line 1"),
-            ("1 :ok :write 1", "line 2: process 1 completes an operation that it never invoked"),
-        ] {
-            let error = jepsen_text(&log(&[first, second])).unwrap_err().to_string();
-            assert!(error.starts_with(message), "{error}");
-        }
-        let double = jepsen_text(&log(&[first, "0 :ok :write 1", "0 :ok :write 1"]));
-        let expected = PairError::DoubleCompletion { process: 0, line: 3, before: 2 };
-        assert_eq!(double, Err(LogError::Pair(expected)));
-    }
 }

@@ -45,6 +45,10 @@ pub enum Problem {
     Interleaved { next: u64 },
     #[error("`{text}`, expected {expected}")]
     Malformed { text: String, expected: &'static str },
+    #[error(
+        "the text `\"{text}\"` cannot be told from the `{text}` without quotes that is there, too"
+    )]
+    TwoKinds { text: String },
     #[error("{0}")]
     Record(#[source] ParseError),
     #[error("process {process} completes an operation that it completed in line {before}")]

@@ -86,11 +86,56 @@ fn a_change_that_is_not_committed_may_last_and_may_not() {
     // It is undone, or another entry is committed in its place.
     let wrong = nobody_led("8", "n1 and n2");
     leaderless(&changing("\n400 n1 config revert 1.1 n1 n2 n3"), &two, &wrong);
-    leaderless(&changing("\n400 n2 commit 2.3"), &two, &wrong);
+    let replaced = "\n300 n2 config append 1.1 n1 n2 n3\n400 n2 commit 2.3";
+    leaderless(&changing(replaced), &two, &wrong);
     // What the commit index of who has it covers is committed.
     let shrinking = "200 n1 config commit 1.1 n1 n2 n3 n4\n300 n1 config append 1.2 n1 n2 n3";
     leaderless(shrinking, &two, "valid");
     leaderless(&format!("{shrinking}\n400 n1 commit 1.2"), &two, &wrong);
+}
+
+#[test]
+fn a_change_may_be_committed_by_who_never_told_of_it() {
+    let growing = |more: &str| {
+        format!(
+            "200 n1 config commit 1.1 n1 n2 n3\n300 n1 config append 1.2 n1 n2 n3 n4 n5\n{more}"
+        )
+    };
+    let old = killed(1000, &["n3", "n4", "n5"]);
+    let new = killed(1000, &["n2", "n3"]);
+    // Nobody knows yet which of them is in force.
+    leaderless(&growing(""), &new, "valid");
+    leaderless(&growing(""), &old, "valid");
+    // Before an entry of one term stand all earlier ones of that term.
+    for later in ["400 n4 commit 1.2", "400 n4 commit 1.3"] {
+        leaderless(&growing(later), &new, &nobody_led("8", "n1, n4 and n5"));
+        leaderless(&growing(later), &old, "valid");
+    }
+    // Of an entry of a later term nobody knows whether it replaced the change or comes after it,
+    leaderless(&growing("400 n4 commit 2.3"), &new, "valid");
+    leaderless(&growing("400 n4 commit 2.3"), &old, "valid");
+    // unless who has it tells of configurations, and not of this one.
+    let tells = "350 n4 config append 1.1 n1 n2 n3\n400 n4 commit 2.3";
+    leaderless(&growing(tells), &old, &nobody_led("8", "n1 and n2"));
+    leaderless(&growing(tells), &new, "valid");
+}
+
+#[test]
+fn a_node_that_starts_without_a_word_of_it_still_has_what_it_had() {
+    let growing = |last: &str| {
+        format!(
+            "200 n1 config commit 1.1 n1 n2 n3
+             250 n4 config append 1.2 n1 n2 n3 n4 n5
+             300 exit n4 ok
+             350 spawn n4
+             360 n4 resumed {last}
+             370 ready n4"
+        )
+    };
+    let old = killed(1000, &["n3", "n5"]);
+    leaderless(&growing("1.2"), &killed(1000, &["n3", "n4", "n5"]), "valid");
+    // Its disk is empty, so nobody has it.
+    leaderless(&growing("0.0"), &old, &nobody_led("8", "n1 and n2"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::json;
 use usurper_checks::{CHECKS, FaultCounts, Interval, JudgeError, Judgement, Spread, Verdict};
 
-use crate::transcript::{MS, Transcript, check, check_transcript, judge_text};
+use crate::transcript::{MS, Transcript, check, check_raft, check_transcript, judge_text};
 
 const RUN: &str = "0 boot
     10 n1 elected 1
@@ -198,14 +198,21 @@ fn a_history_out_of_order_is_refused_with_its_line() {
 }
 
 #[test]
-fn a_history_that_stops_early_is_marked_and_judged() {
+fn a_history_that_stops_early_is_marked_and_never_valid() {
     let complete = Transcript::new(RUN).asks("crash", json!({}));
     let verdict = complete.judge().unwrap();
     assert!(!verdict.truncated && verdict.torn.is_none());
+    assert_eq!(verdict.judgement, Judgement::Valid);
     let cut = complete.text().replace("\"phase\":\"end\"", "\"phase\":\"settle\"");
     let verdict = judge_text(&cut).unwrap();
     assert!(verdict.truncated && verdict.torn.is_none());
-    assert_eq!(verdict.judgement, Judgement::Valid);
+    assert_eq!(verdict.judgement, Judgement::Unknown);
+    assert!(verdict.checks[0].reason.as_ref().unwrap().contains("cut off"));
+    // What was found by then stays found.
+    let crashed = Transcript::new(&RUN.replace("900 phase", "800 exit n2 signal 11\n900 phase"));
+    let crashed = crashed.asks("crash", json!({})).text();
+    let crashed = crashed.replace("\"phase\":\"end\"", "\"phase\":\"settle\"");
+    assert_eq!(judge_text(&crashed).unwrap().judgement, Judgement::Invalid);
     let verdict = judge_text(&(complete.text() + "{\"t\":1")).unwrap();
     assert!(verdict.truncated);
     assert_eq!(verdict.torn.map(|torn| (torn.line, torn.bytes)), Some((verdict.lines + 1, 6)));
@@ -325,5 +332,71 @@ fn what_logs_of_servers_lack_may_take_back_what_they_tell_but_for_two_leaders() 
     for missed in ["n1 term 2", "step-missed rest"] {
         let led = "invalid\n- n1 and n3 were both established as leader of term 1";
         check_transcript("dual-leaders", of_logs(missed, 0), led);
+    }
+}
+
+#[test]
+fn a_check_whose_events_nobody_recorded_is_unknown() {
+    let unseen = |kind: &str| {
+        format!("unknown (no node recorded any `{kind}`, so nothing was put to the test)")
+    };
+    let elected = "0 boot\n10 n1 elected 1\n900 phase stop";
+    let with = |more: &str| format!("{elected}\n{more}");
+    for (name, kind, more) in [
+        ("connection-storm", "conn", "905 n2 dials n1"),
+        ("cannot-rejoin", "leader-known", "905 n2 knows n1 1"),
+        ("disruption", "heartbeat", "905 n2 accepted n1 1"),
+    ] {
+        check(name, elected, &unseen(kind));
+        check(name, &with(more), "valid");
+    }
+    check_raft("term-rollback", elected, &unseen("persist"));
+    check_raft("term-rollback", &with("905 n2 persist hard-state 1 for n1"), "valid");
+}
+
+#[test]
+fn a_history_of_other_nodes_than_its_header_names_is_unknown() {
+    let of = |nodes: &[&str]| {
+        let header = |text: String| {
+            let (header, rest) = text.split_once('\n').unwrap();
+            let mut header: serde_json::Value = serde_json::from_str(header).unwrap();
+            header["nodes"] = json!(nodes);
+            format!("{header}\n{rest}")
+        };
+        let text = header(Transcript::new(RUN).asks("dual-leaders", json!({})).text());
+        let verdict = judge_text(&text).unwrap();
+        let two = header(
+            Transcript::new("0 boot\n10 n1 elected 1\n20 n2 elected 1")
+                .asks("dual-leaders", json!({}))
+                .text(),
+        );
+        // What is found is found, whoever is named.
+        assert_eq!(judge_text(&two).unwrap().judgement, Judgement::Invalid);
+        (verdict.judgement, verdict.checks[0].reason.clone().unwrap_or_default())
+    };
+    assert_eq!(of(&["n1", "n2", "n3"]), (Judgement::Valid, String::new()));
+    let unknown = |why: &str| (Judgement::Unknown, why.to_owned());
+    assert_eq!(of(&["n1", "n2", "n3", "n4"]), unknown("n4 recorded no event"));
+    assert_eq!(of(&["n1", "n3"]), unknown("n2 is none of the header's nodes"));
+    assert_eq!(of(&[]), unknown("n1 is none of the header's nodes"));
+}
+
+#[test]
+fn where_every_step_was_skipped_nothing_was_put_to_the_test() {
+    let run = |steps: &str| format!("0 boot\n10 n1 elected 1\n{steps}\n900 phase stop");
+    let skipped = "20 begin 1 kill down n2\n30 end 1 kill down n2 skipped";
+    let unknown = "unknown (nothing was broken: 1 step skipped, the first one was `kill`: )";
+    for name in ["dual-leaders", "crash", "no-leader"] {
+        check(name, &run(""), "valid");
+        check(name, &run(skipped), unknown);
+        // A repair breaks nothing, and one step that was done is enough.
+        check(
+            name,
+            &run(&format!("{skipped}\n40 begin 2 heal healed\n50 end 2 heal healed")),
+            unknown,
+        );
+        let done = "40 begin 2 kill down n3\n45 exit n3 ok\n50 end 2 kill down n3";
+        check(name, &run(&format!("{skipped}\n{done}")), "valid");
+        check(name, &run("20 begin 1 heal healed\n30 end 1 heal healed skipped"), "valid");
     }
 }

@@ -184,7 +184,9 @@ fn a_key_that_is_only_read_is_what_the_others_are() {
         &only_read("[]"),
         "unknown (nothing tells what is read on key `y`: it was never written)",
     );
-    check(&only_read(""), "valid (1 register; a failed cas saw another value)");
+    // Beside others it is a register that nobody wrote; alone it shows nothing.
+    check(&only_read(""), "unknown (no operation has a value)");
+    check(&text("write x 1", ""), "valid (2 registers; a failed cas saw another value)");
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn a_candidate_counts_its_own_vote_only_from_its_disk() {
 
 #[test]
 fn what_a_start_found_covers_a_promise() {
-    let killed = "20 exit n2 ok\n 30 spawn n2\n";
+    let killed = "15 n1 persist hard-state 1\n 20 exit n2 ok\n 30 spawn n2\n";
     raft(&format!("{killed} 30 n2 found term 2 vote n1\n 40 n2 ack vote n1 2"), "valid");
     raft(
         &format!("{killed} 30 n2 found term 2\n 40 n2 ack vote n1 2"),
@@ -64,7 +64,7 @@ fn what_a_start_found_covers_a_promise() {
         &format!(
             "15 n2 persist hard-state 2 for n1\n {killed} 30 n2 found last 0.0\n 40 n2 ack vote n1 2"
         ),
-        "unknown (a promise is told, and never what is on the disk (line 17))",
+        "unknown (a promise is told, and never what is on the disk (line 18))",
     );
 }
 

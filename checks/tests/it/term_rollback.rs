@@ -4,7 +4,9 @@ use crate::transcript::check;
 fn led(events: &str, expected: &str) {
     check(
         "term-rollback",
-        &format!("0 boot\n100 n3 elected 1\n{events}\n900 phase stop"),
+        &format!(
+            "0 boot\n50 n3 persist current-epoch 1\n100 n3 elected 1\n{events}\n900 phase stop"
+        ),
         expected,
     );
 }

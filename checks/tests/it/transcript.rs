@@ -123,6 +123,18 @@ impl Transcript {
     pub(crate) fn text(&self) -> String {
         let mut text = serde_json::to_string(&self.header).unwrap() + "\n";
         self.lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+        let end = |t: u64| {
+            json!({"t": t, "record": "harness", "event": "phase", "phase": "end"}).to_string()
+        };
+        let is_end = |line: &String| {
+            line.contains("\"event\":\"phase\"") && line.contains("\"phase\":\"end\"")
+        };
+        if !self.lines.iter().any(is_end) {
+            // Nothing is valid in a history that was cut off.
+            let last = self.lines.last().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            text.push_str(&end(last.map_or(0, |line| line["t"].as_u64().unwrap())));
+            text.push('\n');
+        }
         text
     }
 
@@ -285,6 +297,15 @@ impl Transcript {
                 let persisted = json!({"config": members});
                 let fields =
                     json!({"persisted": persisted, "fresh": true, "defects": [], "params": {}});
+                self.event(t, node, "node-start", fields);
+            }
+            ["resumed", last] => {
+                if self.state(node).seq > 0 {
+                    self.renew(node);
+                }
+                let persisted = json!({"last": id(last)});
+                let fields =
+                    json!({"persisted": persisted, "fresh": false, "defects": [], "params": {}});
                 self.event(t, node, "node-start", fields);
             }
             ["append", rest @ ..] => {

@@ -4,9 +4,9 @@ use std::{fs::File, io::Write, process::Command};
 
 use anyhow::{Context, anyhow};
 use nix::sys::signal::Signal;
-use tokio::{sync::watch, time::timeout};
+use tokio::sync::watch;
 use usurper_history::{Body, Event, HarnessEvent, NodeId, NodeRecord};
-use usurper_nemesis::{Output, Process, Stream};
+use usurper_nemesis::{Output, Process, Stream, within};
 
 use super::{Controller, Incoming, READY_MAX, STOP_MAX};
 use crate::{
@@ -255,7 +255,7 @@ impl Controller<'_> {
                 }
             }
         };
-        timeout(STOP_MAX, work).await.is_ok()
+        within(STOP_MAX, work).await.is_some()
     }
 
     pub(super) fn nodes_where(&self, wanted: impl Fn(&NodeState) -> bool) -> Vec<NodeId> {

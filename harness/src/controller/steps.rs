@@ -59,12 +59,21 @@ impl Controller<'_> {
             reason: None,
         };
         self.steps_open += 1;
-        if let (Some(index), Some(why)) = (index, self.plan.skip.get(&step.fault))
+        let undoes = [Effect::Up, Effect::Thawed, Effect::Healed, Effect::Restored];
+        let waits_for = match (self.plan.skip.get(&step.fault), &reason) {
+            (Some(why), _) => Some(format!("a machine that can do it: {why}")),
+            // Random faults hit nobody now and then; a scenario is about what it breaks.
+            (None, Some(why)) if self.plan.scenario.is_some() => {
+                Some(format!("somebody to do it to: {why}"))
+                    .filter(|_| !undoes.contains(&step.effect()))
+            }
+            _ => None,
+        };
+        if let (Some(index), Some(waits_for)) = (index, waits_for)
             && !step.optional
         {
             // What was to be provoked is not put to the test.
             let (number, fault) = (index + 1, step.fault);
-            let waits_for = format!("a machine that can do it: {why}");
             let step = format!("step {number}: {fault}");
             self.record(Body::Harness(HarnessEvent::StepMissed { step, waits_for }))?;
         }

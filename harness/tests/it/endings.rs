@@ -30,7 +30,8 @@ fn each_node_is_a_process_and_none_survives_the_harness() {
     all_gone(&pids);
     drop(started);
     let ended = place.usurper(&format!("check {}", run.display()));
-    ended.expect(0, &["verdict    valid", "the history was cut off"]);
+    // What was to come after may have been a violation.
+    ended.expect(3, &["verdict    unknown", "the history was cut off"]);
 }
 
 #[test]

@@ -20,10 +20,11 @@ fn a_history_that_cannot_be_read_is_an_error_with_its_line() {
     let mut corrupt = lines.clone();
     corrupt[4] = "{\"t\":1,";
     check(&corrupt.join("\n"), 2, &["line 5: not JSON"]);
-    // A killed harness may tear its last line; that is told and tolerated.
+    // A killed harness may tear its last line; that is told, and such a history is not valid.
     let torn = &good[..good.len() - 20];
     let cut_off = "the history was cut off";
-    check(torn, 0, &[cut_off, "verdict    valid", "stored in  history.jsonl"]);
+    check(torn, 3, &[cut_off, "verdict    unknown", "stored in  history.jsonl"]);
+    check(&lines[..lines.len() / 2].join("\n"), 3, &[cut_off, "verdict    unknown"]);
     // Out of order is what a killed harness leaves, too: it is brought into order.
     let mut late = lines.clone();
     let last = late.remove(lines.len() - 3);

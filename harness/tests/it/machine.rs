@@ -70,7 +70,7 @@ fn a_wiped_node_comes_back_without_a_memory_and_a_running_one_is_not_wiped() {
     let text = steps(
         PATIENT,
         &[
-            &format!("do = \"wipe\"\ntarget = \"n1\"\n{LED}"),
+            &format!("do = \"wipe\"\ntarget = \"n1\"\noptional = true\n{LED}"),
             "do = \"kill\"\ntarget = \"n1\"",
             "do = \"wipe\"\ntarget = \"n1\"",
             "do = \"restart\"\ntarget = \"n1\"",

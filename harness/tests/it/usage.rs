@@ -28,6 +28,21 @@ fn an_unknown_name_is_answered_with_the_nearest_one() {
 }
 
 #[test]
+fn an_unknown_option_of_a_check_is_refused_before_anything_starts() {
+    let place = Place::new();
+    let scenario = |options: &str| {
+        let text = format!(
+            "summary = 'x'\nsystem = 'fle'\nnodes = 3\ntime = '1s'\nsettle = '1s'\n[checks]\n{options}\n"
+        );
+        place.file("mine.toml", &text);
+        place.usurper("plan mine.toml")
+    };
+    scenario("no-leader = { bound-nss = 3 }").expect(2, &["no option `bound-nss`", "`bound-ns`"]);
+    scenario("no-leader = { bound-ns = 'x' }").expect(2, &["expected a positive integer"]);
+    scenario("no-leader = { bound-ns = 3 }").expect(0, &[]);
+}
+
+#[test]
 fn a_cluster_of_no_nodes_is_refused_and_one_too_large_is_too() {
     refused("run --nodes 0", &["a cluster of 0 nodes has nothing to break"]);
     refused("run --nodes 251", &["at most 250"]);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use tokio::{
     task::JoinSet,
-    time::{Duration, Instant, sleep, timeout},
+    time::{Duration, sleep},
 };
 use usurper_history::{Effect, Link};
 
 use super::{Act, Host, Pending, Seen};
 use crate::{
+    deadline::within,
     link::{Chance, Condition, Kinds, LinkStats},
     network::{Answer, Network},
     schedule::Step,
@@ -117,7 +118,7 @@ pub(super) fn reset(act: &Act, host: &dyn Host) -> Pending {
             let connections = network.reset(&links).await;
             (connections, clock.now_ns())
         };
-        let Ok((connections, acted_ns)) = timeout(PROOF_MAX, asked).await else {
+        let Some((connections, acted_ns)) = within(PROOF_MAX, asked).await else {
             let mut seen = Seen::new(clock.now_ns());
             seen.unclear.push(format!("some connections are still open after {PROOF_MAX:?}"));
             return seen;
@@ -214,16 +215,15 @@ async fn hangs(network: &Arc<Network>, links: &[Link], before: &[u64], seen: &mu
         let door = network.door(link.to);
         knocks.spawn(async move { (link, Network::knock(door, link).await) });
     }
-    let end = Instant::now() + PROOF_MAX;
     let swallowed = async {
         for (link, before) in links.iter().zip(before) {
-            while network.knocks_unanswered(*link) <= *before && Instant::now() < end {
+            while network.knocks_unanswered(*link) <= *before {
                 sleep(LOOK).await;
             }
         }
     };
     tokio::select! {
-        () = swallowed => {}
+        _ = within(PROOF_MAX, swallowed) => {}
         // Before the doors have taken every knock, none of them can be without an answer for long.
         Some(Ok((link, answer))) = knocks.join_next() => {
             let text = answer.map_or_else(|error| error.to_string(), |answer| answer.to_string());

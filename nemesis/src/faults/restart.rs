@@ -1,10 +1,10 @@
 //! `restart`: starts a node that is down, with the disk that it left, and waits until it answers.
 
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::time::Duration;
 use usurper_history::{Effect, NodeId};
 
 use super::{Act, FaultInfo, Host, HostError, Inject, Needs, Pending, Seen};
-use crate::fault::Fault;
+use crate::{deadline::within, fault::Fault};
 
 pub(super) const INFO: FaultInfo = FaultInfo {
     fault: Fault::Restart,
@@ -33,21 +33,27 @@ impl Inject for Restart {
         let clock = act.clock;
         Ok(Box::pin(async move {
             let mut seen = Seen::new(clock.now_ns());
-            let end = Instant::now() + READY_MAX;
-            for (node, mut started) in starting {
-                let pid = started.process.pid();
-                let answer = async {
-                    tokio::select! {
+            let mut answers = Vec::new();
+            let answered = async {
+                for (node, started) in &mut starting {
+                    let pid = started.process.pid();
+                    answers.push(tokio::select! {
                         _ = started.ready.wait_for(|ready| *ready) => {
                             Ok(format!("{node} answers as pid {pid}"))
                         }
                         exit = started.process.ended() => Err(format!("{node} ended with {exit}")),
-                    }
-                };
-                seen.add(timeout_at(end, answer).await.unwrap_or_else(|_| {
-                    Err(format!("{node} does not answer after {READY_MAX:?}"))
-                }));
-            }
+                    });
+                }
+            };
+            // They start at once, and have as much time together as each of them.
+            _ = within(READY_MAX, answered).await;
+            let late = starting.iter().skip(answers.len()).map(|(node, started)| {
+                let ready = *started.ready.borrow();
+                let late = || format!("{node} does not answer after {READY_MAX:?}");
+                let pid = started.process.pid();
+                ready.then(|| format!("{node} answers as pid {pid}")).ok_or_else(late)
+            });
+            answers.iter().cloned().chain(late).for_each(|answer| seen.add(answer));
             seen
         }))
     }

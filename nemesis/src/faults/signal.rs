@@ -2,11 +2,14 @@
 //! effect.
 
 use nix::sys::signal::Signal;
-use tokio::time::{Duration, Instant, sleep, timeout};
+use tokio::time::{Duration, sleep};
 use usurper_history::NodeId;
 
 use super::{Act, Host, Pending, Seen};
-use crate::process::{Process, process_state};
+use crate::{
+    deadline::within,
+    process::{Process, process_state},
+};
 
 /// How long a signal may take to show its effect.
 const PROOF_MAX: Duration = Duration::from_secs(2);
@@ -44,22 +47,24 @@ pub(super) fn send(act: &Act, host: &dyn Host, signal: Signal, brings: Brings) -
 async fn look(node: NodeId, process: &Process, brings: Brings) -> Result<String, String> {
     let pid = process.pid();
     if brings == Brings::Gone {
-        return match timeout(PROOF_MAX, process.ended()).await {
-            Ok(exit) => Ok(format!("{node}: pid {pid} is gone, {exit}")),
-            Err(_) => Err(format!("{node}: pid {pid} still runs after {PROOF_MAX:?}")),
+        return match within(PROOF_MAX, process.ended()).await {
+            Some(exit) => Ok(format!("{node}: pid {pid} is gone, {exit}")),
+            None => Err(format!("{node}: pid {pid} still runs after {PROOF_MAX:?}")),
         };
     }
-    let end = Instant::now() + PROOF_MAX;
-    loop {
-        match process_state(pid) {
-            Some(letter) if (letter == 'T') == (brings == Brings::Stopped) => {
-                return Ok(format!("{node}: pid {pid} is in state {letter}"));
+    let mut last = '?';
+    let seen = async {
+        loop {
+            match process_state(pid) {
+                Some(letter) if (letter == 'T') == (brings == Brings::Stopped) => {
+                    return Ok(format!("{node}: pid {pid} is in state {letter}"));
+                }
+                None => return Err(format!("{node}: pid {pid} is gone")),
+                Some(letter) => last = letter,
             }
-            None => return Err(format!("{node}: pid {pid} is gone")),
-            Some(letter) if Instant::now() >= end => {
-                return Err(format!("{node}: pid {pid} is still in state {letter}"));
-            }
-            Some(_) => sleep(LOOK).await,
+            sleep(LOOK).await;
         }
-    }
+    };
+    let seen = within(PROOF_MAX, seen).await;
+    seen.unwrap_or_else(|| Err(format!("{node}: pid {pid} is still in state {last}")))
 }

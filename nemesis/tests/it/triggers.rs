@@ -377,6 +377,16 @@ fn what_cannot_be_is_refused_with_a_hint() {
 }
 
 #[test]
+fn what_means_nobody_whoever_leads_is_refused() {
+    let cut = |links: &str| format!("[[steps]]\ndo = 'cut'\nlinks = ['{links}']");
+    refused(&cut("n1->not-all"), "step 1: `not-all` is nobody");
+    refused("[[steps]]\ndo = 'kill'\ntarget = 'not-all'", "step 1: `not-all` is nobody");
+    for links in ["n1->n2", "leader->leader", "n1->not-n1"] {
+        scheduler(&cut(links));
+    }
+}
+
+#[test]
 fn what_was_not_done_cannot_be_undone() {
     refused(
         "[[steps]]\ndo = 'resume'\ntarget = 'n1'",

@@ -45,7 +45,8 @@ const SOUND: &[(Format, [&str; 4])] = &[
     ),
 ];
 
-const HEADER: &str = r#"{"usurper-history":1,"run":"a","system":"x","nodes":[],"seed":1,"origin-ns":0,"started":"2026-01-01T00:00:00Z","timing":{"heartbeat-ns":1,"election-timeout-ns":1,"leader-bound-ns":1},"events":["operations"],"checks":{"linearizable":{}}}"#;
+const HEADER: &str = r#"{"usurper-history":1,"run":"a","system":"x","nodes":[],"seed":1,"origin-ns":0,"started":"2026-01-01T00:00:00Z","timing":{"heartbeat-ns":1,"election-timeout-ns":1,"leader-bound-ns":1},"events":["operations"],"checks":{"linearizable":{}}}
+{"t":0,"record":"harness","event":"phase","phase":"end"}"#;
 
 fn file(format: Format, lines: &[&[u8]]) -> Vec<u8> {
     let mut file = Vec::new();
@@ -63,7 +64,7 @@ fn file(format: Format, lines: &[&[u8]]) -> Vec<u8> {
 /// The error of a file, where lines count from the first operation; then its lenient verdict.
 #[track_caller]
 fn check(format: Format, bytes: &[u8], line: u64, problem: &str) {
-    let line = line + u64::from(format == Format::Usurper);
+    let line = line + 2 * u64::from(format == Format::Usurper);
     let error = texts(&[bytes], Some(format), false).expect_err(problem);
     let begin = format!("`f1` line {line}: ");
     assert!(error.starts_with(&begin) && error.contains(problem), "{format}: {error}");

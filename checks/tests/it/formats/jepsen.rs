@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use usurper_checks::{Judgement, formats::write_jepsen_edn};
 use usurper_history::{Body, NodeId, OpRecord, OpType, Record};
 
-use super::{judged, texts};
+use super::{judged, texts, verdict};
 
 #[test]
 fn a_register_is_read() {
@@ -78,6 +78,128 @@ fn independent_keys_are_told_by_nested_pairs_where_nobody_reads() {
     judged(&history.replace("[5 [1 2]]", "[5 [2 1]]"), Judgement::Invalid);
 }
 
+/// Two keys of one history, of which one is written and the other read.
+#[track_caller]
+fn keys(one: &str, other: &str) {
+    let pair = |key: &str, value: &str| format!(":value [{key} {value}]");
+    let field = |key: &str, value: &str| format!(":key {key}, :value {value}");
+    for named in [&pair as &dyn Fn(&str, &str) -> String, &field] {
+        let of = |read: &str, value: &str| {
+            format!(
+                "
+{{:process 0, :type :invoke, :f :write, {}}}
+{{:process 0, :type :ok, :f :write, {}}}
+{{:process 0, :type :invoke, :f :write, {}}}
+{{:process 0, :type :ok, :f :write, {}}}
+{{:process 1, :type :invoke, :f :read, {}}}
+{{:process 1, :type :ok, :f :read, {}}}",
+                named(one, "1"),
+                named(one, "1"),
+                named(other, "2"),
+                named(other, "2"),
+                named(read, "nil"),
+                named(read, value)
+            )
+        };
+        for (key, right, wrong) in [(one, "1", "2"), (other, "2", "1")] {
+            judged(&of(key, right), Judgement::Valid);
+            judged(&of(key, wrong), Judgement::Invalid);
+        }
+    }
+    let lists = |key: &str, read: &str| {
+        format!(
+            "
+{{:process 0, :type :invoke, :f :txn, :value [[:append {one} 1]]}}
+{{:process 0, :type :ok, :f :txn, :value [[:append {one} 1]]}}
+{{:process 0, :type :invoke, :f :txn, :value [[:append {other} 2]]}}
+{{:process 0, :type :ok, :f :txn, :value [[:append {other} 2]]}}
+{{:process 1, :type :invoke, :f :txn, :value [[:r {key} nil]]}}
+{{:process 1, :type :ok, :f :txn, :value [[:r {key} {read}]]}}"
+        )
+    };
+    judged(&lists(one, "[1]"), Judgement::Valid);
+    judged(&lists(one, "[1 2]"), Judgement::Invalid);
+}
+
+#[test]
+fn keys_of_different_kinds_are_different_keys() {
+    keys("1", "\"1\"");
+    keys("\"1\"", "1");
+    keys(":a", "\"a\"");
+    keys(":a", "\":a\"");
+    keys("a", "\"a\"");
+    keys("1", "1.0");
+    keys("true", "\"true\"");
+    keys("[1 2]", "\"[1 2]\"");
+    keys("1", "123456789012345678901234567890N");
+    keys("\"123456789012345678901234567890N\"", "123456789012345678901234567890N");
+}
+
+#[test]
+fn keys_of_one_kind_are_shown_as_they_are() {
+    for (key, shown) in [("1", "1"), ("\"1\"", "1"), ("\"a b\"", "a b"), (":a", ":a")] {
+        let history = format!(
+            "{{:process 0, :type :invoke, :f :write, :value [{key} 1]}}
+{{:process 0, :type :ok, :f :write, :value [{key} 1]}}
+{{:process 1, :type :invoke, :f :read, :value [{key} nil]}}
+{{:process 1, :type :ok, :f :read, :value [{key} 2]}}"
+        );
+        let verdict = judged(&history, Judgement::Invalid);
+        let sentence = &verdict.checks[0].findings[0].sentence;
+        assert!(sentence.contains(&format!("on key `{shown}`")), "{sentence}");
+    }
+}
+
+#[test]
+fn values_of_different_kinds_are_different_values() {
+    let history = |written: &str, read: &str| {
+        format!(
+            "
+{{:process 0, :type :invoke, :f :write, :value {written}}}
+{{:process 0, :type :ok, :f :write, :value {written}}}
+{{:process 1, :type :invoke, :f :read, :value nil}}
+{{:process 1, :type :ok, :f :read, :value {read}}}"
+        )
+    };
+    let big = "123456789012345678901234567890N";
+    for (one, other) in [
+        ("1", "\"1\""),
+        ("1", "1.0"),
+        ("0", "false"),
+        ("\"nil\"", "nil"),
+        ("\"true\"", "true"),
+        ("[1 \"1\"]", "[\"1\" 1]"),
+        (big, "123456789012345678901234567891N"),
+        ("1.00000000000000000001", "1.0"),
+        ("[##NaN 1]", "[##Inf 1]"),
+        ("{1 2}", "{2 2}"),
+    ] {
+        for value in [one, other].iter().filter(|value| **value != "nil") {
+            judged(&history(value, value), Judgement::Valid);
+        }
+        judged(&history(one, other), Judgement::Invalid);
+    }
+    // What JSON has no word for would be the same text.
+    for (one, text) in [
+        (":a", "\":a\""),
+        ("a", "\"a\""),
+        (big, "\"123456789012345678901234567890N\""),
+        ("\\a", "\"\\\\a\""),
+        ("[1 :a]", "[1 \":a\"]"),
+        ("{1 2}", "{\"1\" 2}"),
+        ("{:a 2}", "{\":a\" 2}"),
+    ] {
+        judged(&history(one, one), Judgement::Valid);
+        judged(&history(text, text), Judgement::Valid);
+        let error = texts(&[history(one, text).as_bytes()], None, false).unwrap_err();
+        assert!(error.to_string().contains("line 5: the text `\""), "{error}");
+    }
+    // A character is no text.
+    judged(&history("\\a", "\"a\""), Judgement::Invalid);
+    // A key is written in another place.
+    judged(&history(":a", ":a").replace(":f ", ":key \":a\", :f "), Judgement::Valid);
+}
+
 #[test]
 fn transactions_of_lists_are_read() {
     let history = "
@@ -133,6 +255,132 @@ fn a_text_log_needs_no_logger() {
     judged(log, Judgement::Valid);
     // Here a failed cas saw another value.
     judged(&log.replace("[2 3]", "[1 3]"), Judgement::Invalid);
+}
+
+#[test]
+fn a_client_whose_process_has_a_name_is_no_nemesis() {
+    let edn = "
+{:process :nemesis, :type :info, :f :start, :value nil}
+{:process 0, :type :invoke, :f :write, :value 1}
+{:process 0, :type :ok, :f :write, :value 1}
+{:process 1, :type :invoke, :f :read, :value nil}
+{:process 1, :type :ok, :f :read, :value 1}
+{:process 2, :type :invoke, :f :read, :value nil}
+{:process 2, :type :ok, :f :read, :value 9}";
+    let text = "
+:nemesis :info :start nil
+0 :invoke :write 1
+0 :ok :write 1
+1 :invoke :read nil
+1 :ok :read 1
+2 :invoke :read nil
+2 :ok :read 9\n";
+    judged(edn, Judgement::Invalid);
+    judged(text, Judgement::Invalid);
+    for named in [edn.replace(":process 2", ":process :late"), text.replace("\n2 ", "\n:late ")] {
+        let error = texts(&[named.as_bytes()], None, false).unwrap_err();
+        assert!(error.starts_with("`f1` line 7: `") && error.contains("expected"), "{error}");
+    }
+}
+
+#[test]
+fn a_field_that_stands_twice_is_refused() {
+    let history = "
+{:process 0, :type :invoke, :f :write, :value 1}
+{:process 0, :type :ok, :f :write, :value 1}
+{:process 1, :type :invoke, :f :read, :value nil}
+{:process 1, :type :ok, :f :read, :value 1}";
+    judged(history, Judgement::Valid);
+    for field in [":value 2", ":process 1", ":type :ok", ":f :read"] {
+        let twice = format!("{}, {field}}}", history.strip_suffix('}').unwrap());
+        let error = texts(&[twice.as_bytes()], None, false).unwrap_err();
+        assert!(error.starts_with("`f1` line 5: `"), "{error}");
+    }
+}
+
+#[test]
+fn a_history_in_which_nothing_has_a_value_shows_nothing() {
+    let nothing = Value::Null;
+    for (f, answer) in [
+        ("write", "read"),
+        ("append", "read"),
+        ("add", "read"),
+        ("put", "get"),
+        ("enqueue", "dequeue"),
+    ] {
+        let run = |put: &Value, got: &Value| {
+            let steps =
+                [(0, f, put.clone(), put.clone()), (1, answer, nothing.clone(), got.clone())];
+            judged(&ours(&steps), if put.is_null() { Judgement::Unknown } else { Judgement::Valid })
+        };
+        let verdict = run(&nothing, &nothing);
+        assert_eq!(verdict.checks[0].reason.as_deref(), Some("no operation has a value"), "{f}");
+        let value = if f == "put" { json!("a") } else { json!(1) };
+        let got = if f == "append" { json!([1]) } else { value.clone() };
+        run(&value, &got);
+    }
+    // The value has another name.
+    let misspelt =
+        ours(&[(0, "write", json!(1), json!(1)), (1, "read", nothing.clone(), json!(2))]);
+    judged(&misspelt, Judgement::Invalid);
+    judged(&misspelt.replace("\"value\"", "\"val\""), Judgement::Unknown);
+    // Who holds a lock is no matter of values.
+    let lock = ours(&[
+        (0, "acquire", nothing.clone(), nothing.clone()),
+        (0, "release", nothing.clone(), nothing.clone()),
+        (1, "acquire", nothing.clone(), nothing.clone()),
+    ]);
+    judged(&lock, Judgement::Valid);
+}
+
+#[test]
+fn a_list_of_operations_without_its_end_was_cut_off() {
+    let history = "[{:process 0, :type :invoke, :f :write, :value 1}
+{:process 0, :type :ok, :f :write, :value 1}
+{:process 1, :type :invoke, :f :read, :value nil}
+{:process 1, :type :ok, :f :read, :value 1}";
+    for end in ["", "\n", "\n; and nothing more\n"] {
+        let cut_off = format!("{history}{end}");
+        let error = texts(&[cut_off.as_bytes()], None, false).unwrap_err();
+        assert_eq!(error, "`f1` line 1: truncated: the file ends within the list that begins here");
+        let lenient = verdict(texts(&[cut_off.as_bytes()], None, true).unwrap());
+        assert_eq!(lenient.judgement, Judgement::Unknown);
+        judged(&format!("{cut_off}\n]"), Judgement::Valid);
+    }
+}
+
+#[test]
+fn a_time_out_in_a_text_log_may_have_happened_whatever_it_stands_beside() {
+    for timed_out in ["0 :info :write :timed-out", "0 :fail :write :timed-out", "0 :info :write 7"]
+    {
+        let log = format!(
+            "0\t:invoke\t:write\t7\n:nemesis\t:info\t:start\tnil\n{timed_out}\n1 :invoke :read nil\n1 :ok :read 7\n"
+        );
+        judged(&log, Judgement::Valid);
+        judged(
+            &log.replace("0 :fail :write :timed-out", "0 :fail :write 7"),
+            match timed_out {
+                "0 :fail :write :timed-out" => Judgement::Invalid,
+                _ => Judgement::Valid,
+            },
+        );
+        judged(&log.replace(":ok :read 7", ":ok :read 8"), Judgement::Invalid);
+    }
+}
+
+#[test]
+fn what_is_escaped_in_a_key_value_log_is_read() {
+    let log = r#"
+{:process 4, :type :invoke, :f :append, :key "a", :value "x, \"}y"}
+{:process 4, :type :ok, :f :append, :key "a", :value "x, \"}y"}
+{:process 5, :type :invoke, :f :get, :key "a", :value nil}
+{:process 5, :type :ok, :f :get, :key "a", :value "x, \"}y"}
+{:process 5, :type :invoke, :f :get, :key "b", :value nil}
+{:process 5, :type :ok, :f :get, :key "b", :value ""}
+{:process 4, :type :invoke, :f :put, :key "b", :value "z"}
+"#;
+    assert_eq!(judged(log, Judgement::Valid).imported.unwrap().format, "porcupine-kv");
+    judged(&log.replace(":key \"b\", :value \"\"", ":key \"b\", :value \"z\""), Judgement::Invalid);
 }
 
 /// A history of ours: whom, what, asked with what, answered what.
@@ -196,6 +444,42 @@ fn the_verdict_of_every_model_is_the_same_after_edn() {
             assert_eq!(verdict.imported.unwrap().format, "jepsen-edn");
         }
     }
+}
+
+#[test]
+fn values_of_different_kinds_are_different_values_in_a_history_of_ours() {
+    let run = |written: &Value, answered: &Value| {
+        let steps = [
+            (0, "write", written.clone(), written.clone()),
+            (1, "read", Value::Null, answered.clone()),
+        ];
+        ours(&steps)
+    };
+    for (one, other) in [
+        (json!(1), json!("1")),
+        (json!(1), json!(1.0)),
+        (json!(0), json!(false)),
+        (json!("nil"), Value::Null),
+        (json!("null"), Value::Null),
+        (json!("\u{0}true"), json!(true)),
+        (json!([1, "1"]), json!(["1", 1])),
+        (json!(i64::MAX), json!(i64::MAX as u64 + 1)),
+        (json!({"a": 1}), json!({"a": "1"})),
+        (json!(""), Value::Null),
+    ] {
+        judged(&run(&one, &one), Judgement::Valid);
+        judged(&run(&one, &other), Judgement::Invalid);
+    }
+    // Two numbers that would be one if they were read as floating-point ones.
+    let long =
+        run(&json!("123456789012345678901234567890"), &json!("123456789012345678901234567891"));
+    judged(&long, Judgement::Invalid);
+    let error = texts(
+        &[long.replace("\"1234", "1234").replace("90\"", "90").replace("91\"", "91").as_bytes()],
+        None,
+        false,
+    );
+    assert!(error.unwrap_err().contains("too many digits"));
 }
 
 fn value() -> impl Strategy<Value = Value> {
