@@ -11,7 +11,6 @@
 //! processes and output, about the steps, about healing, and about the clients.
 
 mod clients;
-mod deadline;
 mod healing;
 mod nodes;
 mod stalls;
@@ -35,13 +34,10 @@ use usurper_checks::stall_grace_ns;
 use usurper_history::{
     Body, Clock, FORMAT_VERSION, HarnessEvent, Header, NodeId, Record, Writer, sort_file,
 };
-use usurper_nemesis::{Done, Network, NetworkOptions, Output, Scheduler, TimeSpan};
+use usurper_nemesis::{Deadline, Done, Network, NetworkOptions, Output, Scheduler, TimeSpan};
 
 pub(crate) use self::nodes::NodeState;
-use self::{
-    deadline::Deadline,
-    stalls::{Stall, StallWatch},
-};
+use self::stalls::{Stall, StallWatch};
 use crate::{
     act::Ended,
     failure::Failure,

@@ -39,7 +39,7 @@ pub async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<
 
 /// When a wait is over.
 #[derive(Debug)]
-struct Deadline {
+pub struct Deadline {
     end_ns: u64,
     latest_ns: u64,
     /// When the next look is due.
@@ -47,13 +47,14 @@ struct Deadline {
 }
 
 impl Deadline {
-    fn new(now_ns: u64, time_ns: u64) -> Self {
+    /// The end of a wait of so long that begins now; both in nanoseconds, by any clock.
+    pub fn new(now_ns: u64, time_ns: u64) -> Self {
         let end_ns = now_ns.saturating_add(time_ns);
         Self { end_ns, latest_ns: end_ns.saturating_add(MORE_MAX_NS), wake_ns: u64::MAX }
     }
 
     /// Takes note of the time after a wait and what was done then, and says whether the time is over.
-    fn is_over(&mut self, now_ns: u64) -> bool {
+    pub fn is_over(&mut self, now_ns: u64) -> bool {
         let late_ns = now_ns.saturating_sub(self.wake_ns);
         if late_ns >= STALL_NS {
             let end_ns = self.end_ns.saturating_add(late_ns);
@@ -64,8 +65,13 @@ impl Deadline {
         now_ns >= self.end_ns
     }
 
+    /// It ends so much later: what is waited for may need it.
+    pub fn prolong(&mut self, more_ns: u64) {
+        self.end_ns = self.end_ns.saturating_add(more_ns).min(self.latest_ns);
+    }
+
     /// How long to wait for what is due then, if anything is, in nanoseconds.
-    fn wait_ns(&mut self, now_ns: u64, due_ns: Option<u64>) -> u64 {
+    pub fn wait_ns(&mut self, now_ns: u64, due_ns: Option<u64>) -> u64 {
         let wake_ns = due_ns.unwrap_or(u64::MAX).min(self.end_ns).min(now_ns + LOOK_NS);
         self.wake_ns = wake_ns.max(now_ns);
         self.wake_ns - now_ns

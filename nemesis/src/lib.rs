@@ -46,7 +46,7 @@ mod target;
 mod time_span;
 
 pub use block::{Block, BlockError};
-pub use deadline::within;
+pub use deadline::{Deadline, within};
 pub use fault::{Fault, UnknownFault};
 pub use faults::{
     Act, Bending, Damage, FaultInfo, Host, HostError, Needs, Operating, Pending, Seen, Starting,
