@@ -426,7 +426,7 @@ pub enum Trigger {
     /// A node's event.
     #[serde(rename_all = "kebab-case")]
     Event { node: NodeId, inc: u32, seq: u64, event: String, t: u64 },
-    /// The end of another step, by its id.
+    /// The end of another step, by its id; or of a step that lasts for a time, which this ends.
     Step(u64),
     /// The end of the run: everything is healed.
     Heal,

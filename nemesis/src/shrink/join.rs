@@ -69,11 +69,35 @@ fn undone_in_time(steps: &[Step]) -> Vec<Pair> {
         let fits = next_of(steps, first) == Some(second)
             && fault.fault.info().undo == Some(undo.fault)
             && (once(fault) && once(undo))
-            && (fault.lasts.is_none() && undo.on.is_none());
+            && (fault.lasts.is_none() && undo.on.is_none())
+            && hits_the_same(fault, undo);
         let joined = || Step { lasts: Some(undo.after.unwrap_or_default()), ..fault.clone() };
         fits.then(|| Pair { first, second, joined: joined() })
     };
     units(steps).into_iter().filter_map(pair).collect()
+}
+
+/// Whether an undo certainly undoes all that a step did, and nothing else.
+fn hits_the_same(fault: &Step, undo: &Step) -> bool {
+    let by_name = |target: &Target| match target {
+        Target::Step(name) => fault.name.as_ref() == Some(name),
+        target => fault.target.as_ref() == Some(target) && target.parts().iter().all(is_fixed),
+    };
+    match &undo.target {
+        Some(target) => by_name(target),
+        // Without any links, everything is healed.
+        None => !undo.links.is_empty() && undo.links == fault.links && links_are_fixed(fault),
+    }
+}
+
+/// Whether it means the same at any time.
+fn is_fixed(target: &&Target) -> bool {
+    matches!(target, Target::Node(_) | Target::All | Target::Step(_) | Target::Captured(_))
+}
+
+fn links_are_fixed(step: &Step) -> bool {
+    let ends = step.links.iter().flat_map(|link| [&link.from, &link.to]);
+    ends.flat_map(Target::parts).all(|part| is_fixed(&part))
 }
 
 /// A wait by the clock, and a step that does not wait for an event.
