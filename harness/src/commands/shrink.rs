@@ -48,7 +48,7 @@ const CONFIRM_BACK: usize = 12;
 const SEARCH_PERCENT: u64 = 85;
 /// How long a confirmation takes in all, in percent of a run that fails: some side by side, some alone, and
 /// with longer waits.
-const CONFIRM_PERCENT: u64 = 320;
+const CONFIRM_PERCENT: u64 = 400;
 
 pub(crate) fn shrink(args: &ShrinkArgs) -> Result<Status, Failure> {
     let began_ns = usurper_history::monotonic_ns();
