@@ -326,7 +326,9 @@ fn confirm(
                 return Ok(best);
             }
         }
-        if usurper_history::monotonic_ns() >= deadline_ns || runs.stop.is_some() {
+        // More steps would have to be worth it.
+        let often = best.rate.runs > CONFIRM_RUNS && of_ten(best.rate) >= CONFIRM_ENOUGH;
+        if often || usurper_history::monotonic_ns() >= deadline_ns || runs.stop.is_some() {
             break;
         }
     }
