@@ -15,6 +15,7 @@ mod host;
 mod index;
 mod judged;
 mod machine;
+mod naps;
 mod oracle;
 mod output;
 mod pace;

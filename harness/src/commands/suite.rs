@@ -55,7 +55,7 @@ pub(crate) fn suite(args: &SuiteArgs) -> Result<Status, Failure> {
     let jobs = args.jobs.unwrap_or_else(|| jobs_for(nodes, timeout_ns));
     say_begin(args, &dir, &queue, &cells, jobs, finished.len());
 
-    let lateness = Lateness::watch();
+    let lateness = Lateness::watch().context("cannot start a thread").map_err(Failure::harness)?;
     let progress = Progress::new(queue.left(), deadline_ns);
     let runs = dir.runs();
     let runner = Runner {

@@ -10,13 +10,11 @@
 //! less than half of the shortest election timeout that a reference system has by default, and bounds are
 //! several of these.
 
-use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::time::Duration;
 
 use usurper_history::Clock;
+
+use crate::naps::Naps;
 
 /// How long it sleeps at a time.
 const NAP_NS: u64 = 20_000_000;
@@ -39,36 +37,22 @@ pub(super) struct Noticed {
     pub(super) looked_ns: u64,
 }
 
-/// The thread, which ends with this.
+/// Who notices.
 #[derive(Debug)]
 pub(super) struct StallWatch {
     /// What the controller has told.
     held_up: Vec<Stall>,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    stop: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    stopped: bool,
-    noticed: Noticed,
+    naps: Naps<Noticed>,
 }
 
 impl StallWatch {
     /// # Errors
     /// When no thread can be started.
     pub(super) fn start(clock: Clock) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let naps = Arc::clone(&shared);
-        let watch = std::thread::Builder::new().name("stalls".to_owned());
-        let thread = watch.spawn(move || naps.watch(clock))?;
-        Ok(Self { held_up: Vec::new(), shared, thread: Some(thread) })
+        let noticed = Noticed { looked_ns: clock.now_ns(), ..Noticed::default() };
+        let look = move |noticed: &mut Noticed| noticed.look(clock.now_ns());
+        let naps = Naps::start("stalls", Duration::from_nanos(NAP_NS), noticed, look)?;
+        Ok(Self { held_up: Vec::new(), naps })
     }
 
     /// The controller did not get to its loop for a time, perhaps a short one.
@@ -81,22 +65,12 @@ impl StallWatch {
     /// What was noticed since the last time that somebody asked.
     pub(super) fn take(&mut self) -> Noticed {
         let mut stalls = std::mem::take(&mut self.held_up);
-        let noticed = &mut lock(&self.shared.state).noticed;
-        stalls.append(&mut noticed.stalls);
+        let looked_ns = self.naps.with(|noticed| {
+            stalls.append(&mut noticed.stalls);
+            noticed.looked_ns
+        });
         stalls.sort_by_key(|stall| stall.from_ns);
-        Noticed { stalls, looked_ns: noticed.looked_ns }
-    }
-}
-
-impl Shared {
-    fn watch(&self, clock: Clock) {
-        let mut state = lock(&self.state);
-        state.noticed.looked_ns = clock.now_ns();
-        while !state.stopped {
-            let woken = self.stop.wait_timeout(state, Duration::from_nanos(NAP_NS));
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
-            state.noticed.look(clock.now_ns());
-        }
+        Noticed { stalls, looked_ns }
     }
 }
 
@@ -107,21 +81,6 @@ impl Noticed {
             self.stalls.push(Stall { from_ns, until_ns: now_ns });
         }
     }
-}
-
-impl Drop for StallWatch {
-    fn drop(&mut self) {
-        lock(&self.shared.state).stopped = true;
-        self.shared.stop.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // It cannot panic, and nothing depends on it any more.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

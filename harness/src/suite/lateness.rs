@@ -1,13 +1,10 @@
 //! How late this machine wakes those who wait: whether the clusters' timings still mean anything.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{collections::VecDeque, io, time::Duration};
 
 use usurper_history::monotonic_ns;
+
+use crate::naps::Naps;
 
 /// How long it sleeps at a time.
 const NAP: Duration = Duration::from_millis(10);
@@ -19,29 +16,23 @@ const SLICES_MAX: usize = 6_000;
 /// A thread that takes naps and notes how late it woke.
 #[derive(Debug)]
 pub(crate) struct Lateness {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    naps: Naps<Slices>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    stop: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    stopped: bool,
+struct Slices {
+    looked_ns: u64,
     /// When each slice began, and its longest delay, in nanoseconds.
     slices: VecDeque<(u64, u64)>,
 }
 
 impl Lateness {
-    pub(crate) fn watch() -> Self {
-        let shared = Arc::new(Shared::default());
-        let naps = Arc::clone(&shared);
-        let thread = std::thread::spawn(move || naps.nap());
-        Self { shared, thread: Some(thread) }
+    /// # Errors
+    /// When no thread can be started.
+    pub(crate) fn watch() -> io::Result<Self> {
+        let seen = Slices { looked_ns: monotonic_ns(), slices: VecDeque::new() };
+        let naps = Naps::start("lateness", NAP, seen, |seen| seen.look(monotonic_ns()))?;
+        Ok(Self { naps })
     }
 
     /// The longest delay since then, in nanoseconds.
@@ -58,28 +49,20 @@ impl Lateness {
     }
 
     fn since(&self, ns: u64) -> impl Iterator<Item = u64> {
-        let state = lock(&self.shared.state);
-        let slices: Vec<_> =
-            state.slices.iter().rev().take_while(|(at, _)| at + SLICE_NS > ns).copied().collect();
+        let slices: Vec<_> = self.naps.with(|seen| {
+            seen.slices.iter().rev().take_while(|(at, _)| at + SLICE_NS > ns).copied().collect()
+        });
         slices.into_iter().map(|(_, late)| late)
     }
 }
 
-impl Shared {
-    fn nap(&self) {
-        let mut state = lock(&self.state);
-        while !state.stopped {
-            let began = monotonic_ns();
-            let woken = self.stop.wait_timeout(state, NAP);
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
-            let slept = monotonic_ns().saturating_sub(began);
-            let nap = u64::try_from(NAP.as_nanos()).unwrap_or(u64::MAX);
-            state.note(began, slept.saturating_sub(nap));
-        }
+impl Slices {
+    fn look(&mut self, now_ns: u64) {
+        let began = std::mem::replace(&mut self.looked_ns, now_ns);
+        let nap = u64::try_from(NAP.as_nanos()).unwrap_or(u64::MAX);
+        self.note(began, now_ns.saturating_sub(began).saturating_sub(nap));
     }
-}
 
-impl State {
     fn note(&mut self, at: u64, late: u64) {
         match self.slices.back_mut() {
             Some((began, worst)) if at < *began + SLICE_NS => *worst = (*worst).max(late),
@@ -91,33 +74,19 @@ impl State {
     }
 }
 
-impl Drop for Lateness {
-    fn drop(&mut self) {
-        lock(&self.shared.state).stopped = true;
-        self.shared.stop.notify_all();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Lateness, SLICE_NS, State};
+    use super::{Lateness, SLICE_NS, Slices};
 
     #[test]
     fn one_hiccup_is_not_the_usual() {
-        let mut state = State::default();
+        let mut state = Slices::default();
         for slice in 0..21 {
             state.note(slice * SLICE_NS, if slice == 7 { 900 } else { 10 });
             state.note(slice * SLICE_NS + 1, 5);
         }
-        let watch = Lateness::watch();
-        super::lock(&watch.shared.state).slices = state.slices;
+        let watch = Lateness::watch().unwrap();
+        watch.naps.with(|seen| seen.slices = state.slices);
         assert_eq!((watch.worst_since(0), watch.usual_since(0)), (900, 10));
         assert_eq!(watch.worst_since(8 * SLICE_NS), 10);
     }
