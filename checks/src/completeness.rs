@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use usurper_history::{
-    Body, Effect, FaultRecord, HarnessEvent, NodeId, OPERATIONS, Outcome, Phase, Record,
+    Body, FaultRecord, HarnessEvent, NodeId, OPERATIONS, Outcome, Phase, Record,
 };
 
 use crate::phrase::counted;
@@ -132,6 +132,5 @@ impl Completeness {
 
 /// Whether a step is there to break something, rather than to wait or to undo what was broken.
 fn breaks(fault: &FaultRecord) -> bool {
-    let undoes = [Effect::Up, Effect::Thawed, Effect::Healed, Effect::Restored];
-    !undoes.contains(&fault.effect) && fault.fault != "wait"
+    !fault.effect.undoes() && fault.fault != "wait"
 }

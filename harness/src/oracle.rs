@@ -221,8 +221,9 @@ impl Runs {
             outcome
         });
         self.pace.learn(cpu_ns().saturating_sub(cpu_before_ns), run_ns.into_inner());
-        self.failed_ns =
-            Some(failed_ns.into_inner()).filter(|ns| *ns > 0).unwrap_or(self.failed_ns);
+        if let latest_ns @ 1.. = failed_ns.into_inner() {
+            self.failed_ns = latest_ns;
+        }
         self.stop = batch.stop;
         self.done += batch.done;
         batch.trials.into_iter().map(Tried::known).collect()

@@ -417,6 +417,13 @@ pub enum Effect {
     None,
 }
 
+impl Effect {
+    /// Whether it ends what another one did.
+    pub fn undoes(self) -> bool {
+        matches!(self, Self::Up | Self::Thawed | Self::Healed | Self::Restored)
+    }
+}
+
 /// What made a step run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

@@ -1,5 +1,7 @@
 //! A schedule: steps, each with when it runs, what it does, and to whom. Plain data.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use usurper_history::{
     Effect, NodeId,
@@ -184,6 +186,13 @@ impl Step {
     pub(crate) fn undo(&self) -> Option<Self> {
         let undo = self.lasts.and(self.fault.info().undo)?;
         Some(Self { track: self.track.clone(), ..Self::new(undo, None) })
+    }
+
+    /// How long it takes by the clock from when it runs first to when it runs for the last time.
+    pub(crate) fn until_last(&self) -> Duration {
+        let (after, lasts) = (self.after.unwrap_or_default().0, self.lasts.unwrap_or_default().0);
+        let each = self.every.map_or(after + lasts, |every| every.0.max(lasts));
+        each * self.times.unwrap_or(1).saturating_sub(1)
     }
 
     /// Every target that it names.

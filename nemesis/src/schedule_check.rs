@@ -101,10 +101,7 @@ impl Step {
             let before = ends.entry(step.track.as_deref()).or_default();
             let after = step.after.unwrap_or_default().0;
             let start = step.at.map_or(*before, |at| at.0) + after;
-            let repeats = step.times.unwrap_or(1).saturating_sub(1);
-            let lasts = step.lasts.unwrap_or_default().0;
-            let each = step.every.map_or(after + lasts, |every| every.0.max(lasts));
-            let last = start + each * repeats;
+            let last = start + step.until_last();
             if last > time && !step.optional {
                 let what =
                     format!("it begins after {last:?} at the earliest, and the run has {time:?}");
@@ -116,7 +113,7 @@ impl Step {
                     hint: Some("give the run more `time`, or make the step `optional`".to_owned()),
                 });
             }
-            *before = (*before).max(last + lasts);
+            *before = (*before).max(last + step.lasts.unwrap_or_default().0);
         }
         Ok(())
     }

@@ -59,13 +59,11 @@ impl Controller<'_> {
             reason: None,
         };
         self.steps_open += 1;
-        let undoes = [Effect::Up, Effect::Thawed, Effect::Healed, Effect::Restored];
         let waits_for = match (self.plan.skip.get(&step.fault), &reason) {
             (Some(why), _) => Some(format!("a machine that can do it: {why}")),
             // Random faults hit nobody now and then; a scenario is about what it breaks.
             (None, Some(why)) if self.plan.scenario.is_some() => {
-                Some(format!("somebody to do it to: {why}"))
-                    .filter(|_| !undoes.contains(&step.effect()))
+                Some(format!("somebody to do it to: {why}")).filter(|_| !step.effect().undoes())
             }
             _ => None,
         };
@@ -110,12 +108,12 @@ impl Controller<'_> {
         for op in ended.ops {
             self.record(Body::Op(op))?;
         }
-        self.record(Body::Fault(ended.record.clone()))?;
+        let done = ended.record.outcome != Some(Outcome::Skipped);
+        let (nodes, links) = (ended.record.nodes.clone(), ended.record.links.clone());
+        let (id, whom) = (ended.record.id, Resolved { nodes, links });
+        self.record(Body::Fault(ended.record))?;
         if let Some(index) = ended.index {
-            let record = ended.record;
-            let whom = Resolved { nodes: record.nodes, links: record.links };
-            let done = record.outcome != Some(Outcome::Skipped);
-            let hit = Hit { id: record.id, ended_ns: self.clock.now_ns(), whom };
+            let hit = Hit { id, ended_ns: self.clock.now_ns(), whom };
             self.scheduler.ended(index, done.then_some(hit));
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::parts::units;
 use crate::{
     fault::Fault,
+    generator::whole_millis,
     pattern::Pattern,
     schedule::{Schedule, Step},
     target::Target,
@@ -158,7 +159,7 @@ fn in_turn(steps: &[Step]) -> Vec<(String, Schedule)> {
         let rest = || row.iter().map(|place| &steps[*place]);
         let mean = |of: fn(&Step) -> Option<TimeSpan>, skip: usize| {
             let sum: Duration = rest().skip(skip).map(|step| of(step).unwrap_or_default().0).sum();
-            whole(sum / u32::try_from(row.len() - skip).unwrap_or(u32::MAX))
+            whole_millis(sum / u32::try_from(row.len() - skip).unwrap_or(u32::MAX))
         };
         let joined = Step {
             name: None,
@@ -190,8 +191,4 @@ fn goes_on(first: &Step, next: &Step) -> bool {
     };
     let node = matches!(next.target, Some(Target::Node(_)));
     node && once(first) && first.on.is_none() && bare(first) == bare(next)
-}
-
-fn whole(time: Duration) -> TimeSpan {
-    TimeSpan::millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

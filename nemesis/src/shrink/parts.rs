@@ -8,6 +8,7 @@ use usurper_history::NodeId;
 use super::WAIT_SHORT;
 use crate::{
     fault::Fault,
+    generator::whole_millis,
     schedule::{Schedule, Step},
     target::Target,
     time_span::TimeSpan,
@@ -45,8 +46,7 @@ pub(super) fn part(wait: Option<TimeSpan>, quarters: u32) -> Option<TimeSpan> {
     if quarters == 0 || (quarters < 4 && wait < WAIT_SHORT) {
         return None;
     }
-    let part = wait * quarters / 4;
-    Some(TimeSpan::millis(u64::try_from(part.as_millis()).unwrap_or(u64::MAX)))
+    Some(whole_millis(wait * quarters / 4))
 }
 
 /// What becomes of the waits of steps that go.
@@ -80,10 +80,7 @@ pub(super) fn without(
 
 /// How long a step takes by the clock.
 pub(super) fn time_of(step: &Step) -> Duration {
-    let lasts = step.lasts.unwrap_or_default().0;
-    let after = step.after.unwrap_or_default().0;
-    let again = step.every.map_or(after + lasts, |every| every.0.max(lasts));
-    after + lasts + again * step.times.unwrap_or(1).saturating_sub(1)
+    step.after.unwrap_or_default().0 + step.until_last() + step.lasts.unwrap_or_default().0
 }
 
 /// The steps that are left, with their old places.
